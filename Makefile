@@ -1,0 +1,131 @@
+# Nearside. `make` builds build/nearside; `make help` lists the rest.
+
+SHELL   := /bin/sh
+FLAVOUR ?= release
+BUILD   := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell cat VERSION)
+
+CC       ?= gcc
+STD      := -std=c11 -D_GNU_SOURCE
+WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes \
+            -Wmissing-prototypes -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 \
+            -Wimplicit-fallthrough -Wcast-qual
+HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fno-strict-aliasing -fcf-protection
+LINKHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+
+FLAGS_release := -O2 -g $(HARDEN)
+LINK_release  := $(LINKHARD)
+FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LINK_asan     := -fsanitize=address,undefined
+FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LINK_tsan     := -fsanitize=thread
+
+CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
+CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
+LDFLAGS  += $(LINK_$(FLAVOUR)) -pthread
+LIBS     := -levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson
+
+SOURCES  := $(filter-out src/app/main.c,$(wildcard src/*/*.c))
+OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
+LIBRARY  := $(BUILD)/libnearside.a
+
+UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*.c)
+UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all help deps build tools unit demo test check lint layers format asan tsan install uninstall clean sizes docs fuzz
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: deps build
+
+help:
+	@echo 'make            install what the build needs, build build/nearside'
+	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
+	@echo 'make test       every test: unit, module, integration, the demo tour'
+	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
+	@echo 'make asan tsan  the same tests under sanitizers'
+	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
+	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
+	@echo 'make install    PREFIX=/usr/local DESTDIR='
+	@echo 'make sizes      longest files and functions'
+
+deps:
+	@sh scripts/deps.sh build
+
+build: $(BUILD)/nearside
+
+tools: $(BUILD)/pod
+
+$(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(LIBRARY): $(OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/obj/%.o: src/%.c VERSION Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/pod: $(wildcard tests/pod/*.c) $(wildcard tests/pod/*.h) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY) $(LIBS)
+
+$(BUILD)/tests/%: tests/%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
+
+unit: $(UNIT_TESTS)
+
+demo:
+	@sh scripts/deps.sh demo
+	@$(MAKE) --no-print-directory build tools
+	@python3 scripts/demo.py
+
+test:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools unit
+	@sh scripts/test.sh $(BUILD)
+
+asan tsan:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory FLAVOUR=$@ build tools unit
+	@sh scripts/test.sh build/$@
+
+lint: layers
+	@sh scripts/deps.sh lint
+	@sh scripts/lint.sh
+
+layers:
+	@python3 scripts/check_layers.py
+
+format:
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+docs: $(BUILD)/nearside
+	@sh scripts/docs.sh $(BUILD)/nearside
+
+sizes:
+	@python3 scripts/sizes.py
+
+fuzz:
+	@sh scripts/deps.sh lint
+	@sh scripts/fuzz.sh
+
+install: build
+	install -D -m 755 $(BUILD)/nearside $(DESTDIR)$(PREFIX)/sbin/nearside
+	install -D -m 644 conf/nearside.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/nearside.conf
+	install -D -m 644 conf/minimal.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/minimal.conf
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nearside/README.md
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nearside/LICENSE
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/sbin/nearside $(DESTDIR)$(PREFIX)/share/doc/nearside
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
