@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* An IPv4, IPv6 or Unix socket address by value, with text forms. */
+#ifndef NEARSIDE_BASE_ADDR_H
+#define NEARSIDE_BASE_ADDR_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/str.h>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+struct addr {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } sa;
+    socklen_t len; /* 0: no address */
+};
+
+#define ADDR_TEXT_LEN 64
+
+/* "10.0.0.1:80", "[::1]:80". No names are resolved. */
+bool addr_parse(struct str text, struct addr *ret_addr) MUST_CHECK;
+/* "10.0.0.1", "::1" (brackets allowed) and a port. */
+bool addr_parse_ip(struct str text, uint16_t port, struct addr *ret_addr) MUST_CHECK;
+bool addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *ret_addr) MUST_CHECK;
+
+/* Same family, address and port. */
+bool addr_eq(const struct addr *a, const struct addr *b);
+uint16_t addr_port(const struct addr *addr);
+void addr_set_port(struct addr *addr, uint16_t port);
+bool addr_is_loopback(const struct addr *addr);
+
+/* With port ("[::1]:80"), or the address alone ("::1"). NUL-terminated; returns the length. */
+size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_LEN]);
+size_t addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_LEN]);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Compiler attributes and the small macros every file needs. */
+#ifndef NEARSIDE_BASE_ATTR_H
+#define NEARSIDE_BASE_ATTR_H
+
+#include <stddef.h>
+
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define NO_RETURN         __attribute__((noreturn))
+#define LIKELY(x)         __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)       __builtin_expect(!!(x), 0)
+#define CACHE_LINE        64
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The struct of `type` whose `member` is at `ptr`. */
+#define CONTAINER_OF(ptr, type, member)                                                            \
+    ((type *)(void *)((char *)(1 ? (ptr) : &((type *)0)->member) - offsetof(type, member)))
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A byte queue in one block: bytes are appended at the end and consumed from the front.
+ *
+ *     data                 data + start      data + end          data + size
+ *      | consumed (reusable) |  buf_str()       |  free             |
+ *
+ * Growth is bounded by the caller: buf_reserve() may be refused by memory, buf_append() never
+ * fails and is for what we produce ourselves. An empty buffer holds no memory after buf_trim().
+ */
+#ifndef NEARSIDE_BASE_BUF_H
+#define NEARSIDE_BASE_BUF_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/str.h>
+
+#include <stdarg.h>
+
+struct buf {
+    char *data; /* owned */
+    size_t start;
+    size_t end;
+    size_t size;
+};
+
+void buf_init(struct buf *buf);
+void buf_done(struct buf *buf); /* leaves an empty, usable buffer */
+
+static inline size_t buf_len(const struct buf *buf)
+{
+    return buf->end - buf->start;
+}
+
+static inline struct str buf_str(const struct buf *buf)
+{
+    return str_make(buf->data == NULL ? "" : buf->data + buf->start, buf->end - buf->start);
+}
+
+/* Room for at least `len` more bytes at the end. False when memory is refused. */
+bool buf_reserve(struct buf *buf, size_t len) MUST_CHECK;
+
+/* Where the next bytes go and how many fit without growing. */
+static inline char *buf_tail(struct buf *buf)
+{
+    return buf->data + buf->end;
+}
+static inline size_t buf_room(const struct buf *buf)
+{
+    return buf->size - buf->end;
+}
+
+void buf_produced(struct buf *buf, size_t len); /* after writing to buf_tail() */
+void buf_consume(struct buf *buf, size_t len);  /* forget bytes at the front */
+void buf_clear(struct buf *buf);                /* empty, memory kept */
+void buf_trim(struct buf *buf);                 /* if empty, give the memory back */
+
+/* Append; memory is never refused (mem_ rules). */
+void buf_append(struct buf *buf, const void *bytes, size_t len);
+void buf_append_str(struct buf *buf, struct str text);
+void buf_append_char(struct buf *buf, char c);
+void buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
+void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+void buf_vprintf(struct buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);
+
+/* Append `text` as the inside of a JSON string (no quotes): ", \, control characters and bytes
+ * that are not UTF-8 are escaped; bad bytes become U+FFFD. */
+void buf_append_json(struct buf *buf, struct str text);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time. Monotonic nanoseconds for every deadline and measurement, wall time only for what people
+ * and protocols read. Code on a loop uses loop_now_ns(), which costs no system call.
+ */
+#ifndef NEARSIDE_BASE_CLOCK_H
+#define NEARSIDE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define NS_PER_US 1000ULL
+#define NS_PER_MS 1000000ULL
+#define NS_PER_S  1000000000ULL
+
+uint64_t clock_mono_ns(void);
+uint64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
+
+#define CLOCK_ISO_LEN 25
+/* "2026-11-22T10:20:30.123Z" and a NUL into `out`. */
+void clock_iso(uint64_t wall_ms, char out[CLOCK_ISO_LEN]);
+
+#endif

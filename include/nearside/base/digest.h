@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SHA-256 in steps (OpenSSL's EVP, algorithm fetched once per process). One `struct digest` per
+ * worker can be used again and again.
+ */
+#ifndef NEARSIDE_BASE_DIGEST_H
+#define NEARSIDE_BASE_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DIGEST_BYTES 32
+
+struct digest;
+
+struct digest *digest_new(void);
+void digest_free(struct digest *digest);
+
+void digest_start(struct digest *digest);
+void digest_add(struct digest *digest, const void *bytes, size_t len);
+void digest_finish(struct digest *digest, uint8_t ret_sum[DIGEST_BYTES]);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One event loop per thread, over libevent.
+ *
+ * A turn is: wait for events, run the callbacks that are due, then run what was deferred. Objects
+ * are never freed inside a callback: loop_defer_free() frees at the end of the turn, so that no
+ * callback of the same turn can touch memory that is gone.
+ *
+ * Thread: a loop and all it serves belong to the thread that runs it; only loop_post() and
+ * loop_stop() may be called from others.
+ */
+#ifndef NEARSIDE_LOOP_LOOP_H
+#define NEARSIDE_LOOP_LOOP_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/heap.h>
+#include <nearside/base/list.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+struct loop *loop_new(const char *name);
+void loop_free(struct loop *loop); /* nothing may be left in it */
+
+/* Run until loop_stop(). The calling thread becomes the loop's home. */
+void loop_run(struct loop *loop);
+/* End the run after the present turn. Thread: any. */
+void loop_stop(struct loop *loop);
+
+/* True when called on the loop's thread (or before it runs, on the one that made it). */
+bool loop_is_home(const struct loop *loop);
+
+/* Monotonic time as of the start of the present callback round; costs no system call. */
+uint64_t loop_now_ns(struct loop *loop);
+/* Read the clock now, and let loop_now_ns() give that until the next turn. */
+uint64_t loop_refresh_now_ns(struct loop *loop);
+
+const char *loop_name(const struct loop *loop);
+
+/* ---- work at the end of the turn ---- */
+
+struct loop_task;
+typedef void (*loop_task_fn)(struct loop_task *task, void *arg);
+
+/* Embedded by value. A task that is queued already is not queued twice. A task queued from a task
+ * runs in the next turn, which then does not wait for events. */
+struct loop_task {
+    struct list link;
+    loop_task_fn fn;
+    void *arg;
+};
+
+void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg);
+void loop_task_queue(struct loop *loop, struct loop_task *task);
+void loop_task_cancel(struct loop_task *task); /* harmless when not queued */
+
+/* Free `ptr` with mem_free() at the end of the turn. */
+void loop_defer_free(struct loop *loop, void *ptr);
+/* Call fn(arg) at the end of the turn, after the tasks. For objects with more to release. */
+void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg);
+
+/* ---- deadlines ---- */
+
+struct deadline;
+typedef void (*deadline_fn)(struct deadline *deadline, void *arg);
+
+/* Embedded by value. Setting a later time while armed costs no heap operation: the old place is
+ * kept and the deadline re-queued when that comes up (idle timeouts move on every token). */
+struct deadline {
+    struct heap_item item;
+    uint64_t due_ns; /* 0: not armed */
+    struct loop *loop;
+    deadline_fn fn;
+    void *arg;
+};
+
+void deadline_init(struct deadline *deadline, struct loop *loop, deadline_fn fn, void *arg);
+void deadline_set_ns(struct deadline *deadline, uint64_t due_ns); /* absolute, monotonic */
+void deadline_set_in_ms(struct deadline *deadline, uint64_t ms);  /* from loop_now_ns() */
+void deadline_cancel(struct deadline *deadline);                  /* harmless when not armed */
+static inline bool deadline_is_set(const struct deadline *deadline)
+{
+    return deadline->due_ns != 0;
+}
+/* Before the memory goes: leaves the heap. */
+void deadline_done(struct deadline *deadline);
+
+/* ---- file descriptors ---- */
+
+enum { WATCH_READ = 1, WATCH_WRITE = 2, WATCH_CLOSED = 4 };
+
+struct watch;
+typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
+
+/* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
+ * never changed, so that waiting costs no system call. The callback must go on until the kernel
+ * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
+ * (there may still be bytes to read) or the connection broke. */
+struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg);
+/* Watch `fd`, level-triggered, for the given events (listeners, pipes, c-ares). */
+struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg);
+/* Stop watching; the callback will not come again. Does not close the descriptor. NULL is fine. */
+void watch_free(struct watch *watch);
+int watch_fd(const struct watch *watch);
+
+/* ---- signals (control thread) ---- */
+
+struct loop_signal;
+typedef void (*loop_signal_fn)(int signal_number, void *arg);
+struct loop_signal *loop_signal_new(struct loop *loop, int signal_number, loop_signal_fn fn,
+                                    void *arg);
+void loop_signal_free(struct loop_signal *signal);
+
+/* ---- messages between threads ---- */
+
+/* Embedded in the sender's heap object, which the receiver then owns. */
+struct loop_message;
+typedef void (*loop_message_fn)(struct loop_message *message, void *arg);
+struct loop_message {
+    struct loop_message *next;
+    loop_message_fn fn;
+    void *arg;
+};
+
+/* Have message->fn(message, arg) called on the loop's thread, soon, in the order of posting.
+ * Lock-free; wakes the loop once for many. Thread: any. */
+void loop_post(struct loop *loop, struct loop_message *message, loop_message_fn fn, void *arg);
+
+/* The libevent base, for net/ and admin/ alone. */
+struct event_base;
+struct event_base *loop_event_base(struct loop *loop);
+
+#endif

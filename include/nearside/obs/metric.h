@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Metrics: every family is one row of METRIC_FAMILIES below; counters, histograms, the Prometheus
+ * text and docs/metrics.md come from it.
+ *
+ * Each thread that counts has a block of its own (metric_block_new); only it writes, with relaxed
+ * atomics; a scrape sums the blocks. Gauges that are facts of the fleet (a region's state, its
+ * path latency) are not counted but written by whoever scrapes, through metric_text.h.
+ *
+ * Labels come from enums or from config, never from a request. A region's label is its *slot*, a
+ * small number given to a region's name for the life of the process (metric_region_slot), so that
+ * counters survive a reload.
+ */
+#ifndef NEARSIDE_OBS_METRIC_H
+#define NEARSIDE_OBS_METRIC_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/str.h>
+
+#include <stdint.h>
+
+#define METRIC_REGIONS_MAX 64
+#define METRIC_REGION_NONE METRIC_REGIONS_MAX /* label value "": answered without a region */
+
+/* What may go wrong with one attempt, in one vocabulary: log word, metric label, status page.
+ * retry: may the request be tried elsewhere; blame: does it count against the endpoint. */
+#define OUTCOMES(X)                                                                                \
+    /* suffix           word                retry blame */                                         \
+    X(OK, "ok", 0, 0)                                                                              \
+    X(CONNECT_REFUSED, "connect_refused", 1, 1)                                                    \
+    X(CONNECT_TIMEOUT, "connect_timeout", 1, 1)                                                    \
+    X(CONNECT_ERROR, "connect_error", 1, 1)                                                        \
+    X(TLS_ERROR, "tls_error", 1, 1)                                                                \
+    X(RESET, "reset", 1, 1)                                                                        \
+    X(STALE, "stale", 1, 0)                                                                        \
+    X(MALFORMED, "malformed", 1, 1)                                                                \
+    X(HEAD_TIMEOUT, "head_timeout", 1, 1)                                                          \
+    X(STATUS_5XX, "status_5xx", 1, 1)                                                              \
+    X(FULL, "full", 1, 0)                                                                          \
+    X(REGION_DOWN, "region_down", 1, 0)                                                            \
+    X(IDLE_TIMEOUT, "idle_timeout", 0, 1)                                                          \
+    X(CUT, "cut", 0, 1)                                                                            \
+    X(CLIENT_GONE, "client_gone", 0, 0)                                                            \
+    X(DEADLINE, "deadline", 0, 0)                                                                  \
+    X(LOCAL_LIMIT, "local_limit", 0, 0)
+
+enum outcome {
+#define X(suffix, word, retry, blame) OUTCOME_##suffix,
+    OUTCOMES(X)
+#undef X
+        OUTCOME_COUNT
+};
+
+const char *outcome_word(enum outcome outcome);
+bool outcome_may_retry(enum outcome outcome);
+bool outcome_is_blamed(enum outcome outcome);
+
+/* The limits that can be hit: label of limit_hits_total. */
+#define LIMITS(X)                                                                                  \
+    X(MAX_CONNECTIONS, "max_connections")                                                          \
+    X(HEADER_BYTES, "header_bytes")                                                                \
+    X(HEADER_COUNT, "header_count")                                                                \
+    X(URI, "uri")                                                                                  \
+    X(BODY_BYTES, "body_bytes")                                                                    \
+    X(BUFFER_BYTES, "buffer_bytes")                                                                \
+    X(BUFFER_TOTAL, "buffer_total_bytes")                                                          \
+    X(ENDPOINT_INFLIGHT, "max_inflight_per_endpoint")                                              \
+    X(QUEUE_LENGTH, "queue_length")                                                                \
+    X(QUEUE_TIMEOUT, "queue_timeout_ms")                                                           \
+    X(RETRY_ATTEMPTS, "retry_attempts")                                                            \
+    X(RETRY_BUDGET, "retry_budget")                                                                \
+    X(CACHE_ENTRY_BYTES, "cache_max_entry_bytes")                                                  \
+    X(REDIS_PENDING, "redis_pending")                                                              \
+    X(FILE_DESCRIPTORS, "file_descriptors")                                                        \
+    X(LOG_BUFFER, "log_buffer")
+
+enum limit {
+#define X(suffix, word) LIMIT_##suffix,
+    LIMITS(X)
+#undef X
+        LIMIT_COUNT
+};
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+/* Label dimensions of a family. */
+enum metric_labels {
+    METRIC_L_NONE,
+    METRIC_L_REGION,            /* region */
+    METRIC_L_REGION_CLASS,      /* region, class: 1xx 2xx 3xx 4xx 5xx */
+    METRIC_L_FROM_TO_REASON,    /* from, to (regions), reason (outcome) */
+    METRIC_L_REGION_OUTCOME,    /* region, outcome */
+    METRIC_L_TIER_RESULT,       /* tier: memory redis; result: hit miss error timeout store reject */
+    METRIC_L_RESULT,            /* result: success failure */
+    METRIC_L_LIMIT,             /* limit */
+    METRIC_L_PHASE,             /* phase: reading queued waiting streaming */
+};
+
+enum metric_class { METRIC_1XX, METRIC_2XX, METRIC_3XX, METRIC_4XX, METRIC_5XX, METRIC_CLASSES };
+enum metric_tier { METRIC_TIER_MEMORY, METRIC_TIER_REDIS, METRIC_TIERS };
+enum metric_cache_result {
+    METRIC_CACHE_HIT,
+    METRIC_CACHE_MISS,
+    METRIC_CACHE_ERROR,
+    METRIC_CACHE_TIMEOUT,
+    METRIC_CACHE_STORE,
+    METRIC_CACHE_REJECT,
+    METRIC_CACHE_RESULTS
+};
+enum metric_result { METRIC_SUCCESS, METRIC_FAILURE, METRIC_RESULTS };
+enum metric_phase {
+    METRIC_PHASE_READING,
+    METRIC_PHASE_QUEUED,
+    METRIC_PHASE_WAITING,
+    METRIC_PHASE_STREAMING,
+    METRIC_PHASES
+};
+
+/* Families counted in blocks. Gauges here are up/down counts (populations). */
+#define METRIC_FAMILIES(X)                                                                         \
+    X(REQUESTS, "nearside_requests_total", METRIC_COUNTER, METRIC_L_REGION_CLASS,                  \
+      "Requests answered, by the region that served them and status class; region is empty when "  \
+      "none did (cache in memory, errors made here).")                                             \
+    X(REQUEST_SECONDS, "nearside_request_duration_seconds", METRIC_HISTOGRAM, METRIC_L_REGION,     \
+      "Time from a request's first byte to the answer's last.")                                    \
+    X(TTFT_SECONDS, "nearside_ttft_seconds", METRIC_HISTOGRAM, METRIC_L_REGION,                    \
+      "Time from a request's last byte to the first content byte of the answer.")                  \
+    X(CONNECT_SECONDS, "nearside_upstream_connect_seconds", METRIC_HISTOGRAM, METRIC_L_REGION,     \
+      "Time to connect to an endpoint, TLS included.")                                             \
+    X(OVERHEAD_SECONDS, "nearside_overhead_seconds", METRIC_HISTOGRAM, METRIC_L_NONE,              \
+      "Time a request spent here and not waiting for a client, a queue, a cache or an endpoint.")  \
+    X(INFLIGHT, "nearside_inflight_requests", METRIC_GAUGE, METRIC_L_PHASE,                        \
+      "Requests not finished, by phase.")                                                          \
+    X(PENDING, "nearside_pending_requests", METRIC_GAUGE, METRIC_L_REGION,                         \
+      "Requests queued for or sent to a region that have had no content byte yet.")                \
+    X(CLIENT_CONNECTIONS, "nearside_client_connections", METRIC_GAUGE, METRIC_L_NONE,              \
+      "Open client connections.")                                                                  \
+    X(ACCEPTED, "nearside_client_connections_total", METRIC_COUNTER, METRIC_L_NONE,                \
+      "Client connections accepted.")                                                              \
+    X(UPSTREAM_IDLE, "nearside_upstream_idle_connections", METRIC_GAUGE, METRIC_L_REGION,          \
+      "Idle connections kept to a region's endpoints.")                                            \
+    X(UPSTREAM_CONNECTS, "nearside_upstream_connects_total", METRIC_COUNTER, METRIC_L_REGION,      \
+      "Connections opened to a region's endpoints for requests.")                                  \
+    X(FAILOVERS, "nearside_failovers_total", METRIC_COUNTER, METRIC_L_FROM_TO_REASON,              \
+      "Requests moved from one region to another, and why.")                                       \
+    X(FAILOVER_SECONDS, "nearside_failover_duration_seconds", METRIC_HISTOGRAM, METRIC_L_NONE,     \
+      "Time from the failure of a request's first attempt to the commit of the one that served.")  \
+    X(RETRIES, "nearside_retries_total", METRIC_COUNTER, METRIC_L_REGION,                          \
+      "Attempts after the first, by the region tried.")                                            \
+    X(ATTEMPTS, "nearside_attempt_outcomes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,        \
+      "Attempts on endpoints by how they ended.")                                                  \
+    X(STREAM_EVENTS, "nearside_stream_tokens_total", METRIC_COUNTER, METRIC_L_REGION,              \
+      "Content events of streamed answers passed on.")                                             \
+    X(STREAMS_CUT, "nearside_streams_cut_total", METRIC_COUNTER, METRIC_L_REGION,                  \
+      "Answers that an endpoint broke off after the commit point.")                                \
+    X(CACHE, "nearside_cache_requests_total", METRIC_COUNTER, METRIC_L_TIER_RESULT,                \
+      "Cache look-ups and stores by tier and result.")                                             \
+    X(CLIENT_DISCONNECTS, "nearside_client_disconnects_total", METRIC_COUNTER, METRIC_L_PHASE,     \
+      "Clients that left before their answer was complete.")                                       \
+    X(REQUESTS_STARTED, "nearside_requests_started_total", METRIC_COUNTER, METRIC_L_NONE,          \
+      "Requests begun; equals the finished ones when nothing is in flight.")                       \
+    X(REQUESTS_FINISHED, "nearside_requests_finished_total", METRIC_COUNTER, METRIC_L_NONE,        \
+      "Requests ended, in whatever way.")                                                          \
+    X(BAD_REQUESTS, "nearside_bad_requests_total", METRIC_COUNTER, METRIC_L_NONE,                  \
+      "Requests refused because they were malformed.")                                             \
+    X(FAR, "nearside_far_requests_total", METRIC_COUNTER, METRIC_L_REGION,                         \
+      "Requests sent to a region over the latency budget.")                                        \
+    X(PANIC, "nearside_panic_requests_total", METRIC_COUNTER, METRIC_L_REGION,                     \
+      "Requests tried although every region was down.")                                            \
+    X(LIMIT_HITS, "nearside_limit_hits_total", METRIC_COUNTER, METRIC_L_LIMIT,                     \
+      "Times a limit was hit.")                                                                    \
+    X(BUFFERED, "nearside_buffered_bytes", METRIC_GAUGE, METRIC_L_NONE,                            \
+      "Request bodies held for retry and cache key.")                                              \
+    X(PROBES, "nearside_probes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,                    \
+      "Health probes by how they ended.")                                                          \
+    X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
+      "Configuration reloads.")
+
+enum metric_family {
+#define X(id, name, type, labels, help) METRIC_##id,
+    METRIC_FAMILIES(X)
+#undef X
+        METRIC_FAMILY_COUNT
+};
+
+struct metric_row {
+    const char *name;
+    enum metric_type type;
+    enum metric_labels labels;
+    const char *help;
+};
+
+const struct metric_row *metric_row(enum metric_family family);
+
+struct metric_block;
+
+/* A block for the calling thread, registered for scrapes. Lives until the process ends. */
+struct metric_block *metric_block_new(void);
+
+/* Count. `l0..l2` are label values in the family's order; 0 for missing dimensions. */
+void metric_add(struct metric_block *block, enum metric_family family, unsigned l0, unsigned l1,
+                unsigned l2, int64_t value);
+
+static inline void metric_inc(struct metric_block *block, enum metric_family family, unsigned l0)
+{
+    metric_add(block, family, l0, 0, 0, 1);
+}
+
+static inline void metric_limit_hit(struct metric_block *block, enum limit limit)
+{
+    metric_add(block, METRIC_LIMIT_HITS, (unsigned)limit, 0, 0, 1);
+}
+
+/* One observation of a histogram family. */
+void metric_observe_ns(struct metric_block *block, enum metric_family family, unsigned l0,
+                       uint64_t ns);
+
+/* The slot of a region's name, given on first use and kept. METRIC_REGION_NONE when all 64 are
+ * taken. Thread: control. */
+unsigned metric_region_slot(struct str name);
+/* NULL when the slot is not in use. Thread: any. */
+const char *metric_region_name(unsigned slot);
+
+/* Sum over all blocks. For histograms, l1: 0 count, 1 sum in ns. Thread: any. */
+int64_t metric_sum(enum metric_family family, unsigned l0, unsigned l1, unsigned l2);
+
+/* Approximate quantile (0..1) of a histogram family over all blocks, in seconds; 0 when empty. */
+double metric_quantile(enum metric_family family, unsigned l0, double q);
+
+#endif
