@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HTTP/1.0 and 1.1 on the wire (RFC 9112), strict. Pure: bytes in, values out, no I/O, no
+ * allocation, no logging. Views point into the caller's buffer.
+ *
+ * Thread: any.
+ */
+#ifndef NEARSIDE_HTTP_H1_H
+#define NEARSIDE_HTTP_H1_H
+
+#include <nearside/base/buf.h>
+#include <nearside/http/head.h>
+
+/* Why a message was refused: log word and reply status. */
+#define H1_FAULTS(X)                                                                               \
+    X(BAD_LINE, "bad_start_line", 400)                                                             \
+    X(BAD_METHOD, "bad_method", 400)                                                               \
+    X(BAD_TARGET, "bad_target", 400)                                                               \
+    X(BAD_VERSION, "bad_version", 505)                                                             \
+    X(BAD_FIELD, "bad_header", 400)                                                                \
+    X(BAD_HOST, "bad_host", 400)                                                                   \
+    X(BAD_LENGTH, "bad_content_length", 400)                                                       \
+    X(BAD_ENCODING, "bad_transfer_encoding", 400)                                                  \
+    X(BAD_FRAMING, "length_and_encoding", 400)                                                     \
+    X(BAD_EXPECT, "bad_expect", 417)                                                               \
+    X(TOO_LARGE, "header_too_large", 431)                                                          \
+    X(TOO_MANY, "too_many_headers", 431)                                                           \
+    X(URI_TOO_LONG, "uri_too_long", 414)                                                           \
+    X(BAD_CHUNK, "bad_chunk", 400)                                                                 \
+    X(BAD_TRAILER, "bad_trailer", 400)
+
+enum h1_result {
+    H1_COMPLETE,
+    H1_NEED_MORE,
+#define X(suffix, word, status) H1_##suffix,
+    H1_FAULTS(X)
+#undef X
+        H1_RESULT_COUNT
+};
+
+const char *h1_result_word(enum h1_result result);
+unsigned h1_result_status(enum h1_result result); /* the status to answer with */
+
+struct h1_limits {
+    size_t head_bytes; /* start line and fields, all of it */
+    size_t uri_bytes;
+    uint32_t fields; /* at most HTTP_FIELDS_MAX */
+};
+
+/* Parse a whole head at the front of `input`. H1_COMPLETE: *ret_used bytes were the head (leading
+ * empty lines of a request included). H1_NEED_MORE: nothing is known yet; `input` shorter than the
+ * limits allow. The request form resolves framing, Host and Expect; the response form needs the
+ * request's method for HEAD and CONNECT. *ret_head is written only on H1_COMPLETE in full, and may
+ * hold rubbish otherwise. */
+enum h1_result h1_parse_request(struct str input, const struct h1_limits *limits,
+                                struct http_head *ret_head, size_t *ret_used) MUST_CHECK;
+enum h1_result h1_parse_response(struct str input, const struct h1_limits *limits,
+                                 enum http_method request_method, struct http_head *ret_head,
+                                 size_t *ret_used) MUST_CHECK;
+
+/* ---- chunked bodies, incrementally ---- */
+
+struct h1_chunked {
+    unsigned char state; /* private */
+    unsigned char digits;
+    uint32_t line_bytes;    /* of the present size line or trailer section */
+    uint64_t left;          /* of the present chunk */
+    uint64_t overhead_bytes; /* framing bytes since the last data byte; bounded */
+};
+
+void h1_chunked_init(struct h1_chunked *chunked);
+
+/* Take some of `input`. *ret_used bytes were consumed; *ret_data is the run of body bytes among
+ * them (may be empty; call again until input is used up or the answer is not H1_NEED_MORE).
+ * H1_COMPLETE: the last chunk and the trailer section are over. Trailers are checked and dropped;
+ * chunk extensions too. */
+enum h1_result h1_chunked_parse(struct h1_chunked *chunked, struct str input, size_t *ret_used,
+                                struct str *ret_data) MUST_CHECK;
+
+/* ---- writing ---- */
+
+#define H1_CHUNK_HEAD_LEN 20
+/* "<hex length>\r\n" for a chunk of `len` > 0 bytes; returns the length. The data and "\r\n"
+ * follow. The last chunk is "0\r\n\r\n". */
+size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN]);
+
+/* Start lines and fields; the caller ends the head with h1_write_end(). Names and values come
+ * from parsed heads or from us, so they hold no CR or LF (asserted). */
+void h1_write_request_line(struct buf *out, struct str method, struct str target);
+void h1_write_status_line(struct buf *out, unsigned version_minor, unsigned status);
+void h1_write_field(struct buf *out, struct str name, struct str value);
+void h1_write_end(struct buf *out);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A passive reader of text/event-stream (the WHATWG HTML standard, 9.2.6): told every byte that
+ * passes, it counts events and knows whether a stream ended as its API says it must. It never
+ * changes or holds a byte.
+ *
+ * Memory: the first SSE_PEEK_MAX bytes of an event's data are kept to recognise it.
+ */
+#ifndef NEARSIDE_HTTP_SSE_H
+#define NEARSIDE_HTTP_SSE_H
+
+#include <nearside/base/str.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SSE_PEEK_MAX 512
+
+struct sse {
+    unsigned char state;     /* private */
+    bool in_data;            /* private: inside the value of a data field */
+    bool event_has_data;     /* the present event has a data field */
+    bool at_boundary;        /* between events: an event could be put in here */
+    bool done;               /* a terminal event was seen: `[DONE]`, Anthropic's message_stop, or a
+                                response.completed/failed/incomplete of /v1/responses */
+    bool finished;           /* a non-null finish_reason was seen */
+    bool failed;             /* an in-band error event was seen */
+    uint64_t events;         /* complete events with data */
+    uint64_t content_events; /* those that carry content (not role-only, not [DONE], not usage) */
+    uint16_t peek_len;
+    uint16_t name_len;
+    char name[32];           /* the present event's `event:` field */
+    char peek[SSE_PEEK_MAX]; /* start of the present event's data */
+};
+
+void sse_init(struct sse *sse);
+void sse_feed(struct sse *sse, struct str bytes);
+
+/* Does `bytes`, the present event's data, carry content? Exposed for its tests. */
+bool sse_data_is_content(struct str event_name, struct str data);
+
+#endif

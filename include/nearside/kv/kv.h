@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keys and values in a region's Redis over one pipelined connection (hiredis's formatter and
+ * reader over net/stream). It connects by itself when first used and again after a loss, with
+ * backoff; a command on a connection that is not ready yet waits for it within its own deadline.
+ *
+ * Redis slow, frozen or gone never blocks and never grows memory: every command has a deadline,
+ * the number and bytes of commands under way are bounded, and beyond that they fail at once. When
+ * `KV_BREAKER_FALLS` commands in a row time out or fail, the breaker opens: commands fail at once
+ * until a trial (PING after backoff, 100 ms doubling to 5 s) succeeds.
+ *
+ * Thread: the loop that made it.
+ */
+#ifndef NEARSIDE_KV_KV_H
+#define NEARSIDE_KV_KV_H
+
+#include <nearside/base/addr.h>
+#include <nearside/base/attr.h>
+#include <nearside/base/str.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KV_BREAKER_FALLS   3
+#define KV_PENDING_MAX     1024     /* commands under way */
+#define KV_PENDING_BYTES   16777216 /* of commands not yet written */
+#define KV_REPLY_BYTES_MAX 67108864
+
+struct conf_redis;
+struct kv;
+struct kv_request;
+struct loop;
+struct tls_ctx;
+
+enum kv_result {
+    KV_OK,
+    KV_MISS,    /* no such key */
+    KV_TIMEOUT, /* the command's deadline passed */
+    KV_DOWN,    /* no connection, or the breaker is open */
+    KV_FULL,    /* KV_PENDING_* reached */
+    KV_REFUSED, /* Redis answered with an error: kv_last_error() */
+    KV_RESULT_COUNT
+};
+
+const char *kv_result_word(enum kv_result result);
+
+/* What to connect to. `addr` is already resolved; the strings are copied. */
+struct kv_target {
+    struct addr addr;
+    const char *server_name; /* for TLS */
+    struct tls_ctx *tls;     /* NULL: plain; a reference is taken */
+    const char *user;
+    const char *password;
+    uint32_t database;
+};
+
+/* `value` (KV_OK of a get) is borrowed for the call. Called exactly once per command that was not
+ * cancelled, never before the starter returns. */
+typedef void (*kv_done_fn)(enum kv_result result, struct str value, void *arg);
+
+struct kv *kv_new(struct loop *loop, const struct kv_target *target);
+/* Commands under way are dropped without a callback. NULL is fine. */
+void kv_free(struct kv *kv);
+
+/* GET. `timeout_ms` > 0. */
+struct kv_request *kv_get(struct kv *kv, struct str key, uint32_t timeout_ms, kv_done_fn done,
+                          void *arg);
+/* SET key value PX ttl_ms. `done` may be NULL (fire and forget). Bytes are copied. */
+struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint64_t ttl_ms,
+                          uint32_t timeout_ms, kv_done_fn done, void *arg);
+/* PING: is it there? Not stopped by an open breaker; success closes it. */
+struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, void *arg);
+/* Delete every key that matches `pattern` (glob), scanned in steps of 500, UNLINK. `done` gets
+ * the number of deleted keys as decimal text. */
+struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
+                                      kv_done_fn done, void *arg);
+/* The callback will not come; the command may still be carried out. */
+void kv_cancel(struct kv_request *request);
+
+bool kv_is_up(const struct kv *kv); /* connected, and the breaker is closed */
+/* Last reason for not being up, or Redis's last error text. Never NULL. */
+const char *kv_last_error(const struct kv *kv);
+
+#endif
