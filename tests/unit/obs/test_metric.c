@@ -278,7 +278,7 @@ static void test_metric_docs_name_every_family_and_label_value(void **state)
 static void test_metric_region_slots_run_out(void **state)
 {
     (void)state;
-    char name[16];
+    char name[32];
 
     for (int i = 0; i < METRIC_REGIONS_MAX; i++) {
         snprintf(name, sizeof(name), "fill-%d", i);
