@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 enum char_class {
-    CHAR_TOKEN  = 0x01, /* tchar, RFC 9110 5.6.2 */
-    CHAR_VALUE  = 0x02, /* field-value: HTAB, SP, VCHAR, obs-text; RFC 9110 5.5 */
+    CHAR_TOKEN = 0x01,  /* tchar, RFC 9110 5.6.2 */
+    CHAR_VALUE = 0x02,  /* field-value: HTAB, SP, VCHAR, obs-text; RFC 9110 5.5 */
     CHAR_TARGET = 0x04, /* visible ASCII but "#"; see h1_target.c */
-    CHAR_HOST   = 0x08, /* unreserved, RFC 3986 2.3 */
-    CHAR_HEX    = 0x10,
-    CHAR_DIGIT  = 0x20,
+    CHAR_HOST = 0x08,   /* unreserved, RFC 3986 2.3 */
+    CHAR_HEX = 0x10,
+    CHAR_DIGIT = 0x20,
 };
 
 extern const uint8_t char_classes[256];

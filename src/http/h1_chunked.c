@@ -22,9 +22,9 @@
 
 /* Framing may outweigh data by this much. A chunk earns 16 bytes, and 2 for each data byte, so
  * that honest one-byte chunks go on for ever and chunks with padded size lines do not. */
-#define OVERHEAD_BYTES_MAX  16384
-#define OVERHEAD_PER_CHUNK  16
-#define OVERHEAD_PER_DATUM  2
+#define OVERHEAD_BYTES_MAX 16384
+#define OVERHEAD_PER_CHUNK 16
+#define OVERHEAD_PER_DATUM 2
 
 enum chunked_state {
     CHUNKED_SIZE,
@@ -133,8 +133,7 @@ static const char *take_trailer_name(struct h1_chunked *chunked, const char *at,
     while (at < end && char_is(*at, CHAR_TOKEN)) {
         at++;
     }
-    return at == end ? at
-                     : take_byte(chunked, at, ':', CHUNKED_TRAILER_VALUE, CHUNKED_BAD_TRAILER);
+    return at == end ? at : take_byte(chunked, at, ':', CHUNKED_TRAILER_VALUE, CHUNKED_BAD_TRAILER);
 }
 
 static const char *take_trailer_start(struct h1_chunked *chunked, const char *at)
@@ -233,12 +232,12 @@ static enum h1_result result_of(enum chunked_state state)
 enum h1_result h1_chunked_parse(struct h1_chunked *chunked, struct str input, size_t *ret_used,
                                 struct str *ret_data)
 {
-    const char *const end = input.ptr + input.len;
+    const char *const end = input.len == 0 ? input.ptr : input.ptr + input.len;
     const char *at = skip_framing(chunked, input.ptr, end);
     size_t run = 0;
 
     *ret_data = str_make(at, 0);
-    if (chunked->state == CHUNKED_DATA) {
+    if (at < end && chunked->state == CHUNKED_DATA) {
         run = (size_t)(end - at);
         run = chunked->left < run ? (size_t)chunked->left : run;
         *ret_data = str_make(at, run);

@@ -120,8 +120,7 @@ static enum h1_result take_field(struct h1_cursor *cursor, struct http_field *fi
 enum h1_result h1_take_fields(struct h1_cursor *cursor, const struct h1_limits *limits,
                               struct http_head *head, struct h1_names *ret_names)
 {
-    const uint32_t fields_max =
-        limits->fields < HTTP_FIELDS_MAX ? limits->fields : HTTP_FIELDS_MAX;
+    const uint32_t fields_max = limits->fields < HTTP_FIELDS_MAX ? limits->fields : HTTP_FIELDS_MAX;
     struct h1_names names = {.seen = 0};
     uint32_t count = 0;
 

@@ -8,8 +8,8 @@
 #include "char_class_private.h"
 #include "h1_private.h"
 
-#define METHOD_BYTES_MAX  32
-#define EMPTY_LINES_MAX   2 /* RFC 9112 2.2: before a request line, left over from old clients */
+#define METHOD_BYTES_MAX 32
+#define EMPTY_LINES_MAX  2 /* RFC 9112 2.2: before a request line, left over from old clients */
 
 static enum http_method find_method(struct str text)
 {

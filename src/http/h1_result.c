@@ -4,19 +4,18 @@
 
 #include <nearside/base/assert.h>
 
-static const char *const words[H1_RESULT_COUNT] = {
-    [H1_COMPLETE] = "complete",
-    [H1_NEED_MORE] = "need_more",
+static const char *const words[H1_RESULT_COUNT] = {[H1_COMPLETE] = "complete",
+                                                   [H1_NEED_MORE] = "need_more",
 #define X(suffix, word, status) [H1_##suffix] = word,
-    H1_FAULTS(X)
+                                                   H1_FAULTS(X)
 #undef X
 };
 
-static const unsigned statuses[H1_RESULT_COUNT] = {
-    [H1_COMPLETE] = 200,
-    [H1_NEED_MORE] = 408, /* for who gives up waiting */
+static const unsigned statuses[H1_RESULT_COUNT] = {[H1_COMPLETE] = 200,
+                                                   [H1_NEED_MORE] =
+                                                       408, /* for who gives up waiting */
 #define X(suffix, word, status) [H1_##suffix] = status,
-    H1_FAULTS(X)
+                                                   H1_FAULTS(X)
 #undef X
 };
 

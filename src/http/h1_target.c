@@ -110,8 +110,7 @@ static size_t scheme_len(struct str target)
  * ("http://a?b") would need a "/" that is not in the buffer, and is refused. */
 static enum h1_result split_absolute(struct http_head *head)
 {
-    const struct str rest =
-        str_slice(head->target, scheme_len(head->target), head->target.len);
+    const struct str rest = str_slice(head->target, scheme_len(head->target), head->target.len);
     const size_t slash = str_find_char(rest, '/');
     const struct str authority = str_slice(rest, 0, slash);
 

@@ -7,7 +7,7 @@
 
 static void assert_fits_line(struct str text)
 {
-    ASSERT(scan_value(text.ptr, text.ptr + text.len) == text.ptr + text.len);
+    ASSERT(text.len == 0 || scan_value(text.ptr, text.ptr + text.len) == text.ptr + text.len);
 }
 
 size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN])
@@ -53,7 +53,9 @@ void h1_write_status_line(struct buf *out, unsigned version_minor, unsigned stat
 
 static char *put(char *at, struct str text)
 {
-    memcpy(at, text.ptr, text.len);
+    if (text.len > 0) {
+        memcpy(at, text.ptr, text.len);
+    }
     return at + text.len;
 }
 

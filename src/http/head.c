@@ -10,10 +10,9 @@ struct name_row {
     bool hop;
 };
 
-static const struct name_row names[HTTP_NAME_COUNT] = {
-    [HTTP_NAME_OTHER] = {"", 0, false},
+static const struct name_row names[HTTP_NAME_COUNT] = {[HTTP_NAME_OTHER] = {"", 0, false},
 #define X(suffix, name, is_hop) [HTTP_NAME_##suffix] = {name, sizeof(name) - 1, (is_hop) != 0},
-    HTTP_NAMES(X)
+                                                       HTTP_NAMES(X)
 #undef X
 };
 

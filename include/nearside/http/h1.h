@@ -68,8 +68,8 @@ enum h1_result h1_parse_response(struct str input, const struct h1_limits *limit
 struct h1_chunked {
     unsigned char state; /* private */
     unsigned char digits;
-    uint32_t line_bytes;    /* of the present size line or trailer section */
-    uint64_t left;          /* of the present chunk */
+    uint32_t line_bytes;     /* of the present size line or trailer section */
+    uint64_t left;           /* of the present chunk */
     uint64_t overhead_bytes; /* framing bytes that data has not made up for; bounded */
 };
 

@@ -92,7 +92,7 @@ struct http_field {
 /* How the end of the body is known. */
 enum http_body {
     HTTP_BODY_NONE,
-    HTTP_BODY_LENGTH,  /* content_length bytes */
+    HTTP_BODY_LENGTH, /* content_length bytes */
     HTTP_BODY_CHUNKED,
     HTTP_BODY_CLOSE, /* responses only: until the connection ends */
 };
