@@ -176,7 +176,8 @@ size_t entry_build_body_len(const struct entry_build *build)
     return build->fields_end == 0 ? 0 : build->len - build->fields_end;
 }
 
-/* Give back the room that doubling left over. A refusal leaves the larger block, which is as good. */
+/* Give back the room that doubling left over. A refusal leaves the larger block, which is as good.
+ */
 static struct cache_entry *shrink(struct cache_entry *entry, size_t len)
 {
     struct cache_entry *smaller = mem_try_realloc(entry, sizeof(*entry) + len);

@@ -149,8 +149,8 @@ static bool is_allowed_by_policy(const struct conf_cache *conf, enum api api,
     if (!conf->enabled || conf->when == CONF_CACHE_NEVER) {
         return false;
     }
-    return conf->when == CONF_CACHE_ALWAYS || api == API_EMBEDDINGS ||
-           scan->temperature_is_zero || scan->has_seed;
+    return conf->when == CONF_CACHE_ALWAYS || api == API_EMBEDDINGS || scan->temperature_is_zero ||
+           scan->has_seed;
 }
 
 static struct cache_plan bypass(const char *why)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What may be looked up, answered and stored. Pure; table-tested. The reasons are in docs/cache.md. */
+/* What may be looked up, answered and stored. Pure; table-tested. The reasons are in docs/cache.md.
+ */
 #ifndef NEARSIDE_CACHE_RULE_H
 #define NEARSIDE_CACHE_RULE_H
 
@@ -56,7 +57,8 @@ struct cache_plan cache_plan_request(const struct conf_cache *conf, enum http_me
  * covers, no Content-Encoding; a body that is known to end properly. */
 bool cache_may_store_head(const struct http_head *response);
 
-/* For how long: `ttl_ms`, or less where the upstream's s-maxage or max-age says so. 0: not at all. */
+/* For how long: `ttl_ms`, or less where the upstream's s-maxage or max-age says so. 0: not at all.
+ */
 uint64_t cache_response_ttl_ms(const struct http_head *response, uint64_t ttl_ms);
 
 /* Is its Content-Type text/event-stream? */
