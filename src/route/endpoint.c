@@ -12,6 +12,7 @@
 #include "endpoint_private.h"
 
 #include <nearside/base/hash.h>
+#include <nearside/obs/metric.h>
 
 #include <math.h>
 
@@ -131,7 +132,8 @@ static void sample(struct best *best, const struct view_region *region,
 static uint32_t take_turn(const struct view_region *region, const struct endpoint_search *search)
 {
     uint32_t *turns = search->request->turns;
-    uint64_t turn = turns == NULL ? rng_next(search->rng) : turns[region->slot]++;
+    bool counted = turns != NULL && region->slot < METRIC_REGIONS_MAX; /* else: no slot was left */
+    uint64_t turn = counted ? turns[region->slot]++ : rng_next(search->rng);
 
     return (uint32_t)(turn % region->endpoint_count);
 }
