@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An IPv4, IPv6 or Unix socket address by value, with text forms. */
+/* An IPv4 or IPv6 socket address by value, with text forms. */
 #ifndef NEARSIDE_BASE_ADDR_H
 #define NEARSIDE_BASE_ADDR_H
 

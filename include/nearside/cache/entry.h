@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stored answer: immutable, reference-counted, written to sockets where it lies.
+ *
+ * In memory and in Redis it is the same block of bytes (version 1):
+ *
+ *     "NSC1" | flags u8 | pad u8[3] | stored_wall_ms u64 | ttl_ms u64 | fields u32 | body u32
+ *            | fields as "name: value\r\n" lines | body as it came
+ *
+ * Numbers are little-endian. The fields are those that matter to a client (Content-Type and the
+ * upstream's own end-to-end ones), hop-by-hop and connection ones left out.
+ */
+#ifndef NEARSIDE_CACHE_ENTRY_H
+#define NEARSIDE_CACHE_ENTRY_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/str.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CACHE_ENTRY_STREAM = 1 }; /* flags: the body is an event stream */
+
+struct cache_entry;
+
+struct cache_entry *cache_entry_ref(struct cache_entry *entry);
+void cache_entry_unref(struct cache_entry *entry); /* NULL is fine. Thread: any */
+
+/* Valid while a reference is held. */
+struct str cache_entry_fields(const struct cache_entry *entry);
+struct str cache_entry_body(const struct cache_entry *entry);
+bool cache_entry_is_stream(const struct cache_entry *entry);
+uint64_t cache_entry_stored_wall_ms(const struct cache_entry *entry);
+uint64_t cache_entry_ttl_ms(const struct cache_entry *entry);
+
+/* The whole block, for Redis. */
+struct str cache_entry_bytes(const struct cache_entry *entry);
+/* Checked in every field (Redis may hold anything). NULL: not an entry of ours, or no memory. */
+struct cache_entry *cache_entry_from_bytes(struct str bytes) MUST_CHECK;
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What workers count on an endpoint while requests run: the atomics that threads share (rule 36).
+ *
+ * One object per endpoint identity (region, host, address, port) for as long as anything refers to
+ * it; views, attempts and pooled connections hold references. Counts go up and down only through
+ * struct attempt-like owners whose end function gives back what they took, so that the counts
+ * return to zero whatever happens.
+ *
+ * Thread: any.
+ */
+#ifndef NEARSIDE_FLEET_LIVE_H
+#define NEARSIDE_FLEET_LIVE_H
+
+#include <nearside/base/attr.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct endpoint_live {
+    _Alignas(CACHE_LINE) atomic_uint refs;
+    atomic_uint pending;  /* sent here, no content byte yet */
+    atomic_uint inflight; /* not finished: pending or streaming */
+    atomic_uint failures; /* blamed failures in a row, as the workers saw them */
+    atomic_ullong last_success_ns;
+    atomic_ullong full_until_ns;  /* 429 or 503 + Retry-After: no room until then */
+    atomic_ullong next_sample_ns; /* TCP_INFO samples are taken at most every 100 ms */
+    atomic_ullong requests;       /* attempts begun, for the status page */
+    uint64_t id; /* unique in the process; never used again */
+};
+
+struct endpoint_live *endpoint_live_new(void); /* one reference, the caller's */
+struct endpoint_live *endpoint_live_ref(struct endpoint_live *live);
+void endpoint_live_unref(struct endpoint_live *live); /* NULL is fine */
+
+#endif

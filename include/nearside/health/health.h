@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who is alive: active probes of every endpoint from the control thread, what workers saw in
+ * passing, name resolution, and a watch on each region's Redis. Writes its verdicts to the fleet.
+ *
+ * Active: GET health.path on a kept connection, first at time 0, then every interval_ms
+ * (start to start, jitter 10 %; fast_interval_ms while the verdict is changing). `fall` misses in a
+ * row make an endpoint down, `rise` successes up again; a fresh one comes up with its first
+ * success. Passive: a refused connection takes the endpoint down at once; other blamed outcomes
+ * count (HEALTH_PASSIVE_FALL in a row), and any makes the next probe come now. 4xx never counts;
+ * 429 and 503 with Retry-After mean full for that long, not broken; our own shortages never count.
+ *
+ * Thread: control, but for health_report().
+ */
+#ifndef NEARSIDE_HEALTH_HEALTH_H
+#define NEARSIDE_HEALTH_HEALTH_H
+
+#include <nearside/base/attr.h>
+#include <nearside/fleet/view.h>
+#include <nearside/obs/metric.h>
+
+#include <stdint.h>
+
+#define HEALTH_PASSIVE_FALL 5
+
+struct conf;
+struct fleet;
+struct health;
+struct loop;
+struct resolver;
+struct tls_ctx;
+
+/* `resolver` and `fleet` outlive it. */
+struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolver *resolver,
+                          struct metric_block *metrics);
+void health_free(struct health *health);
+
+/* Follow a config that the fleet has just adopted: probes and look-ups for what is new, none for
+ * what is gone; the rest goes on undisturbed. `region_tls[i]` is region i's client context (a
+ * reference is taken). */
+void health_apply(struct health *health, struct conf *conf, struct tls_ctx *const *region_tls);
+
+/* How an attempt on an endpoint ended, as a worker saw it. */
+struct attempt_report {
+    struct endpoint_live *live; /* borrowed for the call */
+    enum outcome outcome;
+    uint64_t retry_after_ms; /* OUTCOME_FULL: 0 when not given */
+    uint64_t tcp_open_ns;    /* a fresh connection's TCP connect time; 0: none */
+    uint32_t rtt_us;         /* TCP_INFO; 0: none taken */
+    uint64_t now_ns;
+};
+
+/* Tell. A success after a success costs two atomic loads; what matters is posted to the control
+ * thread. Thread: any. */
+void health_report(struct health *health, const struct attempt_report *report);
+
+/* ---- pure rules (health/threshold.c) ---- */
+
+enum probe_verdict { PROBE_PASS, PROBE_MISS, PROBE_REFUSED };
+
+struct threshold {
+    enum endpoint_state state;
+    uint32_t passes; /* in a row */
+    uint32_t misses; /* in a row */
+};
+
+/* The state after one more probe, or a blamed passive failure (`passive`: refused counts as
+ * refused, else HEALTH_PASSIVE_FALL in a row bring it down). */
+enum endpoint_state threshold_probe(struct threshold *threshold, enum probe_verdict verdict,
+                                    uint32_t fall, uint32_t rise);
+enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome outcome,
+                                      uint32_t failures_in_row);
+/* Probe soon: the verdict is changing (between misses, between passes, or not known yet). */
+bool threshold_is_changing(const struct threshold *threshold);
+
+#endif

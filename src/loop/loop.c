@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The turn of an event loop: wait, call back, run deadlines, tasks and deferred calls.
+ *
+ *     arm the timer --> wait (libevent) --> watches, signals, messages --> deadlines
+ *          ^                                                                  |
+ *          +------------ deferred calls <----------------- tasks <------------+
+ *
+ * libevent does the waiting and calls watches; the rest of the turn is ours, because its order is
+ * a promise of the header: what is deferred runs after the last callback of the turn. The base is
+ * made without locks: only the mailbox and the stop flag are touched by other threads.
+ */
+#include <nearside/loop/loop.h>
+
+#include "loop_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+
+#include <event2/event.h>
+
+#include <signal.h>
+
+static struct event_base *base_new(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base;
+
+    ASSERT(config != NULL);
+    /* Edge triggers and early notice of a close: epoll alone has both. The precise timer is left
+     * off: it would cost a timerfd_settime() in each turn, for milliseconds nobody needs. So is
+     * the change list: interest never changes here, there is nothing to save. */
+    ASSERT(event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0);
+    ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0);
+    ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0);
+    base = event_base_new_with_config(config);
+    ASSERT(base != NULL);
+    event_config_free(config);
+    return base;
+}
+
+/* A write to a socket that the peer has closed is an error to handle where it happens, not a
+ * reason to die. OpenSSL writes without MSG_NOSIGNAL, so the signal itself has to go. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction action = {.sa_handler = SIG_IGN};
+
+    (void)sigaction(SIGPIPE, &action, NULL); /* cannot fail with these arguments */
+}
+
+struct loop *loop_new(const char *name)
+{
+    struct loop *loop = mem_zero_aligned(CACHE_LINE, sizeof(*loop));
+
+    ignore_sigpipe();
+    loop->magic = LOOP_MAGIC;
+    loop->name = mem_strdup(name);
+    loop->maker = pthread_self();
+    atomic_init(&loop->home, loop->maker);
+    list_init(&loop->tasks);
+    loop->base = base_new();
+    loop_timer_init(loop);
+    loop_mailbox_init(loop);
+    return loop;
+}
+
+static bool has_work(struct loop *loop)
+{
+    return !list_is_empty(&loop->tasks) || loop->deferred_count > 0 ||
+           atomic_load(&loop->messages) != NULL;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL) {
+        return;
+    }
+    /* Its thread has ended, so this one may finish what is left: messages own their objects. */
+    atomic_store(&loop->home, pthread_self());
+    while (has_work(loop)) {
+        loop_mailbox_drain(loop);
+        loop_tasks_run(loop);
+        loop_deferred_run(loop);
+    }
+    loop_mailbox_done(loop);
+    loop_deferred_run(loop);
+    ASSERT(loop->watch_count == 0);
+    loop_timer_done(loop);
+    event_base_free(loop->base);
+    mem_free(loop->deferred);
+    mem_free(loop->name);
+    loop->magic = 0;
+    mem_free(loop);
+}
+
+static void turn(struct loop *loop)
+{
+    int flags = EVLOOP_ONCE;
+
+    if (!list_is_empty(&loop->tasks)) {
+        flags |= EVLOOP_NONBLOCK;
+    }
+    loop_timer_arm(loop);
+    loop->now_ns = 0;
+    ASSERT(event_base_loop(loop->base, flags) == 0);
+    loop_deadlines_run(loop);
+    loop_tasks_run(loop);
+    loop_deferred_run(loop);
+}
+
+void loop_run(struct loop *loop)
+{
+    ASSERT(loop->magic == LOOP_MAGIC);
+    atomic_store(&loop->home, pthread_self());
+    while (!atomic_load_explicit(&loop->stop, memory_order_acquire)) {
+        turn(loop);
+    }
+    atomic_store(&loop->stop, false);
+    atomic_store(&loop->home, loop->maker);
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store_explicit(&loop->stop, true, memory_order_release);
+    loop_wake(loop);
+}
+
+bool loop_is_home(const struct loop *loop)
+{
+    return pthread_equal(pthread_self(), atomic_load_explicit(&loop->home, memory_order_relaxed));
+}
+
+uint64_t loop_now_ns(struct loop *loop)
+{
+    return loop->now_ns != 0 ? loop->now_ns : loop_refresh_now_ns(loop);
+}
+
+uint64_t loop_refresh_now_ns(struct loop *loop)
+{
+    ASSERT(loop_is_home(loop));
+    loop->now_ns = clock_mono_ns();
+    return loop->now_ns;
+}
+
+const char *loop_name(const struct loop *loop)
+{
+    return loop->name;
+}
+
+struct event_base *loop_event_base(struct loop *loop)
+{
+    return loop->base;
+}

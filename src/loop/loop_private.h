@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of a loop, shared by the files of this folder. */
+#ifndef NEARSIDE_LOOP_LOOP_PRIVATE_H
+#define NEARSIDE_LOOP_LOOP_PRIVATE_H
+
+#include <nearside/base/heap.h>
+#include <nearside/base/list.h>
+#include <nearside/loop/loop.h>
+
+#include <event2/event_struct.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#define LOOP_MAGIC 0x6c6f6f70U
+
+/* A call put off to the end of the turn. */
+struct deferred {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct loop {
+    uint32_t magic;
+    char *name;              /* owned */
+    struct event_base *base; /* owned */
+    pthread_t maker;
+    _Atomic pthread_t home; /* atomic: another thread may ask loop_is_home() while this changes */
+    uint64_t now_ns;        /* 0: stale, to be read at the next question */
+    unsigned watch_count;   /* watches and signals that were not freed yet */
+
+    /* Tasks of the coming end of turn, and those of the one that runs now. */
+    struct list tasks;
+
+    /* Calls for the end of the turn; the array is kept between turns. */
+    struct deferred *deferred; /* owned */
+    size_t deferred_count;
+    size_t deferred_size;
+
+    struct heap deadlines;
+    struct event timer;
+    uint64_t timer_due_ns; /* what the timer is armed for; 0: not armed */
+    uint64_t round_ns;     /* time of the last round of deadlines */
+
+    /* Written by any thread; on a line of their own, away from what each turn touches. */
+    _Alignas(CACHE_LINE) _Atomic(struct loop_message *) messages; /* newest first */
+    atomic_bool stop;
+    int wake_fd; /* owned eventfd */
+    struct watch *wake_watch;
+};
+
+/* Have the loop's wait end. Thread: any. */
+void loop_wake(struct loop *loop);
+
+/* loop_task.c: run what is queued, but not what those queue in turn. */
+void loop_tasks_run(struct loop *loop);
+/* Run what was deferred, and what that defers. */
+void loop_deferred_run(struct loop *loop);
+
+/* deadline.c: the libevent timer behind all deadlines. */
+void loop_timer_init(struct loop *loop);
+void loop_timer_done(struct loop *loop);
+void loop_timer_arm(struct loop *loop);
+void loop_deadlines_run(struct loop *loop);
+
+/* mailbox.c */
+void loop_mailbox_init(struct loop *loop);
+void loop_mailbox_done(struct loop *loop);
+void loop_mailbox_drain(struct loop *loop);
+
+#endif

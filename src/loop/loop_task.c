@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* What waits for the end of the turn: tasks, then deferred calls and frees. */
+#include "loop_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
+
+/* Most turns defer a handful of frees; the array starts with room for those. */
+#define DEFERRED_START 32
+
+void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg)
+{
+    list_init(&task->link);
+    task->fn = fn;
+    task->arg = arg;
+}
+
+void loop_task_queue(struct loop *loop, struct loop_task *task)
+{
+    ASSERT(loop_is_home(loop));
+    ASSERT(task->fn != NULL);
+    if (!list_is_linked(&task->link)) {
+        list_push_back(&loop->tasks, &task->link);
+    }
+}
+
+void loop_task_cancel(struct loop_task *task)
+{
+    list_remove(&task->link);
+}
+
+void loop_tasks_run(struct loop *loop)
+{
+    struct list round;
+    struct list *first;
+
+    list_init(&round);
+    list_append(&round, &loop->tasks);
+    while ((first = list_first(&round)) != NULL) {
+        struct loop_task *task = LIST_ITEM(first, struct loop_task, link);
+
+        list_remove(first);
+        task->fn(task, task->arg);
+    }
+}
+
+void loop_defer_free(struct loop *loop, void *ptr)
+{
+    if (ptr != NULL) {
+        loop_defer_call(loop, mem_free, ptr);
+    }
+}
+
+void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg)
+{
+    ASSERT(loop_is_home(loop));
+    if (loop->deferred_count == loop->deferred_size) {
+        loop->deferred_size = loop->deferred_size == 0 ? DEFERRED_START : 2 * loop->deferred_size;
+        loop->deferred = mem_realloc(loop->deferred, loop->deferred_size * sizeof(struct deferred));
+    }
+    loop->deferred[loop->deferred_count++] = (struct deferred){.fn = fn, .arg = arg};
+}
+
+void loop_deferred_run(struct loop *loop)
+{
+    /* Indexed anew each time: a call may defer another one and move the array. */
+    for (size_t i = 0; i < loop->deferred_count; i++) {
+        struct deferred call = loop->deferred[i];
+
+        call.fn(call.arg);
+    }
+    loop->deferred_count = 0;
+}

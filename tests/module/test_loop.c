@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/* The event loop on a real kernel: order of a turn, lazy deadlines, messages, watches. */
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+#include <nearside/loop/loop.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define STORY_MAX       64
+#define POSTERS         4
+#define POSTS_EACH      2000
+#define GIVE_UP_MS      5000 /* a test that waits longer has failed */
+#define EDGE_QUIET_MS   20   /* long enough for a wrong second event to show itself */
+#define LATE_LIMIT_MS   500  /* a loaded machine is slow; a broken timer is slower */
+#define MESSAGE_FROM(p) CONTAINER_OF(p, struct numbered, message)
+
+/* What happened, in order, one letter each. */
+struct fixture {
+    struct loop *loop;
+    char story[STORY_MAX];
+    size_t story_len;
+    struct deadline give_up;
+    struct loop_task task_a;
+    struct loop_task task_b;
+    struct deadline first;
+    struct deadline second;
+    struct deadline third;
+    struct watch *watch;
+    unsigned events;
+    unsigned calls;
+    int pair[2];
+    uint64_t fired_ns;
+    unsigned turns;
+};
+
+static void tell(struct fixture *f, char letter)
+{
+    assert_true(f->story_len + 1 < STORY_MAX);
+    f->story[f->story_len++] = letter;
+}
+
+static void on_give_up(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)deadline;
+    tell(f, '!');
+    loop_stop(f->loop);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = mem_new(struct fixture);
+
+    f->loop = loop_new("test");
+    deadline_init(&f->give_up, f->loop, on_give_up, f);
+    deadline_set_in_ms(&f->give_up, GIVE_UP_MS);
+    deadline_init(&f->first, f->loop, NULL, NULL);
+    deadline_init(&f->second, f->loop, NULL, NULL);
+    deadline_init(&f->third, f->loop, NULL, NULL);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, f->pair), 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    deadline_done(&f->give_up);
+    deadline_done(&f->first);
+    deadline_done(&f->second);
+    deadline_done(&f->third);
+    watch_free(f->watch);
+    loop_free(f->loop);
+    (void)close(f->pair[0]);
+    (void)close(f->pair[1]);
+    mem_free(f);
+    return 0;
+}
+
+/* ---- the order of a turn ---- */
+
+static void task_b(struct loop_task *task, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)task;
+    tell(f, 'b');
+    loop_stop(f->loop);
+}
+
+static void deferred_d(void *arg)
+{
+    tell(arg, 'd');
+}
+
+static void task_a(struct loop_task *task, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)task;
+    tell(f, 'a');
+    loop_task_queue(f->loop, &f->task_b);
+    loop_defer_call(f->loop, deferred_d, f);
+}
+
+static void deadline_t(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)deadline;
+    tell(f, 't');
+    loop_task_queue(f->loop, &f->task_a);
+    loop_task_queue(f->loop, &f->task_a);
+    loop_defer_free(f->loop, mem_alloc(1)); /* a leak checker sees whether it is done */
+}
+
+static void test_loop_turn_is_deadlines_tasks_deferred_then_tasks_of_tasks(void **state)
+{
+    struct fixture *f = *state;
+
+    loop_task_init(&f->task_a, task_a, f);
+    loop_task_init(&f->task_b, task_b, f);
+    deadline_init(&f->first, f->loop, deadline_t, f);
+    deadline_set_in_ms(&f->first, 1);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "tadb");
+}
+
+static void test_task_cancelled_before_its_turn_does_not_run(void **state)
+{
+    struct fixture *f = *state;
+
+    loop_task_init(&f->task_a, task_a, f);
+    loop_task_init(&f->task_b, task_b, f);
+    loop_task_queue(f->loop, &f->task_a);
+    loop_task_queue(f->loop, &f->task_b);
+    loop_task_cancel(&f->task_a);
+    loop_task_cancel(&f->task_a);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "b");
+}
+
+static void test_stop_before_run_ends_the_run_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    loop_stop(f->loop);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "");
+    assert_true(loop_is_home(f->loop));
+}
+
+static void test_now_stands_still_until_refreshed(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first = loop_refresh_now_ns(f->loop);
+
+    while (clock_mono_ns() == first) {
+    }
+    assert_true(loop_now_ns(f->loop) == first);
+    assert_true(loop_refresh_now_ns(f->loop) > first);
+}
+
+/* ---- deadlines ---- */
+
+static void deadline_1(struct deadline *deadline, void *arg)
+{
+    (void)deadline;
+    tell(arg, '1');
+}
+
+static void deadline_2(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    assert_false(deadline_is_set(deadline));
+    tell(f, '2');
+    f->fired_ns = clock_mono_ns();
+    loop_stop(f->loop);
+}
+
+static void deadline_never(struct deadline *deadline, void *arg)
+{
+    (void)deadline;
+    tell(arg, '?');
+}
+
+static void test_deadlines_come_in_order_of_time_not_of_setting(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t now_ns = loop_refresh_now_ns(f->loop);
+
+    deadline_init(&f->first, f->loop, deadline_2, f);
+    deadline_init(&f->second, f->loop, deadline_1, f);
+    deadline_init(&f->third, f->loop, deadline_never, f);
+    deadline_set_ns(&f->first, now_ns + 12 * NS_PER_MS);
+    deadline_set_ns(&f->second, now_ns + 6 * NS_PER_MS);
+    deadline_set_ns(&f->third, now_ns + 3 * NS_PER_MS);
+    deadline_cancel(&f->third);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "12");
+    assert_true(f->fired_ns >= now_ns + 12 * NS_PER_MS);
+    assert_true(f->fired_ns < now_ns + LATE_LIMIT_MS * NS_PER_MS);
+}
+
+static void test_deadline_set_later_keeps_its_place_and_comes_later(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t now_ns = loop_refresh_now_ns(f->loop);
+
+    deadline_init(&f->first, f->loop, deadline_2, f);
+    deadline_set_ns(&f->first, now_ns + 2 * NS_PER_MS);
+    deadline_set_ns(&f->first, now_ns + 15 * NS_PER_MS);
+    assert_true(f->first.item.key == now_ns + 2 * NS_PER_MS);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "2");
+    assert_true(f->fired_ns >= now_ns + 15 * NS_PER_MS);
+}
+
+static void test_deadline_set_earlier_comes_earlier(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t now_ns = loop_refresh_now_ns(f->loop);
+
+    deadline_init(&f->first, f->loop, deadline_2, f);
+    deadline_set_ns(&f->first, now_ns + 60 * NS_PER_S);
+    deadline_set_ns(&f->first, now_ns + 5 * NS_PER_MS);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "2");
+}
+
+static void test_deadline_set_again_after_cancel_comes_once(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t now_ns = loop_refresh_now_ns(f->loop);
+
+    deadline_init(&f->first, f->loop, deadline_1, f);
+    deadline_init(&f->second, f->loop, deadline_2, f);
+    deadline_set_ns(&f->first, now_ns + 1 * NS_PER_MS);
+    deadline_cancel(&f->first);
+    deadline_set_ns(&f->first, now_ns + 5 * NS_PER_MS);
+    deadline_set_ns(&f->second, now_ns + 10 * NS_PER_MS);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "12");
+}
+
+static void deadline_over_and_over(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    f->calls++;
+    deadline_set_ns(deadline, loop_now_ns(f->loop));
+    loop_task_queue(f->loop, &f->task_a);
+}
+
+static void task_count_turns(struct loop_task *task, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)task;
+    if (++f->turns == 3) {
+        loop_stop(f->loop);
+    }
+}
+
+static void test_deadline_that_sets_itself_to_now_runs_once_a_turn(void **state)
+{
+    struct fixture *f = *state;
+
+    loop_task_init(&f->task_a, task_count_turns, f);
+    deadline_init(&f->first, f->loop, deadline_over_and_over, f);
+    deadline_set_ns(&f->first, 1);
+    loop_run(f->loop);
+    assert_int_equal(f->calls, 3);
+}
+
+/* ---- watches ---- */
+
+static void on_pair(struct watch *watch, unsigned events, void *arg)
+{
+    struct fixture *f = arg;
+
+    assert_int_equal(watch_fd(watch), f->pair[0]);
+    f->events |= events;
+    f->calls++;
+    if (f->events & WATCH_CLOSED) {
+        watch_free(watch);
+        f->watch = NULL;
+        loop_stop(f->loop);
+    }
+}
+
+static void deadline_write(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)deadline;
+    assert_int_equal(f->calls, 1); /* writable at the start; an edge is told once */
+    assert_int_equal(f->events, WATCH_WRITE);
+    assert_int_equal(write(f->pair[1], "x", 1), 1);
+}
+
+static void deadline_hang_up(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)deadline;
+    assert_int_equal(f->calls, 2); /* the byte was not read, and is not told again */
+    assert_int_equal(f->events, WATCH_WRITE | WATCH_READ);
+    assert_int_equal(shutdown(f->pair[1], SHUT_WR), 0);
+}
+
+static void test_edge_watch_tells_each_change_once_and_is_freed_in_its_callback(void **state)
+{
+    struct fixture *f = *state;
+
+    f->watch = watch_edge(f->loop, f->pair[0], on_pair, f);
+    deadline_init(&f->first, f->loop, deadline_write, f);
+    deadline_init(&f->second, f->loop, deadline_hang_up, f);
+    deadline_set_in_ms(&f->first, EDGE_QUIET_MS);
+    deadline_set_in_ms(&f->second, 2 * EDGE_QUIET_MS);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "");
+    assert_int_equal(f->calls, 3);
+    assert_int_equal(f->events, WATCH_WRITE | WATCH_READ | WATCH_CLOSED);
+}
+
+static void on_pair_level(struct watch *watch, unsigned events, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)watch;
+    assert_int_equal(events, WATCH_READ);
+    if (++f->calls == 3) {
+        loop_stop(f->loop);
+    }
+}
+
+static void test_level_watch_comes_again_while_bytes_are_left(void **state)
+{
+    struct fixture *f = *state;
+
+    f->watch = watch_level(f->loop, f->pair[0], WATCH_READ, on_pair_level, f);
+    assert_int_equal(write(f->pair[1], "x", 1), 1);
+    loop_run(f->loop);
+    assert_int_equal(f->calls, 3);
+}
+
+/* ---- signals ---- */
+
+static void on_usr1(int signal_number, void *arg)
+{
+    struct fixture *f = arg;
+
+    assert_int_equal(signal_number, SIGUSR1);
+    tell(f, 's');
+    loop_stop(f->loop);
+}
+
+static void test_signal_is_delivered_in_the_loop(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_signal *signal_usr1 = loop_signal_new(f->loop, SIGUSR1, on_usr1, f);
+
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_string_equal(f->story, "");
+    loop_run(f->loop);
+    assert_string_equal(f->story, "s");
+    loop_signal_free(signal_usr1);
+}
+
+/* ---- messages ---- */
+
+struct numbered {
+    struct loop_message message;
+    unsigned poster;
+    unsigned number;
+};
+
+struct mailbox_test {
+    struct loop *loop;
+    unsigned next[POSTERS]; /* number expected next from each poster */
+    unsigned received;
+    unsigned out_of_order;
+};
+
+struct poster {
+    struct mailbox_test *test;
+    unsigned id;
+};
+
+static void on_numbered(struct loop_message *message, void *arg)
+{
+    struct mailbox_test *test = arg;
+    struct numbered *numbered = MESSAGE_FROM(message);
+
+    assert_true(loop_is_home(test->loop));
+    if (numbered->number != test->next[numbered->poster]++) {
+        test->out_of_order++;
+    }
+    mem_free(numbered);
+    if (++test->received == POSTERS * POSTS_EACH) {
+        loop_stop(test->loop);
+    }
+}
+
+static void *post_many(void *arg)
+{
+    struct poster *poster = arg;
+
+    for (unsigned i = 0; i < POSTS_EACH; i++) {
+        struct numbered *numbered = mem_new(struct numbered);
+
+        numbered->poster = poster->id;
+        numbered->number = i;
+        loop_post(poster->test->loop, &numbered->message, on_numbered, poster->test);
+    }
+    return NULL;
+}
+
+static void test_messages_of_four_threads_all_come_each_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct mailbox_test test = {.loop = f->loop};
+    struct poster posters[POSTERS];
+    pthread_t threads[POSTERS];
+
+    for (unsigned i = 0; i < POSTERS; i++) {
+        posters[i] = (struct poster){.test = &test, .id = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, post_many, &posters[i]), 0);
+    }
+    loop_run(f->loop);
+    for (unsigned i = 0; i < POSTERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_string_equal(f->story, "");
+    assert_int_equal(test.received, POSTERS * POSTS_EACH);
+    assert_int_equal(test.out_of_order, 0);
+}
+
+static void *run_elsewhere(void *arg)
+{
+    struct fixture *f = arg;
+
+    loop_run(f->loop);
+    return NULL;
+}
+
+static void message_home(struct loop_message *message, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)message;
+    tell(f, loop_is_home(f->loop) ? 'h' : 'x');
+    loop_stop(f->loop);
+}
+
+static void test_loop_is_home_on_the_thread_that_runs_it(void **state)
+{
+    struct fixture *f = *state;
+    struct loop_message message;
+    pthread_t thread;
+
+    assert_true(loop_is_home(f->loop));
+    assert_int_equal(pthread_create(&thread, NULL, run_elsewhere, f), 0);
+    loop_post(f->loop, &message, message_home, f);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_string_equal(f->story, "h");
+    assert_true(loop_is_home(f->loop));
+}
+
+static void on_late(struct loop_message *message, void *arg)
+{
+    unsigned *calls = arg;
+
+    (*calls)++;
+    mem_free(MESSAGE_FROM(message));
+}
+
+static void test_messages_left_at_the_end_are_delivered_by_free(void **state)
+{
+    struct loop *loop = loop_new("short");
+    struct numbered *late = mem_new(struct numbered);
+    unsigned calls = 0;
+
+    (void)state;
+    loop_post(loop, &late->message, on_late, &calls);
+    loop_free(loop);
+    assert_int_equal(calls, 1);
+}
+
+#define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        LOOP_TEST(test_loop_turn_is_deadlines_tasks_deferred_then_tasks_of_tasks),
+        LOOP_TEST(test_task_cancelled_before_its_turn_does_not_run),
+        LOOP_TEST(test_stop_before_run_ends_the_run_at_once),
+        LOOP_TEST(test_now_stands_still_until_refreshed),
+        LOOP_TEST(test_deadlines_come_in_order_of_time_not_of_setting),
+        LOOP_TEST(test_deadline_set_later_keeps_its_place_and_comes_later),
+        LOOP_TEST(test_deadline_set_earlier_comes_earlier),
+        LOOP_TEST(test_deadline_set_again_after_cancel_comes_once),
+        LOOP_TEST(test_deadline_that_sets_itself_to_now_runs_once_a_turn),
+        LOOP_TEST(test_edge_watch_tells_each_change_once_and_is_freed_in_its_callback),
+        LOOP_TEST(test_level_watch_comes_again_while_bytes_are_left),
+        LOOP_TEST(test_signal_is_delivered_in_the_loop),
+        LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),
+        LOOP_TEST(test_loop_is_home_on_the_thread_that_runs_it),
+        cmocka_unit_test(test_messages_left_at_the_end_are_delivered_by_free),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
