@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_BYTES       ((size_t)16384)
-#define READS_PER_TURN   32
-#define PIPELINED_MAX    ((size_t)262144) /* read ahead while a reply is in the works */
-#define LINGER_LIMIT_NS  (2 * NS_PER_S)
+#define READ_BYTES      ((size_t)16384)
+#define READS_PER_TURN  32
+#define PIPELINED_MAX   ((size_t)262144) /* read ahead while a reply is in the works */
+#define LINGER_LIMIT_NS (2 * NS_PER_S)
 
 static void set_reading(struct conn *conn, bool on)
 {
@@ -58,8 +58,7 @@ void conn_bury_dead(struct pod *pod)
     struct list *item;
     struct list *after;
 
-    LIST_FOREACH_SAFE(item, after, &pod->dead)
-    {
+    LIST_FOREACH_SAFE (item, after, &pod->dead) {
         struct conn *conn = LIST_ITEM(item, struct conn, link);
         list_remove(item);
         pod_tls_close(conn->tls);

@@ -70,8 +70,7 @@ static void close_idle(struct pod *pod)
     struct list *item;
     struct list *after;
 
-    LIST_FOREACH_SAFE(item, after, &pod->conns)
-    {
+    LIST_FOREACH_SAFE (item, after, &pod->conns) {
         struct conn *conn = LIST_ITEM(item, struct conn, link);
         if (!conn->is_control && conn_is_idle(conn)) {
             conn_close(conn, false);
@@ -84,8 +83,8 @@ static bool apply_fault(struct pod *pod, const json_t *root)
     const json_t *text = json_object_get(root, "fault");
     struct fault fault = pod->settings.fault;
 
-    if (text != NULL && (!json_is_string(text) ||
-                         !fault_parse(str_of(json_string_value(text)), &fault))) {
+    if (text != NULL &&
+        (!json_is_string(text) || !fault_parse(str_of(json_string_value(text)), &fault))) {
         return false;
     }
     if (json_object_get(root, "health") != NULL) {
@@ -133,8 +132,7 @@ void control_fill(struct conn *conn)
 
     if (str_eq(conn->request.method, STR_LIT("POST"))) {
         json_t *root = json_loadb(body.ptr, body.len, 0, NULL);
-        bool is_fine =
-            json_is_object(root) && apply_delays(pod, root) && apply_fault(pod, root);
+        bool is_fine = json_is_object(root) && apply_delays(pod, root) && apply_fault(pod, root);
         json_decref(root);
         if (!is_fine) {
             page_error(reply, 400, "cannot do that; see tests/pod/control.c");

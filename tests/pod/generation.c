@@ -13,14 +13,14 @@
 
 /* Each has its space in front; the first word of an answer goes without. */
 static const char *const words[64] = {
-    " the",   " near",  " side",  " of",   " a",     " river", " runs",  " past",
-    " old",   " mills", " and",   " low",  " stone", " walls", " where", " light",
-    " falls", " on",    " slow",  " green", " water", " boats", " drift", " under",
-    " wide",  " skies", " to",    " quiet", " towns", " with", " bright", " doors",
-    " people", " trade", " salt", " for",  " bread", " tales", " about", " far",
-    " coasts", " while", " small", " birds", " follow", " every", " cart", " along",
-    " narrow", " roads", " until", " night", " brings", " lamps", " into", " each",
-    " window", " then",  " all",  " is",   " still", " but",   " wind",  " again",
+    " the",    " near",  " side",  " of",    " a",      " river", " runs",   " past",
+    " old",    " mills", " and",   " low",   " stone",  " walls", " where",  " light",
+    " falls",  " on",    " slow",  " green", " water",  " boats", " drift",  " under",
+    " wide",   " skies", " to",    " quiet", " towns",  " with",  " bright", " doors",
+    " people", " trade", " salt",  " for",   " bread",  " tales", " about",  " far",
+    " coasts", " while", " small", " birds", " follow", " every", " cart",   " along",
+    " narrow", " roads", " until", " night", " brings", " lamps", " into",   " each",
+    " window", " then",  " all",   " is",    " still",  " but",   " wind",   " again",
 };
 
 static const struct shape *const shapes[] = {
@@ -118,8 +118,8 @@ static uint64_t number_of(const json_t *body, const char *const *names, uint64_t
 
 static void read_options(struct generation *generation, const json_t *body)
 {
-    static const char *const limits[] = {"max_completion_tokens", "max_output_tokens",
-                                         "max_tokens", NULL};
+    static const char *const limits[] = {"max_completion_tokens", "max_output_tokens", "max_tokens",
+                                         NULL};
     static const char *const dimensions[] = {"dimensions", NULL};
     uint64_t limit = number_of(body, limits, TOKENS_MAX, UINT64_MAX);
     const json_t *stream_options = json_object_get(body, "stream_options");

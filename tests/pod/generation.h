@@ -20,7 +20,7 @@ struct shape;
 
 struct generation {
     const struct shape *shape;
-    const char *pod; /* borrowed: the pod's name */
+    const char *pod;  /* borrowed: the pod's name */
     struct buf model; /* escaped for JSON */
     uint64_t seed;
     uint64_t number; /* of the request, for ids */
@@ -30,12 +30,12 @@ struct generation {
     bool is_limited; /* by max_tokens: finish_reason is then "length" */
     bool is_stream;
     bool includes_usage;
-    bool wants_base64;     /* embeddings */
-    uint64_t inputs;       /* embeddings: how many vectors */
-    uint64_t dimensions;   /* embeddings */
-    struct buf before;     /* of a token's event: all up to the word ... */
-    struct buf after;      /* ... and all after it */
-    struct buf text;       /* said so far, where a shape repeats it at its end */
+    bool wants_base64;   /* embeddings */
+    uint64_t inputs;     /* embeddings: how many vectors */
+    uint64_t dimensions; /* embeddings */
+    struct buf before;   /* of a token's event: all up to the word ... */
+    struct buf after;    /* ... and all after it */
+    struct buf text;     /* said so far, where a shape repeats it at its end */
 };
 
 /* How one API words its requests and answers. */

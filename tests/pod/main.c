@@ -60,8 +60,7 @@ static void pod_stop(struct pod *pod)
 
     listener_close(&pod->serving);
     listener_close(&pod->control);
-    LIST_FOREACH_SAFE(item, after, &pod->conns)
-    {
+    LIST_FOREACH_SAFE (item, after, &pod->conns) {
         conn_close(LIST_ITEM(item, struct conn, link), false);
     }
     conn_bury_dead(pod);

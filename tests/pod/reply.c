@@ -108,8 +108,7 @@ static const char *reason_of(unsigned status)
 static bool has_no_body(const struct conn *conn)
 {
     unsigned status = conn->reply.status;
-    return status == 204 || status == 304 ||
-           str_eq(conn->request.method, STR_LIT("HEAD"));
+    return status == 204 || status == 304 || str_eq(conn->request.method, STR_LIT("HEAD"));
 }
 
 static void pick_framing(struct conn *conn)

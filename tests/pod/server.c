@@ -71,8 +71,8 @@ static bool start_listening(struct listener *listener)
     if (listen(listener->fd, BACKLOG) != 0) {
         return false;
     }
-    listener->event = event_new(listener->pod->base, listener->fd, EV_READ | EV_PERSIST,
-                                on_acceptable, listener);
+    listener->event =
+        event_new(listener->pod->base, listener->fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     (void)event_add(listener->event, NULL);
     return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The two APIs whose streams name their events: OpenAI's /v1/responses, Anthropic's /v1/messages. */
+/* The two APIs whose streams name their events: OpenAI's /v1/responses, Anthropic's /v1/messages.
+ */
 #include "generation.h"
 
 static void event(struct buf *out, const char *name)
@@ -31,7 +32,8 @@ static const char *message_stop(const struct generation *generation)
 
 static void message_envelope(const struct generation *generation, struct buf *out)
 {
-    buf_printf(out, "{\"id\":\"msg_%s_%llu\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"",
+    buf_printf(out,
+               "{\"id\":\"msg_%s_%llu\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"",
                generation->pod, (unsigned long long)generation->number);
     buf_append_str(out, buf_str(&generation->model));
     buf_append_str(out, STR_LIT("\",\"content\":["));
@@ -147,8 +149,9 @@ static void response_object(const struct generation *generation, const char *sta
     buf_append_str(out, STR_LIT("\",\"output\":["));
     if (is_done) {
         response_item(generation, "completed", true, buf_str(&generation->text), out);
-        buf_printf(out, "],\"usage\":{\"input_tokens\":%llu,\"output_tokens\":%llu,"
-                        "\"total_tokens\":%llu}}",
+        buf_printf(out,
+                   "],\"usage\":{\"input_tokens\":%llu,\"output_tokens\":%llu,"
+                   "\"total_tokens\":%llu}}",
                    (unsigned long long)generation->prompt_tokens,
                    (unsigned long long)generation->tokens,
                    (unsigned long long)(generation->prompt_tokens + generation->tokens));

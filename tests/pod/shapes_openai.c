@@ -19,8 +19,8 @@ static void usage(const struct generation *generation, struct buf *out)
                (unsigned long long)(generation->prompt_tokens + generation->tokens));
 }
 
-static void envelope(const struct generation *generation, const char *id_prefix,
-                     const char *object, struct buf *out)
+static void envelope(const struct generation *generation, const char *id_prefix, const char *object,
+                     struct buf *out)
 {
     buf_printf(out, "{\"id\":\"%s-%s-%llu\",\"object\":\"%s\",\"created\":%llu,\"model\":\"",
                id_prefix, generation->pod, (unsigned long long)generation->number, object,
@@ -215,8 +215,9 @@ static void embedding_plain(struct generation *generation, struct buf *out)
 {
     buf_append_str(out, STR_LIT("{\"object\":\"list\",\"data\":["));
     for (uint64_t i = 0; i < generation->inputs; i++) {
-        buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%llu,\"embedding\":",
-                   i == 0 ? "" : ",", (unsigned long long)i);
+        buf_printf(out,
+                   "%s{\"object\":\"embedding\",\"index\":%llu,\"embedding\":", i == 0 ? "" : ",",
+                   (unsigned long long)i);
         if (generation->wants_base64) {
             vector_as_base64(generation, out);
         } else {
