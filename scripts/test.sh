@@ -24,17 +24,17 @@ case "$build" in
 *asan*|*tsan*) export TEST_SLOWNESS="${TEST_SLOWNESS:-4}" ;;
 esac
 
-# The number in the last line of $log that matches $1 (a sed expression with one group).
+# The last number in front of `word` in the line given: number WORD LINE
 number() {
-    found=$(sed -n "s/$1/\\1/p" "$log" | tail -n 1)
+    found=$(printf '%s\n' "$2" | grep -oE "[0-9]+ $1" | tail -n 1 | cut -d' ' -f1)
     echo "${found:-0}"
 }
 
 run_program() {
     timeout 120 "$1" >"$log" 2>&1
     code=$?
-    good=$(number '^\[  PASSED  \] \([0-9][0-9]*\) test(s)\..*')
-    bad=$(number '^\[  FAILED  \] \([0-9][0-9]*\) test(s).*')
+    good=$(number 'test' "$(grep -F '[  PASSED  ]' "$log" | tail -n 1)")
+    bad=$(number 'test' "$(grep -F '[  FAILED  ]' "$log" | grep -F 'test(s)' | tail -n 1)")
     # A program that died, or ran nothing, is a failure whatever it printed before.
     if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] || [ $((good + bad)) -eq 0 ]; then
         bad=$((bad + 1))
@@ -58,11 +58,9 @@ if [ -d tests/integration ]; then
         /usr/bin/python3 -m pytest -n 2 -q --timeout 120 tests/integration >"$log" 2>&1
     code=$?
     tail -n 400 "$log"
-    good=$(number '.*[^0-9]*\b\([0-9][0-9]*\) passed.*')
-    bad=$(number '.*[^0-9]*\b\([0-9][0-9]*\) failed.*')
-    broken=$(number '.*[^0-9]*\b\([0-9][0-9]*\) errors\{0,1\} in .*')
-    broken=$((broken + $(number '.*[^0-9]*\b\([0-9][0-9]*\) errors\{0,1\}, .*')))
-    bad=$((bad + broken))
+    summary=$(grep -E ' in [0-9.]+s' "$log" | tail -n 1)
+    good=$(number passed "$summary")
+    bad=$(($(number failed "$summary") + $(number error "$summary")))
     if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
         bad=1
     fi
