@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: one thread with its event base, listeners, client connections, pools, Redis
+ * connections and counter block. What it owns it owns for life.
+ *
+ * The control thread talks to it only through the messages below; each is carried out between two
+ * turns, in the order sent.
+ */
+#ifndef NEARSIDE_PROXY_WORKER_H
+#define NEARSIDE_PROXY_WORKER_H
+
+#include <nearside/base/attr.h>
+#include <nearside/base/errbuf.h>
+#include <nearside/obs/metric.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cache;
+struct fleet_view;
+struct health;
+struct loop;
+struct worker;
+struct world;
+
+/* Counts that all workers share (rule 36): limits that hold for the edge as a whole. */
+struct proxy_shared {
+    atomic_ullong buffered_bytes; /* bodies kept, against limits.buffer_total_bytes */
+    atomic_uint connections;      /* against limits.max_connections */
+    atomic_uint queued[METRIC_REGIONS_MAX]; /* by region slot, against limits.queue_length */
+};
+
+struct worker_deps {
+    struct cache *cache;         /* NULL never; outlives the workers */
+    struct health *health;       /* outlives the workers */
+    struct proxy_shared *shared; /* outlives the workers */
+    struct loop *control;        /* where `drained` is posted */
+    void (*drained)(void *arg);  /* on the control thread: no connection is left after a drain */
+    void *arg;
+};
+
+/* The view and the world are what it starts with (references are taken). */
+struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct world *world,
+                          struct fleet_view *view);
+enum status worker_start(struct worker *worker, struct errbuf *err) MUST_CHECK;
+
+/* A listening socket for listener `index` of the world; ownership of `fd` passes. The order of a
+ * reload: worker_send_world(), then a socket for each listener that is new. */
+void worker_send_listener(struct worker *worker, uint32_t index, int fd);
+/* Requests that begin from now on use `world`. Listeners that it no longer has are closed. */
+void worker_send_world(struct worker *worker, struct world *world);
+void worker_send_view(struct worker *worker, struct fleet_view *view);
+/* Accept no more, close idle connections, end each busy one after its answer. */
+void worker_send_drain(struct worker *worker);
+/* Delete this edge's keys in the Redis of a region. */
+void worker_send_purge_redis(struct worker *worker, unsigned region_slot);
+
+/* End it now, whatever is under way; waits for the thread. */
+void worker_stop(struct worker *worker);
+void worker_free(struct worker *worker);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A client's HTTP/1 connection: reads requests one at a time, writes their answers.
+ *
+ * A request writes its answer through client_reply_*(): head, data, end, then flush. Pieces given
+ * to client_reply_data() are not copied; client_reply_flush() must follow before the callback
+ * ends, and it alone writes. What the kernel does not take is kept here, up to CLIENT_OUT_HIGH
+ * before the source is told to pause.
+ *
+ * Thread: the worker's.
+ */
+#ifndef NEARSIDE_PROXY_CLIENT_PRIVATE_H
+#define NEARSIDE_PROXY_CLIENT_PRIVATE_H
+
+#include <nearside/base/addr.h>
+#include <nearside/base/buf.h>
+#include <nearside/http/h1.h>
+#include <nearside/http/head.h>
+#include <nearside/loop/loop.h>
+
+#define CLIENT_MAGIC         0x636c6e74u
+#define CLIENT_OUT_HIGH      262144 /* unsent bytes at which the source pauses */
+#define CLIENT_OUT_LOW       65536  /* ... and goes on */
+#define CLIENT_READS         4      /* reads per turn and connection */
+#define CLIENT_LINGER_MS     2000   /* for a client to take a last answer and close */
+#define CLIENT_LINGER_BYTES  1048576
+#define CLIENT_URI_BYTES     16384
+
+struct request;
+struct stream;
+struct worker;
+struct world;
+
+enum client_state {
+    CLIENT_OPENING, /* TLS handshake */
+    CLIENT_IDLE,    /* between requests */
+    CLIENT_HEAD,    /* part of a head has come */
+    CLIENT_REQUEST, /* a request is under way */
+    CLIENT_FLUSH,   /* the last answer is not all written; then close */
+    CLIENT_LINGER,  /* all written, our side ended; the client's bytes are dropped */
+    CLIENT_CLOSED,
+    CLIENT_STATE_COUNT
+};
+
+struct client_conn {
+    uint32_t magic;
+    enum client_state state;
+    struct list link;       /* in worker->connections */
+    struct worker *worker;  /* borrowed: outlives this */
+    struct world *world;    /* ref held: of the listener; requests take the newest */
+    struct stream *stream;  /* owned */
+    struct request *request; /* owned while it runs */
+    struct buf in;          /* not yet understood: part of a head, or pipelined requests */
+    struct buf out;         /* not yet taken by the kernel */
+    struct deadline read_deadline;
+    struct deadline write_deadline;
+    struct loop_task drive_task;
+    struct addr peer;
+    uint64_t head_since_ns; /* first byte of the present head */
+    uint64_t body_left;     /* HTTP_BODY_LENGTH */
+    struct h1_chunked chunked;
+    enum http_body body_framing; /* of the present request, until its end: NONE when complete */
+    uint64_t linger_bytes;
+    uint64_t bytes_out; /* taken by the kernel, since the connection began */
+    uint32_t requests;
+    unsigned version_minor; /* of the present request */
+    bool tls;
+    bool readable;      /* more may be there to read */
+    bool write_blocked; /* the kernel took no more */
+    bool write_failed;  /* the connection broke while writing */
+    bool eof;           /* the client sends no more */
+    bool close_after;   /* the present answer is the last */
+    bool abort_after;   /* ... and must not look complete: reset once it is written */
+    bool asked;         /* a peer that ended its side was asked whether it is still there */
+    bool paused_source; /* the request was told that there is no room */
+    /* the answer under way */
+    bool reply_begun;
+    bool reply_chunked; /* each write is a chunk, and the last chunk is still to come */
+    bool reply_counted; /* Content-Length was said */
+    bool reply_ended;
+    bool reply_none; /* no body may follow: HEAD, 204, 304 */
+};
+
+/* Take over an accepted descriptor. */
+void client_new(struct worker *worker, struct world *world, uint32_t listener_index, int fd,
+                const struct addr *peer);
+/* End at once: the request under way is cancelled. */
+void client_close(struct client_conn *conn, bool abort);
+/* Close if no request is under way; else end after its answer. */
+void client_drain(struct client_conn *conn);
+
+/* ---- what a request asks ---- */
+
+/* Read on (its body had been paused). */
+void client_read_on(struct client_conn *conn);
+/* "HTTP/1.1 100 Continue", if the client waits for it. */
+void client_reply_continue(struct client_conn *conn);
+
+/* An answer's head: status, fields, end. A 1xx status makes an interim answer (HTTP/1.1 only; for
+ * others nothing is sent). Framing and Connection fields are written here, not by the caller.
+ * `body`: NONE, LENGTH (`length` bytes will follow), CHUNKED or CLOSE (unknown length).
+ * `no_body`: HEAD and the like: the length is said, no body follows. */
+void client_reply_head(struct client_conn *conn, unsigned status);
+void client_reply_field(struct client_conn *conn, struct str name, struct str value);
+void client_reply_head_end(struct client_conn *conn, unsigned status, enum http_body body,
+                           uint64_t length, bool no_body);
+/* `bytes` stays valid until the flush. */
+void client_reply_data(struct client_conn *conn, struct str bytes);
+/* The answer is complete. */
+void client_reply_end(struct client_conn *conn);
+
+enum client_room {
+    CLIENT_ROOM,
+    CLIENT_NO_ROOM, /* pause: request_on_room() will be called */
+    CLIENT_GONE,    /* writing failed: request_on_client_gone() will be called, on a later turn */
+};
+enum client_room client_reply_flush(struct client_conn *conn);
+
+/* The connection must end after what was written so far, in a way that shows the answer to be
+ * incomplete. */
+void client_reply_abort(struct client_conn *conn);
+
+/* The request is over and freed; go on with the next one, or close. */
+void client_request_done(struct client_conn *conn);
+
+/* ---- between client_conn.c and client_reply.c ---- */
+
+/* Write what is pending. */
+void client_write(struct client_conn *conn);
+void client_move(struct client_conn *conn, enum client_state next);
+/* Everything is written: what now? */
+void client_on_written(struct client_conn *conn);
+
+#endif
