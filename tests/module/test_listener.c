@@ -22,6 +22,7 @@
 
 #define BURST      150 /* more than a turn accepts */
 #define GIVE_UP_MS 5000
+#define PORT_TRIES 10
 
 struct fixture {
     struct loop *loop;
@@ -207,16 +208,32 @@ static void test_two_sockets_share_one_address(void **state)
     (void)close(other);
 }
 
-static void test_both_families_share_one_port(void **state)
+/* Another process may hold the port that the kernel chose, in the other family. */
+static bool bind_both(struct errbuf *err)
 {
     struct addr v6;
     struct addr v4;
     int fd = bind_loopback("::", 0, &v6);
-    int other = bind_loopback("0.0.0.0", addr_port(&v6), &v4);
+    int other = -1;
+    enum status status;
+
+    assert_true(addr_parse_ip(STR_LIT("0.0.0.0"), addr_port(&v6), &v4));
+    status = listener_bind(&v4, &other, err);
+    (void)close(other);
+    (void)close(fd);
+    return status == STATUS_OK;
+}
+
+static void test_both_families_share_one_port(void **state)
+{
+    struct errbuf err;
+    bool is_bound = false;
 
     (void)state;
-    (void)close(fd);
-    (void)close(other);
+    for (int i = 0; i < PORT_TRIES && !is_bound; i++) {
+        is_bound = bind_both(&err);
+    }
+    assert_true(is_bound);
 }
 
 static void test_bind_failure_names_address_and_reason(void **state)
