@@ -24,6 +24,7 @@
 
 struct fixture {
     struct redis_server redis;
+    void *peer; /* a test's own, in place of Redis */
     struct loop *loop;
     struct kv *kv;
     struct deadline guard;
