@@ -102,12 +102,19 @@ static void drop_stream(struct prober *prober)
     prober->warm = false;
 }
 
+static void forget_target(struct prober *prober)
+{
+    conf_unref(prober->target.conf);
+    prober->target = (struct probe_target){.conf = NULL};
+}
+
 void prober_free(struct prober *prober)
 {
     if (prober == NULL) {
         return;
     }
     drop_stream(prober);
+    forget_target(prober);
     deadline_done(&prober->timeout);
     buf_done(&prober->out);
     buf_done(&prober->in);
@@ -136,6 +143,7 @@ static void probe_finish(struct prober *prober, enum outcome outcome, bool keep)
     prober->state = PROBER_IDLE;
     deadline_cancel(&prober->timeout);
     buf_clear(&prober->in);
+    forget_target(prober);
     prober->done(&prober->verdict, prober->arg);
 }
 
@@ -479,6 +487,7 @@ void prober_start(struct prober *prober, const struct probe_target *target)
 {
     ASSERT(prober->state == PROBER_IDLE);
     prober->target = *target;
+    (void)conf_ref(target->conf); /* given back in forget_target() */
     prober->measuring = false;
     prober->verdict = (struct probe_result){.outcome = OUTCOME_OK};
     deadline_set_in_ms(&prober->timeout, target->health->timeout_ms);

@@ -14,18 +14,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct conf;
 struct conf_health;
 struct loop;
 struct prober;
 struct tls_ctx;
 
-/* What to ask of whom. Strings are borrowed until the probe is over; `tls` too, the prober takes
- * its own reference. */
+/* What to ask of whom. Strings and settings belong to `conf`, of which the prober holds a reference
+ * as long as the probe runs: a reload in the middle of it is harmless. */
 struct probe_target {
+    struct conf *conf;
     struct addr addr;
     const char *host; /* of the URL, without brackets */
     uint16_t port;
-    struct tls_ctx *tls;     /* NULL: plain */
+    struct tls_ctx *tls;     /* NULL: plain; a reference is taken */
     const char *server_name; /* for TLS */
     const struct conf_health *health;
     bool want_round_trip; /* no round trip is known yet: take one at once, on the new connection */

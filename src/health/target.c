@@ -114,6 +114,7 @@ static void probe_now(struct target *target)
     const struct conf_region *region = target->region;
     const char *server_name = region->tls.server_name;
     struct probe_target what = {
+        .conf = target->health->conf,
         .addr = target->addr,
         .host = target->host,
         .port = target->port,
