@@ -61,6 +61,7 @@ struct loop *loop_new(const char *name)
     list_init(&loop->tasks);
     loop->base = base_new();
     loop_timer_init(loop);
+    loop_doubt_init(loop);
     loop_mailbox_init(loop);
     return loop;
 }
@@ -86,6 +87,7 @@ void loop_free(struct loop *loop)
     loop_mailbox_done(loop);
     loop_deferred_run(loop);
     ASSERT(loop->watch_count == 0);
+    loop_doubt_done(loop);
     loop_timer_done(loop);
     event_base_free(loop->base);
     mem_free(loop->deferred);

@@ -30,8 +30,11 @@ struct loop {
     uint64_t now_ns;        /* 0: stale, to be read at the next question */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
-    /* Tasks of the coming end of turn, and those of the one that runs now. */
-    struct list tasks;
+    /* Watches whose last edge may have been an error in disguise, oldest first (watch.c). */
+    struct list doubtful;
+    struct deadline doubt_deadline;
+
+    struct list tasks; /* of the coming end of turn */
 
     /* Calls for the end of the turn; the array is kept between turns. */
     struct deferred *deferred; /* owned */
@@ -52,6 +55,10 @@ struct loop {
 
 /* Have the loop's wait end. Thread: any. */
 void loop_wake(struct loop *loop);
+
+/* watch.c: the second look at doubtful edges. */
+void loop_doubt_init(struct loop *loop);
+void loop_doubt_done(struct loop *loop);
 
 /* loop_task.c: run what is queued, but not what those queue in turn. */
 void loop_tasks_run(struct loop *loop);

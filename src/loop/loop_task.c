@@ -32,14 +32,13 @@ void loop_task_cancel(struct loop_task *task)
 void loop_tasks_run(struct loop *loop)
 {
     struct list round;
-    struct list *first;
 
     list_init(&round);
     list_append(&round, &loop->tasks);
-    while ((first = list_first(&round)) != NULL) {
-        struct loop_task *task = LIST_ITEM(first, struct loop_task, link);
+    while (!list_is_empty(&round)) {
+        struct loop_task *task = LIST_ITEM(list_first(&round), struct loop_task, link);
 
-        list_remove(first);
+        list_remove(&task->link);
         task->fn(task, task->arg);
     }
 }

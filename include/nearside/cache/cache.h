@@ -60,7 +60,7 @@ void cache_worker_set_redis(struct cache_worker *worker, unsigned region_slot,
 /* ---- look-up ---- */
 
 enum cache_answer {
-    CACHE_HIT,  /* *ret_entry: the caller's reference */
+    CACHE_HIT, /* *ret_entry: the caller's reference */
     CACHE_MISS,
     CACHE_WAIT, /* Redis was asked; the callback will come */
 };

@@ -35,7 +35,11 @@ uint64_t cache_entry_ttl_ms(const struct cache_entry *entry);
 
 /* The whole block, for Redis. */
 struct str cache_entry_bytes(const struct cache_entry *entry);
-/* Checked in every field (Redis may hold anything). NULL: not an entry of ours, or no memory. */
+/* What it takes of memory, as the allocator counts. */
+size_t cache_entry_memory(const struct cache_entry *entry);
+/* Checked in every field (Redis may hold anything): lengths that add up, field lines that can go
+ * to a client as they are and hold nothing that frames a message. NULL: not an entry of ours, or
+ * no memory. */
 struct cache_entry *cache_entry_from_bytes(struct str bytes) MUST_CHECK;
 
 #endif

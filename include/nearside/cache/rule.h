@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What may be looked up, answered and stored. Pure; table-tested. */
+/* What may be looked up, answered and stored. Pure; table-tested. The reasons are in docs/cache.md.
+ */
 #ifndef NEARSIDE_CACHE_RULE_H
 #define NEARSIDE_CACHE_RULE_H
 
@@ -9,6 +10,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* An entry stored further than this in the future comes from a broken clock: it is not fresh. */
+#define CACHE_CLOCK_SKEW_MAX_MS 300000
 
 /* Paths whose requests are understood. */
 enum api {
@@ -20,9 +24,11 @@ enum api {
     API_MESSAGES,    /* /v1/messages (Anthropic) */
 };
 
+/* `path` is without its query. API_NONE for every method but POST. */
 enum api api_of(enum http_method method, struct str path);
 
-/* Request Cache-Control, as far as we honour it. */
+/* Request Cache-Control, as far as we honour it. What is malformed is ignored; of several max-age
+ * the smallest counts. */
 struct cache_control {
     bool no_cache;
     bool no_store;
@@ -34,19 +40,29 @@ void cache_control_parse(const struct http_head *head, struct cache_control *ret
 
 /* What the cache does for a request; the words stand in Cache-Status and the access log. */
 struct cache_plan {
-    bool lookup;         /* an entry may answer it */
-    bool store;          /* its answer may be kept */
-    const char *bypass;  /* static: why not looked up: "method" "path" "body" "policy" "request" */
+    bool lookup;        /* an entry may answer it */
+    bool store;         /* its answer may be kept */
+    const char *bypass; /* static: why not looked up: "method" "path" "body" "policy" "request";
+                           NULL when it is */
 };
 
-/* `scan_ok`: the body is a usable JSON object. */
-struct cache_plan cache_plan_request(const struct conf_cache *conf, enum api api,
-                                     const struct cache_control *control, bool scan_ok,
-                                     const struct json_scan *scan);
+/* `api` is api_of(method, path). `scan_ok`: the body is a usable JSON object, and `scan` is of it;
+ * else `scan` is not looked at. */
+struct cache_plan cache_plan_request(const struct conf_cache *conf, enum http_method method,
+                                     enum api api, const struct cache_control *control,
+                                     bool scan_ok, const struct json_scan *scan);
 
-/* May this response be kept: status 200, no Set-Cookie, Cache-Control without no-store/private,
- * no Vary beyond what the key covers, no Content-Encoding; a body that is known to end properly. */
+/* May this response be kept: status 200, JSON or an event stream, no Set-Cookie, Cache-Control
+ * without no-store/private (and, but for event streams, no-cache), no Vary beyond what the key
+ * covers, no Content-Encoding; a body that is known to end properly. */
 bool cache_may_store_head(const struct http_head *response);
+
+/* For how long: `ttl_ms`, or less where the upstream's s-maxage or max-age says so. 0: not at all.
+ */
+uint64_t cache_response_ttl_ms(const struct http_head *response, uint64_t ttl_ms);
+
+/* Is its Content-Type text/event-stream? */
+bool cache_response_is_stream(const struct http_head *response);
 
 /* May an entry of this age answer: within its time to live and the request's max-age. */
 bool cache_is_fresh(const struct cache_control *control, uint64_t stored_wall_ms, uint64_t ttl_ms,

@@ -3,8 +3,11 @@
  * Host names to addresses by c-ares on the loop: every A and AAAA record, with the smallest TTL.
  * No caching here: whoever asks keeps the answer and asks again by its TTL.
  *
- * Servers come from the system (resolv.conf, /etc/hosts) or from NEARSIDE_DNS_SERVERS in the
- * environment ("127.0.0.1:5353,..."), for tests and odd networks.
+ * A literal address or a line of /etc/hosts is an answer with a TTL of 60 s; no server is asked.
+ * Having addresses of one family is DNS_OK, whatever became of the other family's question.
+ *
+ * Servers come from the system (resolv.conf, with its search list) or from NEARSIDE_DNS_SERVERS in
+ * the environment ("127.0.0.1:5353,..."), for tests and odd networks.
  *
  * Thread: the loop that made it (control).
  */
@@ -35,14 +38,14 @@ enum dns_result {
 const char *dns_result_word(enum dns_result result);
 
 /* `addrs` (ports 0, no duplicates, sorted, at most DNS_ADDRS_MAX) is borrowed for the call;
- * `ttl_s` is the smallest of the records'. Called exactly once, never before dns_resolve()
- * returns. */
+ * `ttl_s` is the smallest of the records', aliases included; 0 without addresses. Called exactly
+ * once, never before dns_resolve() returns; the query is gone then. */
 typedef void (*dns_done_fn)(enum dns_result result, const struct addr *addrs, size_t count,
                             uint32_t ttl_s, void *arg);
 
 enum status resolver_new(struct loop *loop, struct resolver **ret_resolver,
                          struct errbuf *err) MUST_CHECK;
-/* No query may be left. */
+/* Queries under way are dropped without a callback. NULL is fine. */
 void resolver_free(struct resolver *resolver);
 
 struct dns_query *dns_resolve(struct resolver *resolver, const char *host, dns_done_fn done,

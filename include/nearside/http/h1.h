@@ -48,10 +48,15 @@ struct h1_limits {
 };
 
 /* Parse a whole head at the front of `input`. H1_COMPLETE: *ret_used bytes were the head (leading
- * empty lines of a request included). H1_NEED_MORE: nothing is known yet; `input` shorter than the
- * limits allow. The request form resolves framing, Host and Expect; the response form needs the
+ * empty lines of a request included). H1_NEED_MORE: nothing is known yet; `input` is shorter than
+ * the limits allow. The request form resolves framing, Host and Expect; the response form needs the
  * request's method for HEAD and CONNECT. *ret_head is written only on H1_COMPLETE in full, and may
- * hold rubbish otherwise. */
+ * hold rubbish otherwise.
+ *
+ * A request's absolute-form target is split into authority and origin form; a CONNECT target is
+ * its own authority (whether to serve it is the caller's question). expect_continue is set only
+ * where a body is announced. A response that no server could mean to follow with another (a body
+ * until the end of the connection, or announced where HTTP knows none) has keep_alive false. */
 enum h1_result h1_parse_request(struct str input, const struct h1_limits *limits,
                                 struct http_head *ret_head, size_t *ret_used) MUST_CHECK;
 enum h1_result h1_parse_response(struct str input, const struct h1_limits *limits,
@@ -63,17 +68,18 @@ enum h1_result h1_parse_response(struct str input, const struct h1_limits *limit
 struct h1_chunked {
     unsigned char state; /* private */
     unsigned char digits;
-    uint32_t line_bytes;    /* of the present size line or trailer section */
-    uint64_t left;          /* of the present chunk */
-    uint64_t overhead_bytes; /* framing bytes since the last data byte; bounded */
+    uint32_t line_bytes;     /* of the present size line or trailer section */
+    uint64_t left;           /* of the present chunk */
+    uint64_t overhead_bytes; /* framing bytes that data has not made up for; bounded */
 };
 
 void h1_chunked_init(struct h1_chunked *chunked);
 
 /* Take some of `input`. *ret_used bytes were consumed; *ret_data is the run of body bytes among
  * them (may be empty; call again until input is used up or the answer is not H1_NEED_MORE).
- * H1_COMPLETE: the last chunk and the trailer section are over. Trailers are checked and dropped;
- * chunk extensions too. */
+ * H1_COMPLETE: the last chunk and the trailer section are over; what follows is not consumed.
+ * Trailers are checked and dropped; chunk extensions too. Both out-parameters are set whatever
+ * the answer; a fault is final and comes again at each later call. */
 enum h1_result h1_chunked_parse(struct h1_chunked *chunked, struct str input, size_t *ret_used,
                                 struct str *ret_data) MUST_CHECK;
 

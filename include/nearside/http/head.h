@@ -51,6 +51,7 @@
     X(FORWARDED, "forwarded", 0)                                                                   \
     X(TRACEPARENT, "traceparent", 0)                                                               \
     X(X_API_KEY, "x-api-key", 0)                                                                   \
+    X(ORIGIN, "origin", 0)                                                                         \
     X(RANGE, "range", 0)                                                                           \
     X(X_NEARSIDE_REGION, "x-nearside-region", 0)                                                   \
     X(X_NEARSIDE_REGIONS, "x-nearside-regions", 0)                                                 \
@@ -64,7 +65,7 @@ enum http_name {
         HTTP_NAME_COUNT
 };
 
-/* HTTP_NAME_OTHER when it is none of the table; case does not matter. */
+/* HTTP_NAME_OTHER when it is none of the table; case does not matter. `name` is a token. */
 enum http_name http_name_find(struct str name);
 bool http_name_is_hop(enum http_name id);
 
@@ -85,13 +86,14 @@ struct http_field {
     struct str name;
     struct str value; /* trimmed */
     enum http_name id;
-    bool drop; /* nominated by Connection: not to be forwarded */
+    bool drop; /* nominated by Connection: not to be forwarded. Never set for fields that frame or
+                  guard the message (Host, Content-*, Authorization and the like) */
 };
 
 /* How the end of the body is known. */
 enum http_body {
     HTTP_BODY_NONE,
-    HTTP_BODY_LENGTH,  /* content_length bytes */
+    HTTP_BODY_LENGTH, /* content_length bytes */
     HTTP_BODY_CHUNKED,
     HTTP_BODY_CLOSE, /* responses only: until the connection ends */
 };
@@ -101,7 +103,8 @@ struct http_head {
     enum http_method method;
     struct str method_text;
     struct str target;    /* as sent, origin form or "*"; absolute form is split into these two */
-    struct str authority; /* Host's value or the absolute form's; may be empty in HTTP/1.0 */
+    struct str authority; /* Host's value or the absolute form's, host[:port] without userinfo and
+                             checked; empty only in HTTP/1.0 */
     bool expect_continue;
     /* responses */
     unsigned status;
@@ -115,6 +118,10 @@ struct http_head {
     uint32_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
+
+/* A copy that lives in `arena`: `raw` are the bytes the views of `head` point into. Only the fields
+ * in use are copied. */
+struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena);
 
 /* First field of that name, or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);

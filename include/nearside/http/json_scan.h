@@ -10,6 +10,11 @@
  * A body that is not a JSON object, holds a top-level member twice, or breaks a limit is
  * *unusable*: it is proxied all the same, but never cached (and the model is unknown).
  *
+ * Two different bodies never have the same canonical form, except by white space and the order of
+ * top-level members: strings, numbers and nested members stay byte for byte ("A" and "\u0041"
+ * differ, which costs a cache miss and nothing else). So nested duplicates need no check, and a
+ * \u escape of a lone surrogate, which RFC 8259 allows, is let through.
+ *
  * Pure; thread: any.
  */
 #ifndef NEARSIDE_HTTP_JSON_SCAN_H
@@ -31,8 +36,8 @@ enum json_scan_result {
     JSON_SCAN_UTF8,
     JSON_SCAN_DEPTH,
     JSON_SCAN_MEMBERS,   /* more than JSON_SCAN_MEMBERS_MAX */
-    JSON_SCAN_DUPLICATE, /* the same member twice (after unescaping), at any depth checked: top */
-    JSON_SCAN_NAME,      /* a top-level name longer than 128 bytes or with escapes we refuse */
+    JSON_SCAN_DUPLICATE, /* the same top-level member twice */
+    JSON_SCAN_NAME,      /* a top-level name longer than 128 bytes or with an escape */
     JSON_SCAN_RESULT_COUNT
 };
 
@@ -41,6 +46,7 @@ const char *json_scan_word(enum json_scan_result result);
 struct json_member {
     struct str name;  /* between the quotes; no escapes (a name with escapes is JSON_SCAN_NAME) */
     struct str value; /* raw text, no white space around it */
+    bool spaced;      /* there is white space in `value` outside of strings */
 };
 
 enum json_tristate { JSON_ABSENT, JSON_FALSE, JSON_TRUE };
@@ -55,13 +61,16 @@ struct json_scan {
     bool store;                /* "store" is true */
 };
 
+/* The first fault in the text's order is the answer; then *ret_scan holds rubbish. Views point into
+ * `body`. */
 enum json_scan_result json_scan(struct str body, struct json_scan *ret_scan) MUST_CHECK;
 
 typedef void (*json_sink_fn)(void *arg, const void *bytes, size_t len);
 
 /* Feed the canonical form of a scanned body to `sink`, leaving out the members whose names are in
- * `skip` (NULL-terminated array). White space outside strings is dropped at every depth; strings
- * and numbers stay byte for byte. */
+ * `skip` (NULL-terminated array, or NULL). White space outside strings is dropped at every depth;
+ * strings and numbers stay byte for byte. Large runs are handed over where they lie, small ones
+ * together; where one call ends and the next begins means nothing. */
 void json_scan_canonical(const struct json_scan *scan, const char *const *skip, json_sink_fn sink,
                          void *arg);
 

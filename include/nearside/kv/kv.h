@@ -7,7 +7,10 @@
  * Redis slow, frozen or gone never blocks and never grows memory: every command has a deadline,
  * the number and bytes of commands under way are bounded, and beyond that they fail at once. When
  * `KV_BREAKER_FALLS` commands in a row time out or fail, the breaker opens: commands fail at once
- * until a trial (PING after backoff, 100 ms doubling to 5 s) succeeds.
+ * until a trial succeeds (PING after backoff, 100 ms doubling to 5 s, and whenever a lost
+ * connection is back; it is given as long as the command that opened the breaker). An answer is
+ * not a failure, unless it is that Redis cannot serve anybody now (LOADING, BUSY, MASTERDOWN,
+ * CLUSTERDOWN). docs/redis.md has the whole story.
  *
  * Thread: the loop that made it.
  */
@@ -23,7 +26,7 @@
 
 #define KV_BREAKER_FALLS   3
 #define KV_PENDING_MAX     1024     /* commands under way */
-#define KV_PENDING_BYTES   16777216 /* of commands not yet written */
+#define KV_PENDING_BYTES   16777216 /* of commands not yet written; so no value is longer */
 #define KV_REPLY_BYTES_MAX 67108864
 
 struct conf_redis;
@@ -36,7 +39,7 @@ enum kv_result {
     KV_OK,
     KV_MISS,    /* no such key */
     KV_TIMEOUT, /* the command's deadline passed */
-    KV_DOWN,    /* no connection, or the breaker is open */
+    KV_DOWN,    /* connection lost, not to be had, or the breaker is open */
     KV_FULL,    /* KV_PENDING_* reached */
     KV_REFUSED, /* Redis answered with an error: kv_last_error() */
     KV_RESULT_COUNT
@@ -65,7 +68,8 @@ void kv_free(struct kv *kv);
 /* GET. `timeout_ms` > 0. */
 struct kv_request *kv_get(struct kv *kv, struct str key, uint32_t timeout_ms, kv_done_fn done,
                           void *arg);
-/* SET key value PX ttl_ms. `done` may be NULL (fire and forget). Bytes are copied. */
+/* SET key value PX ttl_ms (> 0). Bytes are copied. With `done` NULL (fire and forget) it returns
+ * NULL, and is dropped when half of the bounds are used up: asking goes before storing. */
 struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint64_t ttl_ms,
                           uint32_t timeout_ms, kv_done_fn done, void *arg);
 /* PING: is it there? Not stopped by an open breaker; success closes it. */
@@ -74,7 +78,8 @@ struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, 
  * the number of deleted keys as decimal text. */
 struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
                                       kv_done_fn done, void *arg);
-/* The callback will not come; the command may still be carried out. */
+/* The callback will not come; the command may still be carried out. Not for a request that has
+ * called back: that one is gone. */
 void kv_cancel(struct kv_request *request);
 
 bool kv_is_up(const struct kv *kv); /* connected, and the breaker is closed */

@@ -21,12 +21,16 @@
 
 struct loop;
 
+/* Never fails. Has the process ignore SIGPIPE: a peer that went is an error of one write. */
 struct loop *loop_new(const char *name);
-void loop_free(struct loop *loop); /* nothing may be left in it */
+/* Run what is still queued, posted or deferred, then free. No watch, signal or deadline may be
+ * left. Thread: any, once the loop no longer runs. NULL is fine. */
+void loop_free(struct loop *loop);
 
-/* Run until loop_stop(). The calling thread becomes the loop's home. */
+/* Run until loop_stop(). The calling thread is the loop's home until this returns; after that it
+ * is again the thread that made the loop. */
 void loop_run(struct loop *loop);
-/* End the run after the present turn. Thread: any. */
+/* End the run after the present turn, or as soon as it begins. Thread: any. */
 void loop_stop(struct loop *loop);
 
 /* True when called on the loop's thread (or before it runs, on the one that made it). */
@@ -66,8 +70,10 @@ void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 struct deadline;
 typedef void (*deadline_fn)(struct deadline *deadline, void *arg);
 
-/* Embedded by value. Setting a later time while armed costs no heap operation: the old place is
- * kept and the deadline re-queued when that comes up (idle timeouts move on every token). */
+/* Embedded by value. Never early; up to about 5 ms late in an idle loop. The callback finds it not
+ * set and may set it again. Setting a later time while armed costs no heap operation: the old place
+ * is kept and the deadline re-queued when that comes up (idle timeouts move on every token). So is
+ * cancelling: the memory must stay until deadline_done(). */
 struct deadline {
     struct heap_item item;
     uint64_t due_ns; /* 0: not armed */
@@ -97,7 +103,8 @@ typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
 /* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
  * never changed, so that waiting costs no system call. The callback must go on until the kernel
  * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
- * (there may still be bytes to read) or the connection broke. */
+ * (there may still be bytes to read) or the connection broke. A break comes at once as WATCH_READ
+ * and WATCH_WRITE, like bytes; WATCH_CLOSED follows within 150 ms if the watch is still there. */
 struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg);
 /* Watch `fd`, level-triggered, for the given events (listeners, pipes, c-ares). */
 struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg);

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stored answer: one allocation, the reference count in front of the bytes that Redis sees.
+ *
+ *     | refs, len (ours) | "NSC1" ... head, 32 bytes | fields | body |
+ *                          ^ cache_entry_bytes()
+ */
+#include <nearside/cache/entry.h>
+
+#include "entry_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
+#include <nearside/http/head.h>
+
+#include <stdatomic.h>
+
+struct cache_entry {
+    atomic_uint refs;
+    size_t len; /* of bytes */
+    char bytes[];
+};
+
+/* Where the head's numbers lie. */
+enum {
+    AT_FLAGS = 4,
+    AT_PAD = 5,
+    AT_STORED = 8,
+    AT_TTL = 16,
+    AT_FIELDS = 24,
+    AT_BODY = 28,
+};
+
+static const char magic[4] = {'N', 'S', 'C', '1'};
+
+/* A year: longer than any configured time to live, short enough that sums cannot overflow. */
+#define TTL_MAX_MS (366ULL * 24 * 3600 * 1000)
+/* The year 9999, RFC 9110's last. */
+#define WALL_MAX_MS 253402300800000ULL
+
+static void put_number(char *at, unsigned bytes, uint64_t value)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        at[i] = (char)(uint8_t)(value >> (8 * i));
+    }
+}
+
+static uint64_t get_number(const char *at, unsigned bytes)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < bytes; i++) {
+        value |= (uint64_t)(uint8_t)at[i] << (8 * i);
+    }
+    return value;
+}
+
+static size_t fields_len(const char *block)
+{
+    return (size_t)get_number(block + AT_FIELDS, 4);
+}
+
+static size_t body_len(const char *block)
+{
+    return (size_t)get_number(block + AT_BODY, 4);
+}
+
+struct cache_entry *cache_entry_ref(struct cache_entry *entry)
+{
+    atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
+    return entry;
+}
+
+void cache_entry_unref(struct cache_entry *entry)
+{
+    if (entry == NULL) {
+        return;
+    }
+    unsigned before = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before == 1) {
+        mem_free(entry);
+    }
+}
+
+struct str cache_entry_fields(const struct cache_entry *entry)
+{
+    return str_make(entry->bytes + ENTRY_HEAD_BYTES, fields_len(entry->bytes));
+}
+
+struct str cache_entry_body(const struct cache_entry *entry)
+{
+    size_t start = ENTRY_HEAD_BYTES + fields_len(entry->bytes);
+
+    return str_make(entry->bytes + start, entry->len - start);
+}
+
+bool cache_entry_is_stream(const struct cache_entry *entry)
+{
+    return ((uint8_t)entry->bytes[AT_FLAGS] & CACHE_ENTRY_STREAM) != 0;
+}
+
+uint64_t cache_entry_stored_wall_ms(const struct cache_entry *entry)
+{
+    return get_number(entry->bytes + AT_STORED, 8);
+}
+
+uint64_t cache_entry_ttl_ms(const struct cache_entry *entry)
+{
+    return get_number(entry->bytes + AT_TTL, 8);
+}
+
+struct str cache_entry_bytes(const struct cache_entry *entry)
+{
+    return str_make(entry->bytes, entry->len);
+}
+
+size_t cache_entry_memory(const struct cache_entry *entry)
+{
+    return mem_size_of(entry);
+}
+
+/* ---- building ---- */
+
+void entry_build_init(struct entry_build *build)
+{
+    *build = (struct entry_build){.len = ENTRY_HEAD_BYTES};
+}
+
+void entry_build_done(struct entry_build *build)
+{
+    mem_free(build->entry);
+    entry_build_init(build);
+}
+
+bool entry_build_reserve(struct entry_build *build, size_t size)
+{
+    if (size <= build->size) {
+        return true;
+    }
+    if (size > SIZE_MAX - sizeof(struct cache_entry)) {
+        return false;
+    }
+    struct cache_entry *entry = mem_try_realloc(build->entry, sizeof(*entry) + size);
+    if (entry == NULL) {
+        return false;
+    }
+    build->entry = entry;
+    build->size = size;
+    return true;
+}
+
+size_t entry_build_memory(const struct entry_build *build)
+{
+    return build->entry == NULL ? 0 : mem_size_of(build->entry);
+}
+
+void entry_build_append(struct entry_build *build, struct str bytes)
+{
+    if (bytes.len == 0) {
+        return;
+    }
+    ASSERT(build->entry != NULL && bytes.len <= build->size - build->len);
+    memcpy(build->entry->bytes + build->len, bytes.ptr, bytes.len);
+    build->len += bytes.len;
+}
+
+void entry_build_end_fields(struct entry_build *build)
+{
+    ASSERT(build->fields_end == 0);
+    build->fields_end = build->len;
+}
+
+size_t entry_build_body_len(const struct entry_build *build)
+{
+    return build->fields_end == 0 ? 0 : build->len - build->fields_end;
+}
+
+/* Give back the room that doubling left over. A refusal leaves the larger block, which is as good.
+ */
+static struct cache_entry *shrink(struct cache_entry *entry, size_t len)
+{
+    struct cache_entry *smaller = mem_try_realloc(entry, sizeof(*entry) + len);
+
+    return smaller == NULL ? entry : smaller;
+}
+
+struct cache_entry *entry_build_take(struct entry_build *build, uint8_t flags,
+                                     uint64_t stored_wall_ms, uint64_t ttl_ms)
+{
+    ASSERT(build->entry != NULL && build->fields_end != 0);
+    struct cache_entry *entry = shrink(build->entry, build->len);
+
+    memset(entry->bytes, 0, ENTRY_HEAD_BYTES);
+    memcpy(entry->bytes, magic, sizeof(magic));
+    entry->bytes[AT_FLAGS] = (char)flags;
+    put_number(entry->bytes + AT_STORED, 8, stored_wall_ms);
+    put_number(entry->bytes + AT_TTL, 8, ttl_ms);
+    put_number(entry->bytes + AT_FIELDS, 4, build->fields_end - ENTRY_HEAD_BYTES);
+    put_number(entry->bytes + AT_BODY, 4, build->len - build->fields_end);
+    entry->len = build->len;
+    atomic_init(&entry->refs, 1);
+
+    build->entry = NULL;
+    entry_build_init(build);
+    return entry;
+}
+
+/* ---- reading what Redis holds ---- */
+
+static bool is_token_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static bool is_field_name(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (!is_token_char(name.ptr[i])) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
+static bool is_field_value(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A field that would frame the message or speak for this hop or this client must not come out of
+ * a store that others can write. */
+static bool is_field_welcome(struct str name)
+{
+    enum http_name id = http_name_find(name);
+
+    return !http_name_is_hop(id) && id != HTTP_NAME_CONTENT_LENGTH && id != HTTP_NAME_SET_COOKIE &&
+           id != HTTP_NAME_CONTENT_ENCODING;
+}
+
+/* One "name: value" without its CRLF. */
+static bool is_field_line(struct str line)
+{
+    size_t colon = str_find(line, STR_LIT(": "));
+    struct str name = str_slice(line, 0, colon);
+
+    return colon < line.len && is_field_name(name) && is_field_welcome(name) &&
+           is_field_value(str_slice(line, colon + 2, line.len));
+}
+
+static bool are_fields(struct str fields)
+{
+    for (unsigned count = 0; fields.len > 0; count++) {
+        size_t end = str_find(fields, STR_LIT("\r\n"));
+        if (count == HTTP_FIELDS_MAX || end == fields.len ||
+            !is_field_line(str_slice(fields, 0, end))) {
+            return false;
+        }
+        fields = str_slice(fields, end + 2, fields.len);
+    }
+    return true;
+}
+
+static bool is_head(const char *head)
+{
+    uint64_t ttl_ms = get_number(head + AT_TTL, 8);
+
+    return memcmp(head, magic, sizeof(magic)) == 0 &&
+           ((uint8_t)head[AT_FLAGS] & ~(unsigned)CACHE_ENTRY_STREAM) == 0 &&
+           get_number(head + AT_PAD, 3) == 0 && ttl_ms > 0 && ttl_ms <= TTL_MAX_MS &&
+           get_number(head + AT_STORED, 8) < WALL_MAX_MS;
+}
+
+static bool is_block(struct str bytes)
+{
+    if (bytes.len < ENTRY_HEAD_BYTES || !is_head(bytes.ptr)) {
+        return false;
+    }
+
+    size_t rest = bytes.len - ENTRY_HEAD_BYTES;
+    size_t fields = fields_len(bytes.ptr);
+    return fields <= rest && body_len(bytes.ptr) == rest - fields && rest > fields &&
+           are_fields(str_make(bytes.ptr + ENTRY_HEAD_BYTES, fields));
+}
+
+struct cache_entry *cache_entry_from_bytes(struct str bytes)
+{
+    if (!is_block(bytes)) {
+        return NULL;
+    }
+    struct cache_entry *entry = mem_try_alloc(sizeof(*entry) + bytes.len);
+    if (entry == NULL) {
+        return NULL;
+    }
+    atomic_init(&entry->refs, 1);
+    entry->len = bytes.len;
+    memcpy(entry->bytes, bytes.ptr, bytes.len);
+    return entry;
+}

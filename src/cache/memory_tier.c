@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory tier: entries by key in shards, under one bound on bytes.
+ *
+ *     cache ── held_bytes <= bytes_max          (one sum for all: a big entry may use the room of
+ *       │                                        shards that hold little)
+ *       ├─ shard 0: lock, index (hash table), order ── newest … oldest
+ *       ├─ shard 1                                          ^ hand
+ *       ...
+ *
+ * The bound is kept by paying first: a put adds its bytes to held_bytes, evicts until the sum is
+ * within the bound, and only then inserts. So what the shards really hold never exceeds it. The
+ * one thing paid after the fact is the growth of a shard's index, a few bytes an entry.
+ *
+ * Eviction is SIEVE (NSDI '24): new entries go to the front and stay in place; a hit only sets a
+ * bit. The hand walks from old to new, clears set bits and evicts the first entry whose bit is
+ * not set. Entries asked for once leave early, so a scan of new prompts does not wash out those
+ * that are repeated.
+ */
+#include "memory_tier_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/hash.h>
+#include <nearside/base/list.h>
+#include <nearside/base/mem.h>
+#include <nearside/base/table.h>
+#include <nearside/cache/rule.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/random.h>
+
+#define SHARD_BITS  6
+#define SHARD_COUNT (1u << SHARD_BITS)
+
+/* Evictions in one shard before the next one has its turn: keeps the shards even. */
+#define EVICT_BATCH 16
+
+/* Steps of the hand for one eviction; then the entry it stands on goes, hit or not. Bounds the time
+ * under the lock when everything has been hit since the last round. */
+#define SIEVE_STEPS_MAX 256
+
+struct node {
+    struct table_item item;
+    struct list link; /* in the shard's order, or in a list of victims */
+    struct cache_key key;
+    struct cache_entry *entry; /* ref held */
+    size_t bytes;              /* this node and the entry, as the allocator counts */
+    bool visited;
+};
+
+struct shard {
+    _Alignas(CACHE_LINE) pthread_mutex_t lock;
+    struct table index;
+    struct list order; /* newest first */
+    struct list *hand; /* in order; the head itself: begin at the oldest */
+    uint64_t bytes;    /* nodes, entries and the index */
+    uint64_t evictions;
+};
+
+struct cache {
+    struct hash_key hash_key; /* so that nobody chooses prompts that share a chain */
+    _Atomic uint64_t bytes_max;
+    _Atomic uint64_t held_bytes; /* of all shards, and of puts that are making room */
+    _Atomic uint64_t fill_bytes;
+    struct shard shards[SHARD_COUNT];
+};
+
+/* ---- one shard; the lock is held ---- */
+
+static struct node *shard_find(struct shard *shard, uint64_t hash, const struct cache_key *key)
+{
+    struct table_item *item = table_first(&shard->index, hash);
+
+    while (item != NULL) {
+        struct node *node = CONTAINER_OF(item, struct node, item);
+        if (memcmp(node->key.bytes, key->bytes, CACHE_KEY_BYTES) == 0) {
+            return node;
+        }
+        item = table_next(item);
+    }
+    return NULL;
+}
+
+static void shard_take_out(struct cache *cache, struct shard *shard, struct node *node,
+                           struct list *victims)
+{
+    if (shard->hand == &node->link) {
+        shard->hand = node->link.prev;
+    }
+    table_remove(&shard->index, &node->item);
+    list_remove(&node->link);
+    list_push_back(victims, &node->link);
+    shard->bytes -= node->bytes;
+    atomic_fetch_sub(&cache->held_bytes, node->bytes);
+}
+
+static size_t index_bytes(const struct shard *shard)
+{
+    return shard->index.slots == NULL ? 0 : mem_size_of(shard->index.slots);
+}
+
+/* The index has changed its size. */
+static void shard_recount_index(struct cache *cache, struct shard *shard, size_t before)
+{
+    size_t after = index_bytes(shard);
+
+    shard->bytes += after - before; /* unsigned: wraps to a subtraction when it shrank */
+    atomic_fetch_add(&cache->held_bytes, (uint64_t)after - (uint64_t)before);
+}
+
+static void shard_insert(struct cache *cache, struct shard *shard, struct node *node, uint64_t hash)
+{
+    size_t before = index_bytes(shard);
+
+    table_insert(&shard->index, &node->item, hash);
+    list_push_front(&shard->order, &node->link);
+    shard->bytes += node->bytes;
+    shard_recount_index(cache, shard, before);
+}
+
+/* The entry to evict, or NULL when there is none. */
+static struct node *shard_sieve(struct shard *shard)
+{
+    struct list *at = shard->hand;
+
+    if (list_is_empty(&shard->order)) {
+        return NULL;
+    }
+    for (unsigned step = 0;; step++, at = at->prev) {
+        if (at == &shard->order) {
+            at = at->prev;
+        }
+        struct node *node = LIST_ITEM(at, struct node, link);
+        if (!node->visited || step == SIEVE_STEPS_MAX) {
+            shard->hand = at;
+            return node;
+        }
+        node->visited = false;
+    }
+}
+
+/* Make the index as small as its present population allows. */
+static void shard_reindex(struct cache *cache, struct shard *shard)
+{
+    size_t before = index_bytes(shard);
+    struct list *link;
+
+    table_done(&shard->index);
+    LIST_FOREACH (link, &shard->order) {
+        struct node *node = LIST_ITEM(link, struct node, link);
+        table_insert(&shard->index, &node->item, node->item.hash);
+    }
+    shard_recount_index(cache, shard, before);
+}
+
+/* ---- all shards; no lock is held ---- */
+
+static void free_nodes(struct list *victims)
+{
+    while (!list_is_empty(victims)) {
+        struct node *node = LIST_ITEM(list_first(victims), struct node, link);
+        list_remove(&node->link);
+        cache_entry_unref(node->entry);
+        mem_free(node);
+    }
+}
+
+static bool is_over(struct cache *cache)
+{
+    return atomic_load(&cache->held_bytes) > atomic_load(&cache->bytes_max);
+}
+
+/* Evict a batch, while there is need. Returns how many went. */
+static unsigned evict_from(struct cache *cache, struct shard *shard)
+{
+    struct list victims;
+    unsigned count = 0;
+
+    list_init(&victims);
+    pthread_mutex_lock(&shard->lock);
+    while (count < EVICT_BATCH && is_over(cache)) {
+        struct node *node = shard_sieve(shard);
+        if (node == NULL) {
+            break;
+        }
+        shard_take_out(cache, shard, node, &victims);
+        shard->evictions++;
+        count++;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    free_nodes(&victims);
+    return count;
+}
+
+/* Evict until the sum is within the bound, beginning with shard `first`. False: nothing is left to
+ * evict and it still is not (others are making room for theirs). */
+static bool make_room(struct cache *cache, size_t first)
+{
+    unsigned empty = 0;
+
+    for (size_t i = first; is_over(cache); i++) {
+        unsigned count = evict_from(cache, &cache->shards[i % SHARD_COUNT]);
+        empty = count == 0 ? empty + 1 : 0;
+        if (empty == SHARD_COUNT) {
+            return !is_over(cache);
+        }
+    }
+    return true;
+}
+
+/* The index inside a shard uses the low bits. */
+static size_t shard_number(uint64_t hash)
+{
+    return (size_t)(hash >> (64 - SHARD_BITS));
+}
+
+static uint64_t hash_of(const struct cache *cache, const struct cache_key *key)
+{
+    return hash_bytes(&cache->hash_key, key->bytes, CACHE_KEY_BYTES);
+}
+
+/* ---- the edge's part ---- */
+
+struct cache *cache_new(uint64_t memory_bytes)
+{
+    struct cache *cache = mem_zero_aligned(CACHE_LINE, sizeof(*cache));
+    ssize_t got = getrandom(&cache->hash_key, sizeof(cache->hash_key), 0);
+
+    ASSERT(got == (ssize_t)sizeof(cache->hash_key));
+    atomic_init(&cache->bytes_max, memory_bytes);
+    atomic_init(&cache->held_bytes, 0);
+    atomic_init(&cache->fill_bytes, 0);
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_init(&shard->lock, NULL);
+        table_init(&shard->index);
+        list_init(&shard->order);
+        shard->hand = &shard->order;
+    }
+    return cache;
+}
+
+void cache_purge(struct cache *cache)
+{
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        struct list victims;
+
+        list_init(&victims);
+        pthread_mutex_lock(&shard->lock);
+        while (!list_is_empty(&shard->order)) {
+            struct node *node = LIST_ITEM(list_first(&shard->order), struct node, link);
+            shard_take_out(cache, shard, node, &victims);
+        }
+        shard_reindex(cache, shard);
+        pthread_mutex_unlock(&shard->lock);
+        free_nodes(&victims);
+    }
+}
+
+void cache_free(struct cache *cache)
+{
+    if (cache == NULL) {
+        return;
+    }
+    cache_purge(cache);
+    ASSERT(atomic_load(&cache->held_bytes) == 0);
+    ASSERT(atomic_load(&cache->fill_bytes) == 0);
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        pthread_mutex_destroy(&cache->shards[i].lock);
+    }
+    mem_free(cache);
+}
+
+void cache_resize(struct cache *cache, uint64_t memory_bytes)
+{
+    atomic_store(&cache->bytes_max, memory_bytes);
+    (void)make_room(cache, 0); /* false: puts under way evict on, each for itself */
+
+    /* Indexes do not shrink by themselves; left large, they would eat a much smaller bound. */
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        shard_reindex(cache, shard);
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
+{
+    struct cache_stats stats = {.bytes_max = atomic_load(&cache->bytes_max)};
+
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->lock);
+        stats.bytes += shard->bytes;
+        stats.entries += shard->index.count;
+        stats.evictions += shard->evictions;
+        pthread_mutex_unlock(&shard->lock);
+    }
+    *ret_stats = stats;
+}
+
+/* ---- get and put ---- */
+
+static bool is_alive(const struct cache_entry *entry, uint64_t now_wall_ms)
+{
+    static const struct cache_control none = {.no_cache = false};
+
+    return cache_is_fresh(&none, cache_entry_stored_wall_ms(entry), cache_entry_ttl_ms(entry),
+                          now_wall_ms);
+}
+
+struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
+                                     uint64_t now_wall_ms)
+{
+    uint64_t hash = hash_of(cache, key);
+    struct shard *shard = &cache->shards[shard_number(hash)];
+    struct cache_entry *entry = NULL;
+    struct list victims;
+
+    list_init(&victims);
+    pthread_mutex_lock(&shard->lock);
+    struct node *node = shard_find(shard, hash, key);
+    if (node != NULL && is_alive(node->entry, now_wall_ms)) {
+        node->visited = true;
+        entry = cache_entry_ref(node->entry);
+    } else if (node != NULL) {
+        shard_take_out(cache, shard, node, &victims);
+    }
+    pthread_mutex_unlock(&shard->lock);
+    free_nodes(&victims);
+    return entry;
+}
+
+/* Insert a node that is paid for, in place of its namesake. */
+static void replace(struct cache *cache, struct node *node, uint64_t hash)
+{
+    struct shard *shard = &cache->shards[shard_number(hash)];
+    struct list victims;
+
+    list_init(&victims);
+    pthread_mutex_lock(&shard->lock);
+    struct node *old = shard_find(shard, hash, &node->key);
+    if (old != NULL) {
+        node->visited = old->visited;
+        shard_take_out(cache, shard, old, &victims);
+    }
+    shard_insert(cache, shard, node, hash);
+    pthread_mutex_unlock(&shard->lock);
+    free_nodes(&victims);
+}
+
+bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry)
+{
+    uint64_t hash = hash_of(cache, key);
+    struct node *node = mem_new(struct node);
+    size_t bytes = mem_size_of(node) + cache_entry_memory(entry);
+
+    if (bytes > atomic_load(&cache->bytes_max) / CACHE_ENTRY_SHARE) {
+        mem_free(node);
+        return false;
+    }
+    atomic_fetch_add(&cache->held_bytes, bytes);
+    if (!make_room(cache, shard_number(hash))) {
+        atomic_fetch_sub(&cache->held_bytes, bytes);
+        mem_free(node);
+        return false;
+    }
+    list_init(&node->link);
+    node->key = *key;
+    node->entry = cache_entry_ref(entry);
+    node->bytes = bytes;
+    replace(cache, node, hash);
+    (void)make_room(cache, shard_number(hash)); /* the index may have grown */
+    return true;
+}
+
+bool cache_memory_is_on(const struct cache *cache)
+{
+    return atomic_load(&cache->bytes_max) > 0;
+}
+
+/* ---- what fills hold ---- */
+
+bool cache_fills_lease(struct cache *cache, uint64_t bytes)
+{
+    uint64_t share = atomic_load(&cache->bytes_max) / CACHE_FILLS_SHARE;
+    uint64_t limit = share < CACHE_FILLS_MIN_BYTES ? CACHE_FILLS_MIN_BYTES : share;
+    uint64_t before = atomic_fetch_add(&cache->fill_bytes, bytes);
+
+    if (bytes > limit || before > limit - bytes) {
+        atomic_fetch_sub(&cache->fill_bytes, bytes);
+        return false;
+    }
+    return true;
+}
+
+void cache_fills_return(struct cache *cache, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_sub(&cache->fill_bytes, bytes);
+
+    ASSERT(before >= bytes);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory tier as the rest of cache/ sees it. `struct cache` is the tier.
+ *
+ * Locks: one for each shard, guarding its index, its order and its sums. Nobody holds two at once,
+ * and no memory is freed and no entry copied under one. Thread: any.
+ */
+#ifndef NEARSIDE_CACHE_MEMORY_TIER_PRIVATE_H
+#define NEARSIDE_CACHE_MEMORY_TIER_PRIVATE_H
+
+#include <nearside/base/attr.h>
+#include <nearside/cache/cache.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* An entry may take at most this share of the bound, so that one giant cannot empty the tier. */
+#define CACHE_ENTRY_SHARE 8
+
+/* Answers being collected are memory too: together at most half of the tier's bound, and at least
+ * this, so that a small tier (or none, with Redis alone) still collects. */
+#define CACHE_FILLS_SHARE     2
+#define CACHE_FILLS_MIN_BYTES 16777216
+
+/* The entry, referenced for the caller, or NULL. One whose time has passed is dropped. */
+struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
+                                     uint64_t now_wall_ms) MUST_CHECK;
+
+/* Keep `entry` (a reference is taken) in place of any other under `key`. False: not kept. */
+bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry);
+
+bool cache_memory_is_on(const struct cache *cache);
+
+/* Lease `bytes` of what all fills together may hold. False: not now. */
+bool cache_fills_lease(struct cache *cache, uint64_t bytes) MUST_CHECK;
+void cache_fills_return(struct cache *cache, uint64_t bytes);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Chunked bodies (RFC 9112 7.1), any split of the input.
+ *
+ *            digits          CRLF                  all data       CRLF
+ *   ──> SIZE ─────> DIGITS ──────────────> DATA ────────────> DATA_CR, DATA_LF ──> SIZE
+ *                     │  └─ blank, ";" ─> EXT ──┘
+ *                     │ size 0, CRLF
+ *                     └─────> TRAILER ─(name ":" value CRLF)*─> END_LF ──> DONE
+ *
+ * Extensions and trailers are checked and dropped. A fault is final: later calls repeat it.
+ */
+#include "char_class_private.h"
+#include "scan_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/http/h1.h>
+
+#define SIZE_DIGITS_MAX   16 /* 64 bits, so the size cannot overflow */
+#define SIZE_LINE_MAX     1024
+#define TRAILER_BYTES_MAX 8192
+
+/* Framing may outweigh data by this much. A chunk earns 16 bytes, and 2 for each data byte, so
+ * that honest one-byte chunks go on for ever and chunks with padded size lines do not. */
+#define OVERHEAD_BYTES_MAX 16384
+#define OVERHEAD_PER_CHUNK 16
+#define OVERHEAD_PER_DATUM 2
+
+enum chunked_state {
+    CHUNKED_SIZE,
+    CHUNKED_DIGITS,
+    CHUNKED_BLANK, /* after the digits: only ";" may follow */
+    CHUNKED_EXT,
+    CHUNKED_SIZE_LF,
+    CHUNKED_DATA,
+    CHUNKED_DATA_CR,
+    CHUNKED_DATA_LF,
+    CHUNKED_TRAILER, /* at the start of a trailer line */
+    CHUNKED_TRAILER_NAME,
+    CHUNKED_TRAILER_VALUE,
+    CHUNKED_TRAILER_LF,
+    CHUNKED_END_LF,
+    CHUNKED_DONE,
+    CHUNKED_BAD_CHUNK,
+    CHUNKED_BAD_TRAILER,
+};
+
+/* The only place that changes the state. */
+static void move(struct h1_chunked *chunked, enum chunked_state next)
+{
+    chunked->state = (unsigned char)next;
+}
+
+void h1_chunked_init(struct h1_chunked *chunked)
+{
+    *chunked = (struct h1_chunked){.state = CHUNKED_SIZE};
+}
+
+/* The size line is over. */
+static void begin_chunk(struct h1_chunked *chunked)
+{
+    const uint64_t line = chunked->line_bytes;
+    const uint64_t spent = chunked->overhead_bytes + line;
+    const uint64_t earned = chunked->left < OVERHEAD_BYTES_MAX
+                                ? OVERHEAD_PER_CHUNK + OVERHEAD_PER_DATUM * chunked->left
+                                : spent;
+
+    chunked->line_bytes = 0;
+    chunked->digits = 0;
+    chunked->overhead_bytes = spent > earned ? spent - earned : 0;
+    if (chunked->overhead_bytes > OVERHEAD_BYTES_MAX) {
+        move(chunked, CHUNKED_BAD_CHUNK);
+    } else {
+        move(chunked, chunked->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILER);
+    }
+}
+
+static const char *take_digits(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    while (at < end && char_is(*at, CHAR_HEX)) {
+        if (chunked->digits == SIZE_DIGITS_MAX) {
+            move(chunked, CHUNKED_BAD_CHUNK);
+            return at;
+        }
+        chunked->left = chunked->left << 4 | char_hex_value(*at);
+        chunked->digits++;
+        at++;
+    }
+    if (at < end) {
+        move(chunked, chunked->digits > 0 ? CHUNKED_DIGITS : CHUNKED_BAD_CHUNK);
+    }
+    return at;
+}
+
+/* One byte after the digits, or after blanks that followed them. */
+static const char *take_after_digits(struct h1_chunked *chunked, const char *at)
+{
+    if (*at == '\r' && chunked->state == CHUNKED_DIGITS) {
+        move(chunked, CHUNKED_SIZE_LF);
+    } else if (*at == ';') {
+        move(chunked, CHUNKED_EXT);
+    } else if (*at == ' ' || *at == '\t') {
+        move(chunked, CHUNKED_BLANK);
+    } else {
+        move(chunked, CHUNKED_BAD_CHUNK);
+        return at;
+    }
+    return at + 1;
+}
+
+/* `wanted` at `at`, then `next`; else `fault`. */
+static const char *take_byte(struct h1_chunked *chunked, const char *at, char wanted,
+                             enum chunked_state next, enum chunked_state fault)
+{
+    if (*at != wanted) {
+        move(chunked, fault);
+        return at;
+    }
+    move(chunked, next);
+    return at + 1;
+}
+
+/* Bytes an extension or a trailer value may hold, then CR. */
+static const char *take_text(struct h1_chunked *chunked, const char *at, const char *end,
+                             enum chunked_state next, enum chunked_state fault)
+{
+    at = scan_value(at, end);
+    return at == end ? at : take_byte(chunked, at, '\r', next, fault);
+}
+
+static const char *take_trailer_name(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    while (at < end && char_is(*at, CHAR_TOKEN)) {
+        at++;
+    }
+    return at == end ? at : take_byte(chunked, at, ':', CHUNKED_TRAILER_VALUE, CHUNKED_BAD_TRAILER);
+}
+
+static const char *take_trailer_start(struct h1_chunked *chunked, const char *at)
+{
+    if (*at == '\r') {
+        move(chunked, CHUNKED_END_LF);
+        return at + 1;
+    }
+    move(chunked, char_is(*at, CHAR_TOKEN) ? CHUNKED_TRAILER_NAME : CHUNKED_BAD_TRAILER);
+    return at;
+}
+
+/* Some framing bytes from [at, end), at least one unless there is a fault. */
+static const char *take_framing(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    switch ((enum chunked_state)chunked->state) {
+    case CHUNKED_SIZE:
+        return take_digits(chunked, at, end);
+    case CHUNKED_DIGITS:
+    case CHUNKED_BLANK:
+        return take_after_digits(chunked, at);
+    case CHUNKED_EXT:
+        return take_text(chunked, at, end, CHUNKED_SIZE_LF, CHUNKED_BAD_CHUNK);
+    case CHUNKED_SIZE_LF:
+        return take_byte(chunked, at, '\n', CHUNKED_DATA, CHUNKED_BAD_CHUNK);
+    case CHUNKED_DATA_CR:
+        return take_byte(chunked, at, '\r', CHUNKED_DATA_LF, CHUNKED_BAD_CHUNK);
+    case CHUNKED_DATA_LF:
+        return take_byte(chunked, at, '\n', CHUNKED_SIZE, CHUNKED_BAD_CHUNK);
+    case CHUNKED_TRAILER:
+        return take_trailer_start(chunked, at);
+    case CHUNKED_TRAILER_NAME:
+        return take_trailer_name(chunked, at, end);
+    case CHUNKED_TRAILER_VALUE:
+        return take_text(chunked, at, end, CHUNKED_TRAILER_LF, CHUNKED_BAD_TRAILER);
+    case CHUNKED_TRAILER_LF:
+        return take_byte(chunked, at, '\n', CHUNKED_TRAILER, CHUNKED_BAD_TRAILER);
+    case CHUNKED_END_LF:
+        return take_byte(chunked, at, '\n', CHUNKED_DONE, CHUNKED_BAD_TRAILER);
+    case CHUNKED_DATA:
+    case CHUNKED_DONE:
+    case CHUNKED_BAD_CHUNK:
+    case CHUNKED_BAD_TRAILER:
+        break;
+    }
+    ASSERT_UNREACHABLE("no framing in this state");
+}
+
+/* Account for framing bytes taken in the state `before`. A line's count starts with the CRLF that
+ * ends the chunk before it. */
+static void count_framing(struct h1_chunked *chunked, enum chunked_state before, size_t bytes)
+{
+    const bool in_trailer = before >= CHUNKED_TRAILER;
+    const size_t line = chunked->line_bytes + bytes;
+
+    if (chunked->state >= CHUNKED_BAD_CHUNK) {
+        return;
+    }
+    if (line > (in_trailer ? TRAILER_BYTES_MAX : SIZE_LINE_MAX)) {
+        move(chunked, in_trailer ? CHUNKED_BAD_TRAILER : CHUNKED_BAD_CHUNK);
+        return;
+    }
+    chunked->line_bytes = (uint32_t)line;
+    if (before == CHUNKED_SIZE_LF) {
+        begin_chunk(chunked);
+    }
+}
+
+/* All framing bytes up to the next data byte, the end, or a fault. */
+static const char *skip_framing(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    while (at < end && chunked->state != CHUNKED_DATA && chunked->state < CHUNKED_DONE) {
+        const enum chunked_state before = (enum chunked_state)chunked->state;
+        const char *const from = at;
+
+        at = take_framing(chunked, from, end);
+        count_framing(chunked, before, (size_t)(at - from));
+    }
+    return at;
+}
+
+static enum h1_result result_of(enum chunked_state state)
+{
+    switch (state) {
+    case CHUNKED_DONE:
+        return H1_COMPLETE;
+    case CHUNKED_BAD_CHUNK:
+        return H1_BAD_CHUNK;
+    case CHUNKED_BAD_TRAILER:
+        return H1_BAD_TRAILER;
+    default:
+        return H1_NEED_MORE;
+    }
+}
+
+enum h1_result h1_chunked_parse(struct h1_chunked *chunked, struct str input, size_t *ret_used,
+                                struct str *ret_data)
+{
+    const char *const end = input.len == 0 ? input.ptr : input.ptr + input.len;
+    const char *at = skip_framing(chunked, input.ptr, end);
+    size_t run = 0;
+
+    *ret_data = str_make(at, 0);
+    if (at < end && chunked->state == CHUNKED_DATA) {
+        run = (size_t)(end - at);
+        run = chunked->left < run ? (size_t)chunked->left : run;
+        *ret_data = str_make(at, run);
+        chunked->left -= run;
+        if (chunked->left == 0) {
+            move(chunked, CHUNKED_DATA_CR);
+        }
+        /* Framing behind the data is taken at once, so that the end is told with the last byte. */
+        at = skip_framing(chunked, at + run, end);
+    }
+    *ret_used = (size_t)(at - input.ptr);
+    return result_of((enum chunked_state)chunked->state);
+}

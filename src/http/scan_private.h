@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inner loops of the codecs: run over bytes that need no thought, 16 at a time with SSE2, 8
+ * at a time in a plain word elsewhere. Each returns where the first byte that does need thought
+ * is, or `end`; none reads outside of [at, end).
+ *
+ * The two forms have the same answers; tests/unit/http/test_scan.c holds them against a byte loop.
+ */
+#ifndef NEARSIDE_HTTP_SCAN_PRIVATE_H
+#define NEARSIDE_HTTP_SCAN_PRIVATE_H
+
+#include "char_class_private.h"
+
+#include <nearside/base/attr.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define SCAN_ONES  0x0101010101010101ULL
+#define SCAN_HIGHS 0x8080808080808080ULL
+
+static inline uint64_t scan_load(const char *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+/* Non-zero when a byte of `word` is below `limit` (at most 128). */
+static inline uint64_t scan_word_below(uint64_t word, uint64_t limit)
+{
+    return (word - SCAN_ONES * limit) & ~word & SCAN_HIGHS;
+}
+
+static inline uint64_t scan_word_has(uint64_t word, char c)
+{
+    return scan_word_below(word ^ (SCAN_ONES * (unsigned char)c), 1);
+}
+
+/* ---- is this byte one to stop at? ---- */
+
+static inline bool scan_stops_value(char c)
+{
+    return !char_is(c, CHAR_VALUE);
+}
+
+static inline bool scan_stops_line(char c)
+{
+    return c == '\r' || c == '\n';
+}
+
+static inline bool scan_stops_text(char c)
+{
+    return c == '"' || c == '\\' || (unsigned char)c < 0x20 || (unsigned char)c >= 0x80;
+}
+
+static inline bool scan_stops_quote(char c)
+{
+    return c == '"' || c == '\\';
+}
+
+/* ---- does one of these eight bytes? May say yes too often, never no too often ---- */
+
+static inline bool scan_word_stops_value(uint64_t word)
+{
+    return (scan_word_below(word, 0x20) | scan_word_has(word, 0x7f)) != 0;
+}
+
+static inline bool scan_word_stops_line(uint64_t word)
+{
+    return (scan_word_has(word, '\r') | scan_word_has(word, '\n')) != 0;
+}
+
+static inline bool scan_word_stops_text(uint64_t word)
+{
+    return ((word & SCAN_HIGHS) | scan_word_below(word, 0x20) | scan_word_has(word, '"') |
+            scan_word_has(word, '\\')) != 0;
+}
+
+static inline bool scan_word_stops_quote(uint64_t word)
+{
+    return (scan_word_has(word, '"') | scan_word_has(word, '\\')) != 0;
+}
+
+/* ---- which of these sixteen bytes do? ---- */
+
+#if defined(__SSE2__)
+static inline unsigned scan_block_stops_value(__m128i block)
+{
+    const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1f)), block);
+    const __m128i tab = _mm_cmpeq_epi8(block, _mm_set1_epi8('\t'));
+    const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
+}
+
+static inline unsigned scan_block_stops_line(__m128i block)
+{
+    const __m128i cr = _mm_cmpeq_epi8(block, _mm_set1_epi8('\r'));
+    const __m128i lf = _mm_cmpeq_epi8(block, _mm_set1_epi8('\n'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(cr, lf));
+}
+
+static inline unsigned scan_block_stops_quote(__m128i block)
+{
+    const __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+    const __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(quote, backslash));
+}
+
+static inline unsigned scan_block_stops_text(__m128i block)
+{
+    /* As signed bytes, 0x80..0xff are below zero, so one comparison finds them and controls. */
+    const __m128i outside = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
+
+    return (unsigned)_mm_movemask_epi8(outside) | scan_block_stops_quote(block);
+}
+
+#define SCAN_BLOCKS(kind, at, end)                                                                 \
+    while ((end) - (at) >= 16) {                                                                   \
+        const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(at));                \
+        const unsigned stops = scan_block_stops_##kind(block);                                     \
+        if (stops != 0) {                                                                          \
+            return (at) + __builtin_ctz(stops);                                                    \
+        }                                                                                          \
+        (at) += 16;                                                                                \
+    }
+#else
+#define SCAN_BLOCKS(kind, at, end)
+#endif
+
+/* scan_<kind>() and, for machines without SSE2 and for the test, scan_<kind>_by_word(). */
+#define SCAN_DEFINE(kind)                                                                          \
+    static inline const char *scan_##kind##_by_word(const char *at, const char *end)               \
+    {                                                                                              \
+        while (end - at >= 8 && !scan_word_stops_##kind(scan_load(at))) {                          \
+            at += 8;                                                                               \
+        }                                                                                          \
+        while (at < end && !scan_stops_##kind(*at)) {                                              \
+            at++;                                                                                  \
+            if (end - at >= 8 && !scan_word_stops_##kind(scan_load(at))) {                         \
+                at += 8;                                                                           \
+            }                                                                                      \
+        }                                                                                          \
+        return at;                                                                                 \
+    }                                                                                              \
+    static inline const char *scan_##kind(const char *at, const char *end)                         \
+    {                                                                                              \
+        SCAN_BLOCKS(kind, at, end)                                                                 \
+        return scan_##kind##_by_word(at, end);                                                     \
+    }
+
+SCAN_DEFINE(value) /* field values: to the first byte that no value may hold */
+SCAN_DEFINE(line)  /* to CR or LF */
+SCAN_DEFINE(text)  /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */
+SCAN_DEFINE(quote) /* JSON strings known to be good: to a quote or a backslash */
+
+#undef SCAN_DEFINE
+#undef SCAN_BLOCKS
+
+#endif

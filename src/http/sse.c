@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lines and fields of an event stream, in any split of the input.
+ *
+ *   ──> START ─ BOM ─> LINE <──────────────────────── CR, LF or both ──────────┐
+ *                       │ "data"   D1 D2 D3 D4 ─ ":" ─> DATA_SPACE ─> DATA ────┤
+ *                       │ "event"  E1 .. E5    ─ ":" ─> EVENT_SPACE ─> EVENT ──┤
+ *                       └ another field or a comment ─> SKIP ──────────────────┘
+ *
+ * LINE_CR is LINE with a CR just before: an LF there belongs to it. An empty line ends the event;
+ * sse_event.c says what it was. Nearly all bytes are passed in DATA by one search for a line end.
+ */
+#include "scan_private.h"
+#include "sse_private.h"
+
+#include <nearside/http/sse.h>
+
+enum sse_state {
+    SSE_START,
+    SSE_BOM_1,
+    SSE_BOM_2,
+    SSE_LINE,
+    SSE_LINE_CR,
+    SSE_D1,
+    SSE_D2,
+    SSE_D3,
+    SSE_D4,
+    SSE_E1,
+    SSE_E2,
+    SSE_E3,
+    SSE_E4,
+    SSE_E5,
+    SSE_DATA_SPACE,
+    SSE_EVENT_SPACE,
+    SSE_DATA, /* from here on: inside a value */
+    SSE_EVENT,
+    SSE_SKIP,
+};
+
+/* In a field's name (or the BOM), `expected` leads to `next`; every other byte to SKIP. */
+struct name_row {
+    unsigned char expected;
+    unsigned char next;
+};
+
+static const struct name_row name_rows[] = {
+    [SSE_BOM_1] = {0xbb, SSE_BOM_2},   [SSE_BOM_2] = {0xbf, SSE_LINE},
+    [SSE_D1] = {'a', SSE_D2},          [SSE_D2] = {'t', SSE_D3},
+    [SSE_D3] = {'a', SSE_D4},          [SSE_D4] = {':', SSE_DATA_SPACE},
+    [SSE_E1] = {'v', SSE_E2},          [SSE_E2] = {'e', SSE_E3},
+    [SSE_E3] = {'n', SSE_E4},          [SSE_E4] = {'t', SSE_E5},
+    [SSE_E5] = {':', SSE_EVENT_SPACE},
+};
+
+/* The only place that changes the state. */
+static void move(struct sse *sse, enum sse_state next)
+{
+    sse->state = (unsigned char)next;
+    sse->in_data = next == SSE_DATA || next == SSE_DATA_SPACE;
+}
+
+void sse_init(struct sse *sse)
+{
+    /* Not `*sse = (struct sse){...}`: the peek need not be cleared. */
+    sse->event_open = false;
+    sse->peek_cut = false;
+    sse->event_has_data = false;
+    sse->at_boundary = true;
+    sse->done = false;
+    sse->finished = false;
+    sse->failed = false;
+    sse->events = 0;
+    sse->content_events = 0;
+    sse->peek_len = 0;
+    sse->name_len = 0;
+    move(sse, SSE_START);
+}
+
+static void keep_data(struct sse *sse, const char *bytes, size_t len)
+{
+    const size_t room = SSE_PEEK_MAX - (size_t)sse->peek_len;
+    const size_t kept = len < room ? len : room;
+
+    memcpy(sse->peek + sse->peek_len, bytes, kept);
+    sse->peek_len = (uint16_t)(sse->peek_len + kept);
+    sse->peek_cut = sse->peek_cut || kept < len;
+}
+
+static void keep_name(struct sse *sse, const char *bytes, size_t len)
+{
+    const size_t room = SSE_NAME_MAX - (size_t)sse->name_len;
+    const size_t kept = len < room ? len : room;
+
+    memcpy(sse->name + sse->name_len, bytes, kept);
+    sse->name_len = (uint16_t)(sse->name_len + kept);
+}
+
+/* Several data lines make one text, joined by LF. */
+static void begin_data(struct sse *sse)
+{
+    if (sse->event_has_data) {
+        keep_data(sse, "\n", 1);
+    }
+    sse->event_has_data = true;
+}
+
+static void end_event(struct sse *sse)
+{
+    if (sse->event_has_data) {
+        const struct sse_verdict verdict = sse_examine(
+            str_make(sse->name, sse->name_len), str_make(sse->peek, sse->peek_len), sse->peek_cut);
+
+        sse->events++;
+        sse->content_events += verdict.content ? 1 : 0;
+        sse->finished = sse->finished || verdict.finished;
+        sse->failed = sse->failed || verdict.failed;
+        sse->done = sse->done || verdict.done;
+    }
+    sse->event_open = false;
+    sse->event_has_data = false;
+    sse->peek_cut = false;
+    sse->peek_len = 0;
+    sse->name_len = 0;
+}
+
+static void end_line(struct sse *sse, char line_end)
+{
+    move(sse, line_end == '\r' ? SSE_LINE_CR : SSE_LINE);
+}
+
+/* Inside a value: up to the line's end at once. */
+static const char *feed_value(struct sse *sse, const char *at, const char *end)
+{
+    const char *const stop = scan_line(at, end);
+
+    if (sse->state == SSE_DATA) {
+        keep_data(sse, at, (size_t)(stop - at));
+    } else if (sse->state == SSE_EVENT) {
+        keep_name(sse, at, (size_t)(stop - at));
+    }
+    if (stop == end) {
+        return end;
+    }
+    end_line(sse, *stop);
+    return stop + 1;
+}
+
+/* At the start of a line. */
+static const char *feed_line_start(struct sse *sse, const char *at, const char *end)
+{
+    if (*at == '\n' && sse->state == SSE_LINE_CR) {
+        move(sse, SSE_LINE);
+        return at + 1;
+    }
+    if (scan_stops_line(*at)) {
+        end_event(sse);
+        end_line(sse, *at);
+        return at + 1;
+    }
+    if (*at == ':') {
+        move(sse, SSE_SKIP);
+        return at + 1;
+    }
+    sse->event_open = true;
+    if (end - at >= 5 && memcmp(at, "data:", 5) == 0) {
+        begin_data(sse);
+        move(sse, SSE_DATA_SPACE);
+        return at + 5;
+    }
+    move(sse, *at == 'd' ? SSE_D1 : *at == 'e' ? SSE_E1 : SSE_SKIP);
+    return at + 1;
+}
+
+/* A whole field name was read: its value begins. */
+static void begin_value(struct sse *sse)
+{
+    if (sse->state == SSE_D4) {
+        begin_data(sse);
+    } else if (sse->state == SSE_E5) {
+        sse->name_len = 0; /* the last one counts */
+    }
+}
+
+/* Inside a field's name: one byte. A line that ends there is a field without a value. */
+static const char *feed_name(struct sse *sse, const char *at)
+{
+    const struct name_row *row = &name_rows[sse->state];
+
+    if (scan_stops_line(*at)) {
+        begin_value(sse);
+        end_line(sse, *at);
+    } else if ((unsigned char)*at == row->expected) {
+        if (*at == ':') {
+            begin_value(sse);
+        }
+        move(sse, (enum sse_state)row->next);
+    } else {
+        move(sse, SSE_SKIP);
+    }
+    return at + 1;
+}
+
+/* One space after the colon is no part of the value. */
+static const char *feed_space(struct sse *sse, const char *at)
+{
+    move(sse, sse->state == SSE_DATA_SPACE ? SSE_DATA : SSE_EVENT);
+    return *at == ' ' ? at + 1 : at;
+}
+
+static const char *feed_some(struct sse *sse, const char *at, const char *end)
+{
+    switch ((enum sse_state)sse->state) {
+    case SSE_START:
+        if ((unsigned char)*at == 0xef) {
+            move(sse, SSE_BOM_1);
+            return at + 1;
+        }
+        return feed_line_start(sse, at, end);
+    case SSE_LINE:
+    case SSE_LINE_CR:
+        return feed_line_start(sse, at, end);
+    case SSE_DATA_SPACE:
+    case SSE_EVENT_SPACE:
+        return feed_space(sse, at);
+    case SSE_DATA:
+    case SSE_EVENT:
+    case SSE_SKIP:
+        return feed_value(sse, at, end);
+    default:
+        return feed_name(sse, at);
+    }
+}
+
+void sse_feed(struct sse *sse, struct str bytes)
+{
+    const char *at = bytes.ptr;
+    const char *const end = bytes.len == 0 ? at : at + bytes.len;
+
+    while (at < end) {
+        at = feed_some(sse, at, end);
+    }
+    sse->at_boundary = !sse->event_open && (sse->state == SSE_START || sse->state == SSE_LINE ||
+                                            sse->state == SSE_LINE_CR);
+}
