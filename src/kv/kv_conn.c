@@ -103,6 +103,7 @@ struct kv_conn {
     struct deadline deadline; /* of the state */
     struct deadline stall;    /* armed while there are tombstones */
     unsigned attempts;        /* failed since the last good connection */
+    struct errbuf last_words; /* the last reply, if it was an error */
     uint64_t ready_since_ns;
     struct rng rng;
 
@@ -332,6 +333,7 @@ static void take_reply(struct kv_conn *conn, struct kv_reply *reply)
 {
     struct kv_listener listener;
 
+    err_set(&conn->last_words, "%s", reply->kind == KV_REPLY_ERROR ? reply->text.ptr : "");
     if (!kv_pipeline_take_answered(&conn->pipeline, &listener)) {
         take_unasked(conn, reply);
         kv_reply_free(reply);
@@ -372,6 +374,14 @@ static void take_bytes(struct kv_conn *conn, const char *bytes, size_t len)
     }
 }
 
+/* An error right before the close is the reason for it ("max number of clients reached"). */
+static void take_eof(struct kv_conn *conn)
+{
+    bool has_reason = conn->last_words.text[0] != '\0';
+
+    conn_drop(conn, KV_DOWN, has_reason ? conn->last_words.text : "Redis closed the connection");
+}
+
 static void conn_read(struct kv_conn *conn)
 {
     size_t total = 0;
@@ -391,7 +401,7 @@ static void conn_read(struct kv_conn *conn)
         case STREAM_AGAIN:
             return;
         case STREAM_EOF:
-            conn_drop(conn, KV_DOWN, "Redis closed the connection");
+            take_eof(conn);
             return;
         case STREAM_ERROR:
             conn_drop(conn, KV_DOWN, "the connection broke");
@@ -424,6 +434,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
 static void conn_start(struct kv_conn *conn)
 {
     ASSERT(conn->stream == NULL);
+    err_set(&conn->last_words, "%s", "");
     conn_move(conn, CONN_CONNECTING);
     conn->reader = kv_reader_new();
     conn->chunk = mem_alloc(KV_READ_CHUNK_BYTES);
