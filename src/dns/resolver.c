@@ -10,9 +10,9 @@
  *      DNS_ADDRS_MAX, in that order, so that servers that rotate records give a stable set.
  *   4. A task at the end of the turn calls back; nothing is ever delivered from inside c-ares.
  *
- * Two questions of one family each, and not one of AF_UNSPEC: c-ares 1.18 gives "no data" for the
- * whole name when the AAAA answer is a CNAME alone and comes last, which is what every IPv4-only
- * cloud load balancer does. Having one family's addresses is an answer, whatever the other said.
+ * Two questions of one family each, and not one of AF_UNSPEC: there c-ares 1.18 lets the answer
+ * that came last speak for both, so that "no AAAA" after a failed A reads as "no such name". Here
+ * having one family's addresses is an answer, and "not found" is said only when both say so.
  *
  * It can fail by: no such name or no address (DNS_NOT_FOUND), silence of all servers
  * (DNS_TIMEOUT), an error from all of them (DNS_FAILED).

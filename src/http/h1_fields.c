@@ -35,7 +35,7 @@ struct h1_cursor h1_cursor_make(struct str input, const struct h1_limits *limits
 
     return (struct h1_cursor){
         .at = input.ptr,
-        .end = input.ptr + (at_limit ? limits->head_bytes : input.len),
+        .end = input.len == 0 ? input.ptr : input.ptr + (at_limit ? limits->head_bytes : input.len),
         .out_of_input = at_limit ? H1_TOO_LARGE : H1_NEED_MORE,
     };
 }

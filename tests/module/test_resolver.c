@@ -54,6 +54,8 @@ static const struct zone_row zone[] = {
     {"empty.test", TYPE_A, RCODE_OK, 0, 0, 0, 0},
     {"empty.test", TYPE_AAAA, RCODE_OK, 0, 0, 0, 0},
     {"unsure.test", TYPE_AAAA, RCODE_SERVFAIL, 0, 0, 0, 0},
+    {"doubt.test", TYPE_A, RCODE_SERVFAIL, 0, 0, 0, 0},
+    {"doubt.test", TYPE_AAAA, RCODE_OK, 0, 0, 0, 0},
     {"broken.test", TYPE_A, RCODE_SERVFAIL, 0, 0, 0, 0},
     {"broken.test", TYPE_AAAA, RCODE_SERVFAIL, 0, 0, 0, 0},
     {"cut.test", TYPE_A, CUT, 0, 0, 0, 0},
@@ -70,7 +72,7 @@ struct dns_server {
     uint16_t port;
     pthread_t thread;
     atomic_uint questions;
-    atomic_uint swallow; /* so many questions get no answer */
+    atomic_uint swallow; /* so many questions for AAAA get no answer */
 };
 
 struct packet {
@@ -181,7 +183,7 @@ static bool answer(struct dns_server *server, const uint8_t *query, size_t len, 
     if (row->rcode == SILENT) {
         return false;
     }
-    if (atomic_load(&server->swallow) > 0) {
+    if (type == TYPE_AAAA && atomic_load(&server->swallow) > 0) {
         atomic_fetch_sub(&server->swallow, 1);
         return false;
     }
@@ -456,7 +458,8 @@ struct failure_case {
 
 static const struct failure_case failure_cases[] = {
     {"unknown.test", DNS_NOT_FOUND}, {"empty.test", DNS_NOT_FOUND}, {"broken.test", DNS_FAILED},
-    {"unsure.test", DNS_FAILED},     {"cut.test", DNS_FAILED},      {"two..dots.test", DNS_FAILED},
+    {"unsure.test", DNS_FAILED},     {"doubt.test", DNS_FAILED},    {"cut.test", DNS_FAILED},
+    {"two..dots.test", DNS_FAILED},
 };
 
 static void test_each_failure_has_its_word(void **state)
@@ -483,6 +486,17 @@ static void test_a_lost_packet_is_asked_again(void **state)
     assert_int_equal(fixture->result, DNS_OK);
     assert_int_equal(fixture->count, 3);
     assert_int_equal(atomic_load(&fixture->server.questions), 3);
+}
+
+/* c-ares itself says "no data" for a name whose last answer said so. */
+static void test_no_data_that_comes_late_does_not_hide_a_failure(void **state)
+{
+    struct fixture *fixture = *state;
+
+    atomic_store(&fixture->server.swallow, 1);
+    ask(fixture, "doubt.test");
+
+    assert_int_equal(fixture->result, DNS_FAILED);
 }
 
 static void test_silence_is_a_timeout(void **state)
@@ -600,6 +614,7 @@ int main(void)
         TEST(test_300_addresses_come_by_tcp_and_the_first_256_are_kept),
         TEST(test_each_failure_has_its_word),
         TEST(test_a_lost_packet_is_asked_again),
+        TEST(test_no_data_that_comes_late_does_not_hide_a_failure),
         TEST(test_silence_is_a_timeout),
         TEST(test_a_literal_address_and_the_hosts_file_ask_no_server),
         TEST(test_many_questions_at_once_are_all_answered),

@@ -5,7 +5,8 @@
  * Near regions (path latency at or under the budget, with a band of 5 ms each way for changing
  * class) come before far ones; among those the closest. The present home is kept unless it cannot
  * serve, or a challenger of its class is closer by max(hysteresis_ms, ratio x home's latency) and
- * the home is at least dwell_s old. A home that went down is left at once.
+ * the home is at least dwell_s old. A home that went down is left at once, and so is a far one for
+ * a near one: the class has a band of its own.
  */
 #ifndef NEARSIDE_FLEET_HOME_H
 #define NEARSIDE_FLEET_HOME_H
@@ -36,7 +37,8 @@ struct home_choice {
 };
 
 /* Near or far with the class band: a region enters at or under budget - 5 ms (or, when it had no
- * class yet, at or under the budget) and leaves over budget + 5 ms. Unknown latency is far. */
+ * class yet, at or under the budget) and leaves over budget + 5 ms. Budgets under 50 ms have a band
+ * of a tenth of theirs. Unknown latency is far. */
 bool home_class(bool was_near, bool had_class, bool known, double latency_ms, double budget_ms);
 
 /* The home now, given the present one. Regions without a known latency come last, in order. */

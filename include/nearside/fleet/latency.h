@@ -10,8 +10,9 @@
  *
  * TCP may end nearer than the pods (a cloud's load balancer, a sidecar). Where the least probe
  * round trip of the last minute is over three times the least TCP figure of the last minute and at
- * least LATENCY_PROBE_FLOOR_MS, the smoothed *minimum-anchored* probe time stands in for TCP: a
- * minimum, so that a busy pod's slow /health never looks like distance.
+ * least LATENCY_PROBE_FLOOR_MS, that minimum (smoothed with T = 3 s both ways) stands in for TCP: a
+ * minimum, so that a busy pod's slow /health never looks like distance. A path that gets longer
+ * therefore shows after a minute here, one that gets shorter within seconds.
  *
  * Pure values; thread: whoever owns the struct (control).
  */
@@ -39,7 +40,7 @@ struct latency {
     double smooth_ms; /* EWMA of the TCP signal */
     uint64_t at_ns;   /* of the last sample in it */
     bool probe_known;
-    double probe_smooth_ms;
+    double probe_smooth_ms; /* EWMA of the window's minimum */
     uint64_t probe_at_ns;
     struct latency_window tcp;
     struct latency_window probe;

@@ -13,6 +13,7 @@
 #define NEARSIDE_FLEET_LIVE_H
 
 #include <nearside/base/attr.h>
+#include <nearside/loop/loop.h>
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -28,6 +29,14 @@ struct endpoint_live {
     atomic_ullong next_sample_ns; /* TCP_INFO samples are taken at most every 100 ms */
     atomic_ullong requests;       /* attempts begun, for the status page */
     uint64_t id; /* unique in the process; never used again */
+
+    /* What health_report() tells the control thread, coalesced: `message` is under way (and holds
+     * a reference) while `told` is not 0, so an endpoint has one message queued at most. */
+    _Alignas(CACHE_LINE) atomic_uint told; /* bits private to health/passive.c */
+    atomic_uint told_outcome;
+    atomic_uint told_rtt_us;
+    atomic_uint told_connect_us;
+    struct loop_message message;
 };
 
 struct endpoint_live *endpoint_live_new(void); /* one reference, the caller's */

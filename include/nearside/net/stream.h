@@ -7,7 +7,10 @@
  * something may be possible now; the owner then calls stream_read() or stream_write() until it has
  * enough or gets STREAM_AGAIN. An owner that stops before STREAM_AGAIN (a bound per turn, a slow
  * peer on the other side) goes on later by itself: no further event is promised for bytes that
- * were already there. stream_again() asks for one more STREAM_EV_READ in the next turn.
+ * were already there. stream_again() asks for one more STREAM_EV_READ.
+ *
+ * STREAM_AGAIN is cheap: a read or write that was short tells this module that the kernel has no
+ * more, and the next call answers without asking it.
  *
  * Nothing is buffered here but what TLS itself must hold. A stream is freed at the end of the turn
  * in which stream_close() is called; no callback comes after that call.
@@ -43,11 +46,12 @@ typedef void (*stream_fn)(struct stream *stream, unsigned events, void *arg);
 
 enum stream_io {
     STREAM_OK,    /* some bytes went */
-    STREAM_AGAIN, /* none now; an event will come */
+    STREAM_AGAIN, /* none now; STREAM_EV_READ or STREAM_EV_WRITE will come */
     STREAM_EOF,   /* read: the peer ended its sending side properly */
-    STREAM_ERROR, /* reset, broken TLS, TLS ended without close_notify */
+    STREAM_ERROR, /* reset, broken TLS, TLS ended without close_notify: stream_failure() */
 };
 
+/* Why a stream did not open, or what broke an open one. */
 enum stream_failure {
     STREAM_FAILURE_NONE,
     STREAM_FAILURE_REFUSED,
@@ -59,7 +63,8 @@ enum stream_failure {
 
 /* Begin to connect. With `tls`, a handshake follows, checking the peer against `server_name` as
  * the context says (no callback before both are done). Never NULL: a failure at once is reported
- * by STREAM_EV_FAILED on a later turn. The caller sets its own deadline. */
+ * by STREAM_EV_FAILED after this returned. `server_name` is copied, and may be NULL without `tls`.
+ * The caller sets its own deadline. */
 struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct tls_ctx *tls,
                               const char *server_name, stream_fn fn, void *arg);
 
@@ -73,37 +78,45 @@ void stream_set_owner(struct stream *stream, stream_fn fn, void *arg);
 
 enum stream_io stream_read(struct stream *stream, void *buf, size_t size,
                            size_t *ret_len) MUST_CHECK;
-/* Write some of the pieces; *ret_len bytes went (a partial write is STREAM_OK). Small pieces are
- * put together into one TLS record. */
+/* Write some of the pieces (at least one byte in all); *ret_len bytes went. A partial write is
+ * STREAM_OK and STREAM_EV_WRITE follows. Small pieces are put together into one TLS record. What
+ * did not go must be offered again, in front and never fewer bytes than before: a part of it may
+ * be encrypted already. After a failed write, what the peer sent can still be read. */
 enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, int count,
                              size_t *ret_len) MUST_CHECK;
 
-/* One more STREAM_EV_READ in the next turn. */
+/* One more STREAM_EV_READ, at the end of this turn or, asked for there, in the next. */
 void stream_again(struct stream *stream);
 
-/* End our sending side after what was written (TLS: close_notify, then FIN). */
+/* End our sending side after what was written (TLS: close_notify, then FIN). Reading goes on.
+ * Before stream_close() on a peer that may still be sending: the kernel answers bytes that nobody
+ * read with a reset, which can destroy the last of our answer on its way. Shut down, read until
+ * STREAM_EOF or a deadline, then close. */
 void stream_shutdown(struct stream *stream);
-/* End and free. `abort`: with a reset, so that the peer cannot take what came for complete. */
+/* End and free. TLS says close_notify if that fits without waiting. `abort`: with a reset, so that
+ * the peer cannot take what came for complete. */
 void stream_close(struct stream *stream, bool abort);
 
 bool stream_is_open(const struct stream *stream);
 bool stream_is_tls(const struct stream *stream);
-/* The peer's FIN or a breakdown has been noticed (bytes may be left to read). */
+/* The peer's FIN or a breakdown has been noticed (bytes may be left to read). A breakdown that
+ * nobody reads into is noticed within 150 ms. */
 bool stream_peer_is_closed(const struct stream *stream);
-/* Nothing arrived, nothing closed: good enough to use again. Costs one recv(MSG_PEEK). */
+/* Nothing arrived, nothing closed: good enough to use again. Costs one recv(). */
 bool stream_is_quiet(struct stream *stream);
 
 enum stream_failure stream_failure(const struct stream *stream);
 /* For the log: "connection refused", "certificate verify failed: ...". Valid until closed. */
 const char *stream_failure_text(const struct stream *stream);
 
-/* From stream_connect() to STREAM_EV_OPEN, and its TCP part alone; 0 when unknown. */
+/* From stream_connect() to STREAM_EV_OPEN, and its TCP part alone; 0 when unknown (accepted). */
 uint64_t stream_open_ns(const struct stream *stream);
 uint64_t stream_tcp_open_ns(const struct stream *stream);
 /* The kernel's estimates (TCP_INFO), microseconds. False when there are none. */
 bool stream_rtt_us(const struct stream *stream, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us);
 
-const struct addr *stream_peer_addr(const struct stream *stream);
+/* Of an accepted stream asked from the kernel on the first call; len 0 when it does not know. */
+const struct addr *stream_peer_addr(struct stream *stream);
 /* Accepted TLS streams: the server name the client asked for, else empty. */
 struct str stream_sni(const struct stream *stream);
 

@@ -22,7 +22,8 @@ struct tls_ctx;
 enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_ctx **ret_ctx,
                                struct errbuf *err) MUST_CHECK;
 /* Towards a region: CA file or the system's, optional client certificate, verification of chain
- * and host name unless the config turns it off. */
+ * and host name unless the config turns it off. A server_name of the config is asked for and
+ * checked in place of what stream_connect() is given. */
 enum status tls_ctx_new_client(const struct conf_region_tls *conf, struct tls_ctx **ret_ctx,
                                struct errbuf *err) MUST_CHECK;
 

@@ -9,9 +9,10 @@
  *     log_info("endpoint_down", "region=%s endpoint=%s reason=%s fails=%u", ...)
  *
  * The format is a printf format of `key=value` pairs. In JSON form each pair becomes a member: a
- * value that is a JSON number, true or false stays bare, all else is a string. A value with
- * spaces is written in double quotes: msg=\"%s\" (a quote inside is escaped on output, so peers'
- * bytes are safe in `%s` as the last value or through log_quote()).
+ * value that is a JSON number, true or false stays bare, all else is a string. A value that may
+ * hold spaces, or must be a string whatever it is, stands in double quotes: msg=\"%s\". Where a
+ * value ends is read from the format, not from the bytes printed: any text is safe in any `%s`,
+ * escaped on output, and cannot forge a member. (No conversion may contain a space: not "% d".)
  *
  * Process-wide state (rule 11): level, sink. Thread: any.
  */
@@ -50,7 +51,8 @@ void log_abandon(struct log_change *change); /* NULL is fine */
 /* Reopen the files by name (SIGUSR1). Keeps the old ones when that fails, and says so. */
 void log_reopen(void);
 
-/* Write out what is buffered (waits up to 2 s) and end the writer thread. */
+/* Write out what is buffered (waits up to 2 s) and end the writer thread. Call when no other
+ * thread logs any more; lines then go to stderr again. */
 void log_stop(void);
 
 bool log_is_on(enum log_level level);
@@ -70,8 +72,8 @@ void log_write(enum log_level level, const char *event, const char *format, ...)
 #define log_info(...)  log_at(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* `text` made safe for use as a quoted value: at most `size` bytes with the NUL; ", \ and control
- * characters are escaped. Returns `out`. */
+/* The view as a C string for `%s`: at most `size` bytes with the NUL, cut between characters; a NUL
+ * inside becomes '?'. Escaping is not needed here, the log does that. Returns `out`. */
 const char *log_quote(struct str text, char *out, size_t size);
 
 /* One finished access line (with its newline) to the access stream; copied, may be dropped. */

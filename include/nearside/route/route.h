@@ -51,6 +51,9 @@ struct route_request {
     uint64_t tried[ROUTE_TRIED_MAX];       /* ids of their endpoints, oldest first */
     int last_region;         /* index of the last one tried, or ROUTE_NOBODY */
     uint32_t last_region_attempts; /* attempts already made in it */
+    /* The worker's turns for round_robin, one per region slot (METRIC_REGIONS_MAX of them).
+     * NULL: turns begin at random, which is fair as well, but not in order. */
+    uint32_t *turns;
 };
 
 struct route_choice {
@@ -62,7 +65,8 @@ struct route_choice {
 };
 
 /* Choose. Endpoints already tried are not tried again while others remain; after one further
- * attempt in the same region another region is preferred. NO_REGION and NO_MODEL: nobody. */
+ * attempt in the same region another region is preferred; when all were tried, one of them is
+ * tried again, the last one only if it is alone. NO_REGION and NO_MODEL: nobody. */
 struct route_choice route_pick(const struct fleet_view *view, const struct route_request *request,
                                uint64_t now_ns, struct rng *rng);
 
@@ -90,6 +94,9 @@ enum retry_verdict {
 };
 
 enum retry_verdict retry_decide(const struct retry_facts *facts);
+/* Must this retry be taken from the budget? Not when no endpoint can have worked on the request:
+ * a stale connection, a region found down, the first failure to connect. */
+bool retry_is_charged(unsigned outcome, uint32_t attempts);
 const char *retry_verdict_word(enum retry_verdict verdict);
 
 /* ---- retry budget (semantics: 8) ---- */

@@ -2,9 +2,9 @@
 #include <nearside/base/rng.h>
 #include <nearside/http/date.h>
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -131,9 +131,8 @@ static void test_retry_after_is_seconds_or_a_date_up_to_five_minutes(void **stat
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint64_t wait_ms = 0;
 
-        assert_int_equal(
-            http_retry_after_ms(str_of(cases[i].value), 784111777000ULL, &wait_ms),
-            cases[i].usable);
+        assert_int_equal(http_retry_after_ms(str_of(cases[i].value), 784111777000ULL, &wait_ms),
+                         cases[i].usable);
         assert_int_equal(wait_ms, cases[i].wait_ms);
     }
 }

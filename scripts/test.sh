@@ -1,0 +1,72 @@
+#!/bin/sh
+# Run every test of a build and say how many passed.
+#
+#   scripts/test.sh [BUILDDIR]     default: build
+#
+# Unit and module tests (cmocka programs under BUILDDIR/tests), then the integration tests (pytest)
+# against BUILDDIR/nearside and BUILDDIR/pod. The last line is `tests: N passed, N failed`; the exit
+# code is 0 only when something ran and nothing failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+exec </dev/null
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Sanitized programs must say so in their exit code, and are given more time.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-exitcode=99:halt_on_error=0}"
+case "$build" in
+*asan*|*tsan*) export TEST_SLOWNESS="${TEST_SLOWNESS:-4}" ;;
+esac
+
+# The last number in front of `word` in the line given: number WORD LINE
+number() {
+    found=$(printf '%s\n' "$2" | grep -oE "[0-9]+ $1" | tail -n 1 | cut -d' ' -f1)
+    echo "${found:-0}"
+}
+
+run_program() {
+    timeout 120 "$1" >"$log" 2>&1
+    code=$?
+    good=$(number 'test' "$(grep -F '[  PASSED  ]' "$log" | tail -n 1)")
+    bad=$(number 'test' "$(grep -F '[  FAILED  ]' "$log" | grep -F 'test(s)' | tail -n 1)")
+    # A program that died, or ran nothing, is a failure whatever it printed before.
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] || [ $((good + bad)) -eq 0 ]; then
+        bad=$((bad + 1))
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    if [ "$bad" -gt 0 ]; then
+        echo "FAILED $1 (exit code $code)"
+        tail -n 60 "$log"
+    fi
+}
+
+programs=$(find "$build/tests" -type f -name 'test_*' -perm -u+x 2>/dev/null | sort)
+for program in $programs; do
+    run_program "$program"
+done
+echo "unit and module: $passed passed, $failed failed"
+
+if [ -d tests/integration ]; then
+    NEARSIDE_BIN="$build/nearside" POD_BIN="$build/pod" \
+        /usr/bin/python3 -m pytest -n 2 -q --timeout 120 tests/integration >"$log" 2>&1
+    code=$?
+    tail -n 400 "$log"
+    summary=$(grep -E ' in [0-9.]+s' "$log" | tail -n 1)
+    good=$(number passed "$summary")
+    bad=$(($(number failed "$summary") + $(number error "$summary")))
+    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+fi
+
+echo "tests: $passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

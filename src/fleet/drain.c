@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operator's drains: kept by name apart from everything measured, so that they outlive
+ * reloads, changes in DNS and whatever probes say.
+ *
+ * A drained endpoint name (HOST:PORT) also holds for addresses that the name gets later; a single
+ * address of it can be put back to work on its own.
+ */
+#include "fleet_private.h"
+
+#include <nearside/base/mem.h>
+#include <nearside/obs/log.h>
+
+#include <stdio.h>
+
+/* Names that can be drained at a time: far above what an operator does by hand. */
+#define DRAINS_MAX 4096
+
+struct drain {
+    struct list link;
+    bool is_region;
+    char *text; /* owned */
+};
+
+static struct drain *find_drain(const struct fleet *fleet, bool is_region, struct str text)
+{
+    struct list *item;
+
+    LIST_FOREACH (item, &fleet->drains) {
+        struct drain *drain = LIST_ITEM(item, struct drain, link);
+
+        if (drain->is_region == is_region && str_eq(str_of(drain->text), text)) {
+            return drain;
+        }
+    }
+    return NULL;
+}
+
+static void forget(struct fleet *fleet, struct drain *drain)
+{
+    list_remove(&drain->link);
+    fleet->drain_count--;
+    mem_free(drain->text);
+    mem_free(drain);
+}
+
+void fleet_drains_free(struct fleet *fleet)
+{
+    struct list *first;
+
+    while ((first = list_first(&fleet->drains)) != NULL) {
+        forget(fleet, LIST_ITEM(first, struct drain, link));
+    }
+}
+
+/* False: too many drains. */
+static bool remember(struct fleet *fleet, bool is_region, struct str text, bool drained)
+{
+    struct drain *drain = find_drain(fleet, is_region, text);
+
+    if (!drained) {
+        if (drain != NULL) {
+            forget(fleet, drain);
+        }
+        return true;
+    }
+    if (drain != NULL) {
+        return true;
+    }
+    if (fleet->drain_count >= DRAINS_MAX) {
+        log_warn("drain_refused", "limit=%d", DRAINS_MAX);
+        return false;
+    }
+    drain = mem_new(struct drain);
+    drain->is_region = is_region;
+    drain->text = mem_strndup(text.ptr, text.len);
+    list_push_back(&fleet->drains, &drain->link);
+    fleet->drain_count++;
+    return true;
+}
+
+bool fleet_region_name_is_drained(const struct fleet *fleet, const char *name)
+{
+    return find_drain(fleet, true, str_of(name)) != NULL;
+}
+
+#define NAME_TEXT_LEN 300 /* a DNS name, a colon, a port */
+
+static struct str endpoint_name(const struct fleet_endpoint *endpoint, char out[NAME_TEXT_LEN])
+{
+    int len = snprintf(out, NAME_TEXT_LEN, "%s:%u", endpoint->host,
+                       (unsigned)addr_port(&endpoint->addr));
+
+    return len > 0 && len < NAME_TEXT_LEN ? str_make(out, (size_t)len) : STR_EMPTY;
+}
+
+bool fleet_endpoint_is_drained(const struct fleet *fleet, const struct fleet_endpoint *endpoint)
+{
+    char name[NAME_TEXT_LEN];
+
+    return find_drain(fleet, false, str_of(endpoint->address)) != NULL ||
+           find_drain(fleet, false, endpoint_name(endpoint, name)) != NULL;
+}
+
+static void note_drain(struct fleet *fleet, const char *region, const char *endpoint, bool drained)
+{
+    const char *event = drained ? "drain" : "undrain";
+
+    if (endpoint == NULL) {
+        log_info(event, "region=%s", region);
+    } else {
+        log_info(event, "region=%s endpoint=%s", region, endpoint);
+    }
+    fleet_event_add(fleet, &(struct fleet_change){.kind = "drain",
+                                                  .region = region,
+                                                  .endpoint = endpoint,
+                                                  .from = drained ? "ready" : "drained",
+                                                  .to = drained ? "drained" : "ready",
+                                                  .reason = "operator"});
+}
+
+bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained)
+{
+    for (uint32_t i = 0; i < fleet->region_count; i++) {
+        struct fleet_region *region = &fleet->regions[i];
+
+        if (!str_eq(str_of(region->name), name)) {
+            continue;
+        }
+        if (!remember(fleet, true, name, drained)) {
+            return false;
+        }
+        if (region->drained != drained) {
+            region->drained = drained;
+            note_drain(fleet, region->name, NULL, drained);
+            fleet_touch(fleet);
+        }
+        return true;
+    }
+    return false;
+}
+
+static bool is_named(const struct fleet_endpoint *endpoint, struct str text)
+{
+    char name[NAME_TEXT_LEN];
+
+    return str_eq(str_of(endpoint->address), text) || str_eq(endpoint_name(endpoint, name), text);
+}
+
+/* True: at least one endpoint of the region is meant. */
+static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, struct str text,
+                            bool drained)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        struct fleet_endpoint *endpoint = region->endpoints[i];
+
+        if (!is_named(endpoint, text)) {
+            continue;
+        }
+        found = true;
+        if (endpoint->drained != drained) {
+            endpoint->drained = drained;
+            note_drain(fleet, region->name, endpoint->address, drained);
+        }
+    }
+    if (found) {
+        fleet_region_recount(fleet, region, "drain");
+        fleet_touch(fleet);
+    }
+    return found;
+}
+
+bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < fleet->region_count; i++) {
+        found |= drain_in_region(fleet, &fleet->regions[i], address, drained);
+    }
+    return found && remember(fleet, false, address, drained);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listening sockets: bind on the control thread, accept on a worker's loop.
+ *
+ * Level-triggered, so that a burst beyond one turn's share comes again in the next turn, after
+ * other connections had theirs.
+ */
+#include <nearside/net/listener.h>
+
+#include "socket_option.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
+#include <nearside/loop/loop.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTENER_MAGIC 0x6c73746eU
+
+/* Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn (4096). */
+#define BACKLOG 4096
+/* Accepted in one turn: a burst must not hold up the streams that are being served. */
+#define ACCEPTS_PER_TURN 64
+/* Without descriptors or memory accept() would fail in each turn; others need time to end. */
+#define PAUSE_MS 100
+
+struct listener {
+    uint32_t magic;
+    int fd; /* owned; -1: freed */
+    struct loop *loop;
+    struct watch *watch; /* NULL: pausing */
+    struct deadline pause;
+    listener_accept_fn accepted;
+    listener_refused_fn refused;
+    void *arg;
+};
+
+/* ---- binding ---- */
+
+static bool set_flag(int fd, int level, int option)
+{
+    int on = 1;
+
+    return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
+}
+
+static bool bind_and_listen(int fd, const struct addr *addr)
+{
+    bool is_v6 = addr->sa.any.sa_family == AF_INET6;
+
+    socket_set_options(fd); /* accepted sockets inherit these: no calls per connection */
+    /* An address of the other family is a listener of its own: "[::]" must not take "0.0.0.0"'s
+     * place, or fail because of it. */
+    return set_flag(fd, SOL_SOCKET, SO_REUSEADDR) && set_flag(fd, SOL_SOCKET, SO_REUSEPORT) &&
+           (!is_v6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+           bind(fd, &addr->sa.any, addr->len) == 0 && listen(fd, BACKLOG) == 0;
+}
+
+enum status listener_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
+{
+    char where[ADDR_TEXT_LEN];
+    char why[ERRNO_TEXT_LEN];
+    int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && bind_and_listen(fd, addr)) {
+        *ret_fd = fd;
+        return STATUS_OK;
+    }
+    (void)errno_text(errno, why);
+    (void)addr_format(addr, where);
+    err_set(err, "%s: %s", where, why);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return STATUS_FAILED;
+}
+
+/* ---- accepting ---- */
+
+static void on_acceptable(struct watch *watch, unsigned events, void *arg);
+
+static void listen_on(struct listener *listener)
+{
+    listener->watch =
+        watch_level(listener->loop, listener->fd, WATCH_READ, on_acceptable, listener);
+}
+
+static void on_pause_over(struct deadline *deadline, void *arg)
+{
+    (void)deadline;
+    listen_on(OBJ_CAST(arg, listener, LISTENER_MAGIC));
+}
+
+static void pause_accepting(struct listener *listener, int error_number)
+{
+    watch_free(listener->watch);
+    listener->watch = NULL;
+    deadline_set_in_ms(&listener->pause, PAUSE_MS);
+    if (listener->refused != NULL) {
+        listener->refused(listener, error_number, listener->arg);
+    }
+}
+
+/* False: no more in this turn. */
+static bool accept_one(struct listener *listener)
+{
+    struct addr peer = {.len = sizeof(peer.sa)};
+    int fd = accept4(listener->fd, &peer.sa.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (fd >= 0) {
+        listener->accepted(listener, fd, &peer, listener->arg);
+        return listener->fd >= 0; /* the owner may have freed the listener */
+    }
+    switch (errno) {
+    case EAGAIN:
+        return false;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        pause_accepting(listener, errno);
+        return false;
+    default: /* that connection's own error, come early (accept(2)); the next may be good */
+        return true;
+    }
+}
+
+static void on_acceptable(struct watch *watch, unsigned events, void *arg)
+{
+    struct listener *listener = OBJ_CAST(arg, listener, LISTENER_MAGIC);
+    int count = 0;
+
+    (void)watch;
+    (void)events;
+    while (count < ACCEPTS_PER_TURN && accept_one(listener)) {
+        count++;
+    }
+}
+
+struct listener *listener_start(struct loop *loop, int fd, listener_accept_fn accepted,
+                                listener_refused_fn refused, void *arg)
+{
+    struct listener *listener = mem_new(struct listener);
+
+    listener->magic = LISTENER_MAGIC;
+    listener->fd = fd;
+    listener->loop = loop;
+    listener->accepted = accepted;
+    listener->refused = refused;
+    listener->arg = arg;
+    deadline_init(&listener->pause, loop, on_pause_over, listener);
+    listen_on(listener);
+    return listener;
+}
+
+void listener_free(struct listener *listener)
+{
+    if (listener == NULL) {
+        return;
+    }
+    ASSERT(listener->magic == LISTENER_MAGIC);
+    watch_free(listener->watch);
+    listener->watch = NULL;
+    deadline_done(&listener->pause);
+    (void)close(listener->fd); /* connections that nobody accepted yet are reset by this */
+    listener->fd = -1;
+    loop_defer_free(listener->loop, listener);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The options of every TCP socket of ours. */
+#ifndef NEARSIDE_NET_SOCKET_OPTION_H
+#define NEARSIDE_NET_SOCKET_OPTION_H
+
+#include <nearside/base/attr.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* TCP_NODELAY, keepalive and the limit on unacknowledged data. Best effort: a socket without them
+ * works. Accepted sockets inherit them from the listening one. */
+void socket_set_options(int fd);
+
+/* Have close() send a reset instead of a FIN. */
+void socket_set_abort(int fd);
+
+/* The kernel's estimates, microseconds; false when it has none. */
+bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us) MUST_CHECK;
+
+/* strerror() as this house writes it, "connection refused", into `out`; returns it. */
+#define ERRNO_TEXT_LEN 80
+const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN]);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* May a failed attempt be repeated, and who pays for it: the rule and its token bucket. */
+#include <nearside/route/route.h>
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/obs/metric.h>
+
+bool retry_is_charged(unsigned outcome, uint32_t attempts)
+{
+    switch ((enum outcome)outcome) {
+    case OUTCOME_STALE:
+    case OUTCOME_REGION_DOWN:
+        return false;
+    case OUTCOME_CONNECT_REFUSED:
+    case OUTCOME_CONNECT_TIMEOUT:
+    case OUTCOME_CONNECT_ERROR:
+    case OUTCOME_TLS_ERROR:
+        return attempts > 1;
+    default:
+        return true;
+    }
+}
+
+enum retry_verdict retry_decide(const struct retry_facts *facts)
+{
+    if (!outcome_may_retry((enum outcome)facts->outcome)) {
+        return RETRY_NO_OUTCOME;
+    }
+    if (facts->committed) {
+        return RETRY_NO_COMMITTED;
+    }
+    if (!facts->body_replayable) {
+        return RETRY_NO_BODY;
+    }
+    if (facts->attempts >= facts->attempts_max) {
+        return RETRY_NO_ATTEMPTS;
+    }
+    if (facts->deadline_ns != 0 && facts->now_ns >= facts->deadline_ns) {
+        return RETRY_NO_TIME;
+    }
+    if (!facts->budget_left && retry_is_charged(facts->outcome, facts->attempts)) {
+        return RETRY_NO_BUDGET;
+    }
+    return RETRY_YES;
+}
+
+const char *retry_verdict_word(enum retry_verdict verdict)
+{
+    switch (verdict) {
+    case RETRY_YES:
+        return "yes";
+    case RETRY_NO_COMMITTED:
+        return "committed";
+    case RETRY_NO_BODY:
+        return "body";
+    case RETRY_NO_OUTCOME:
+        return "outcome";
+    case RETRY_NO_ATTEMPTS:
+        return "attempts";
+    case RETRY_NO_BUDGET:
+        return "budget";
+    case RETRY_NO_TIME:
+        return "time";
+    }
+    ASSERT_UNREACHABLE("no such verdict");
+}
+
+/* The bucket of the present second, emptied when it still holds an older one. */
+static size_t budget_bucket(struct retry_budget *budget, uint64_t now_ns)
+{
+    uint64_t second = now_ns / NS_PER_S + 1; /* 0 stands for never used */
+    size_t place = second % RETRY_BUDGET_BUCKETS;
+
+    if (budget->second[place] != second) {
+        budget->second[place] = second;
+        budget->deposits[place] = 0;
+        budget->withdrawals[place] = 0;
+    }
+    return place;
+}
+
+void retry_budget_deposit(struct retry_budget *budget, double ratio, uint64_t now_ns)
+{
+    budget->deposits[budget_bucket(budget, now_ns)] += ratio;
+}
+
+bool retry_budget_take(struct retry_budget *budget, double min_per_s, uint64_t now_ns)
+{
+    size_t present = budget_bucket(budget, now_ns);
+    uint64_t second = budget->second[present];
+    double balance = min_per_s * RETRY_BUDGET_BUCKETS;
+
+    for (size_t i = 0; i < RETRY_BUDGET_BUCKETS; i++) {
+        if (budget->second[i] + RETRY_BUDGET_BUCKETS > second) {
+            balance += budget->deposits[i] - budget->withdrawals[i];
+        }
+    }
+    if (balance < 1.0) {
+        return false;
+    }
+    budget->withdrawals[present] += 1.0;
+    return true;
+}

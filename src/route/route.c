@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which region serves a request, and why.
+ *
+ *   1. Allowed: named by X-Nearside-Regions (or no such header), serves the model, not drained.
+ *   2. The best tier that has somebody: usable regions; else those with no verdict yet; else, when
+ *      all are down, any of them (panic).
+ *   3. Within the tier by rank: not yet given two attempts by this request, not held back by slow
+ *      start, near before far, home, then cost. The first with room for this request serves.
+ *   4. Nobody has room: wait for the first by rank.
+ *
+ * Regions fit in a 64-bit set (METRIC_REGIONS_MAX), which keeps all of this on the stack.
+ */
+#include <nearside/route/route.h>
+
+#include "endpoint_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/obs/metric.h>
+
+/* Attempts that one region gets before another one is preferred. */
+#define REGION_ATTEMPTS 2
+
+/* Bits of a rank above its cost in microseconds; the lowest rank is best. */
+#define RANK_DEMOTED  (UINT64_C(1) << 63)
+#define RANK_DEFERRED (UINT64_C(1) << 62)
+#define RANK_FAR      (UINT64_C(1) << 61)
+#define RANK_NOT_HOME (UINT64_C(1) << 60)
+#define COST_MS_MAX   1e9
+
+typedef uint64_t region_set;
+
+struct pick {
+    const struct fleet_view *view;
+    const struct route_request *request;
+    uint64_t now_ns;
+    struct rng *rng;
+    enum route_tier tier;
+    region_set members;  /* of the tier */
+    region_set demoted;  /* had their attempts */
+    region_set deferred; /* held back by slow start, this time */
+    region_set full;     /* somebody would do but has no room */
+};
+
+const char *route_reason_word(enum route_reason reason)
+{
+    static const char *const words[ROUTE_REASON_COUNT] = {
+#define X(suffix, word) [ROUTE_##suffix] = word,
+        ROUTE_REASONS(X)
+#undef X
+    };
+
+    ASSERT(reason < ROUTE_REASON_COUNT);
+    return words[reason];
+}
+
+static region_set bit(uint32_t index)
+{
+    return UINT64_C(1) << index;
+}
+
+static bool has(region_set set, int index)
+{
+    return index >= 0 && (set >> index & 1) != 0;
+}
+
+static double cost_of(const struct view_region *region)
+{
+    return region->latency_known ? region->latency_ms : ROUTE_UNKNOWN_MS;
+}
+
+/* ---- who may serve at all ---- */
+
+static bool is_listed(struct str list, const char *name)
+{
+    struct str item;
+    bool any = false;
+
+    while (str_next_item(&list, ',', &item)) {
+        any = true;
+        if (str_eq(item, str_of(name))) {
+            return true;
+        }
+    }
+    return !any; /* an empty list allows all */
+}
+
+static bool serves_model(const struct conf_region *region, struct str model)
+{
+    if (model.len == 0 || region->model_count == 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < region->model_count; i++) {
+        if (str_eq(model, str_of(region->models[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Empty: *ret_why says why. */
+static region_set allowed_regions(const struct fleet_view *view,
+                                  const struct route_request *request, enum route_reason *ret_why)
+{
+    region_set allowed = 0;
+    bool listed = false;
+    bool served = false;
+
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        const struct view_region *region = &view->regions[i];
+
+        if (request->regions.len != 0 && !is_listed(request->regions, region->name)) {
+            continue;
+        }
+        listed = true;
+        if (!serves_model(region->conf, request->model)) {
+            continue;
+        }
+        served = true;
+        if (!region->drained) {
+            allowed |= bit(i);
+        }
+    }
+    *ret_why = listed && !served ? ROUTE_NO_MODEL : ROUTE_NO_REGION;
+    return allowed;
+}
+
+static bool in_tier(const struct view_region *region, enum route_tier tier)
+{
+    switch (tier) {
+    case TIER_USABLE:
+        return region->usable;
+    case TIER_UNKNOWN:
+        return region->state == REGION_UNKNOWN;
+    default:
+        return true;
+    }
+}
+
+static region_set tier_members(const struct fleet_view *view, region_set allowed,
+                               enum route_tier tier)
+{
+    region_set members = 0;
+
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if (has(allowed, (int)i) && in_tier(&view->regions[i], tier)) {
+            members |= bit(i);
+        }
+    }
+    return members;
+}
+
+/* ---- in which order ---- */
+
+static uint64_t base_rank(const struct fleet_view *view, uint32_t index)
+{
+    const struct view_region *region = &view->regions[index];
+    double cost_ms = cost_of(region);
+    uint64_t rank = (uint64_t)((cost_ms < COST_MS_MAX ? cost_ms : COST_MS_MAX) * 1000.0);
+
+    rank |= region->near ? 0 : RANK_FAR;
+    rank |= (int)index == view->home ? 0 : RANK_NOT_HOME;
+    return rank;
+}
+
+static uint64_t full_rank(const struct pick *pick, uint32_t index)
+{
+    uint64_t rank = base_rank(pick->view, index);
+
+    rank |= has(pick->demoted, (int)index) ? RANK_DEMOTED : 0;
+    rank |= has(pick->deferred, (int)index) ? RANK_DEFERRED : 0;
+    return rank;
+}
+
+/* The best of `set`, or ROUTE_NOBODY. */
+static int best_of(const struct pick *pick, region_set set)
+{
+    uint64_t best_rank = UINT64_MAX;
+    int best = ROUTE_NOBODY;
+
+    for (uint32_t i = 0; i < pick->view->region_count; i++) {
+        uint64_t rank;
+
+        if (!has(set, (int)i)) {
+            continue;
+        }
+        rank = full_rank(pick, i);
+        if (rank < best_rank) {
+            best_rank = rank;
+            best = (int)i;
+        }
+    }
+    return best;
+}
+
+static uint32_t attempts_in(const struct view_region *region, const struct route_request *request)
+{
+    uint32_t attempts = 0;
+
+    for (uint32_t e = 0; e < region->endpoint_count; e++) {
+        for (uint32_t i = 0; i < request->tried_count; i++) {
+            attempts += region->endpoints[e].live->id == request->tried[i];
+        }
+    }
+    return attempts;
+}
+
+/* Regions other than the last can have had two attempts only when three were made: the search for
+ * them is left out of the common case, a first retry. */
+static region_set demoted_regions(const struct pick *pick)
+{
+    const struct route_request *request = pick->request;
+    region_set demoted = 0;
+
+    if (request->last_region >= 0 && request->last_region_attempts >= REGION_ATTEMPTS) {
+        demoted |= bit((uint32_t)request->last_region);
+    }
+    for (uint32_t i = 0; request->tried_count > REGION_ATTEMPTS && i < pick->view->region_count;
+         i++) {
+        if (attempts_in(&pick->view->regions[i], request) >= REGION_ATTEMPTS) {
+            demoted |= bit(i);
+        }
+    }
+    return demoted;
+}
+
+static region_set deferred_regions(const struct pick *pick)
+{
+    region_set deferred = 0;
+
+    for (uint32_t i = 0; i < pick->view->region_count; i++) {
+        double weight = (double)pick->view->regions[i].weight;
+
+        if (has(pick->members, (int)i) && weight < 1.0 && rng_unit(pick->rng) > weight) {
+            deferred |= bit(i);
+        }
+    }
+    return deferred;
+}
+
+/* The region that would serve were all healthy and with room: home, unless one that cannot serve
+ * now would be better than it. Regions never measured cannot be preferred to measured ones. */
+static int preferred_region(const struct fleet_view *view, region_set allowed)
+{
+    uint64_t best_rank = UINT64_MAX;
+    int best = ROUTE_NOBODY;
+    bool home_allowed = has(allowed, view->home);
+
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        const struct view_region *region = &view->regions[i];
+        uint64_t rank = base_rank(view, i) & ~RANK_NOT_HOME;
+
+        if (!has(allowed, (int)i) || (home_allowed && region->usable && (int)i != view->home)) {
+            continue;
+        }
+        rank |= region->latency_known ? 0 : RANK_DEFERRED;
+        if (rank < best_rank) {
+            best_rank = rank;
+            best = (int)i;
+        }
+    }
+    return best;
+}
+
+/* ---- the choice ---- */
+
+static enum route_reason reason_of_best(const struct pick *pick, int region)
+{
+    const struct fleet_view *view = pick->view;
+
+    if (!view->regions[region].near) {
+        return ROUTE_FAR;
+    }
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if (has(pick->members, (int)i) && view->regions[i].near &&
+            cost_of(&view->regions[i]) < cost_of(&view->regions[region])) {
+            return ROUTE_HOME;
+        }
+    }
+    return ROUTE_CLOSEST;
+}
+
+static enum route_reason reason_of(const struct pick *pick, int region)
+{
+    struct pick plain = *pick;
+    int ideal;
+
+    if (pick->tier != TIER_USABLE) {
+        return pick->tier == TIER_PANIC ? ROUTE_PANIC : ROUTE_ONLY_UNKNOWN;
+    }
+    plain.demoted = 0;
+    plain.deferred = 0;
+    ideal = best_of(&plain, pick->members);
+    if (region == ideal) {
+        return reason_of_best(pick, region);
+    }
+    if (has(pick->demoted, ideal)) {
+        return ROUTE_RETRY;
+    }
+    if (has(pick->deferred, ideal)) {
+        return ROUTE_SLOW_START;
+    }
+    return has(pick->full, ideal) ? ROUTE_SPILL : ROUTE_RETRY;
+}
+
+/* The first region by rank with an endpoint of `group` that has room; fills *ret_choice. */
+static bool choose_in_group(struct pick *pick, enum route_group group,
+                            struct route_choice *ret_choice)
+{
+    struct endpoint_search search = {.request = pick->request,
+                                     .tier = pick->tier,
+                                     .group = group,
+                                     .balance = pick->view->conf->routing.balance,
+                                     .now_ns = pick->now_ns,
+                                     .rng = pick->rng};
+    region_set left = pick->members;
+
+    while (left != 0) {
+        int region = best_of(pick, left);
+        bool full;
+        int endpoint = endpoint_choose(&pick->view->regions[region], &search, &full);
+
+        if (endpoint != ROUTE_NOBODY) {
+            ret_choice->region = region;
+            ret_choice->endpoint = endpoint;
+            ret_choice->reason = reason_of(pick, region);
+            return true;
+        }
+        pick->full |= full ? bit((uint32_t)region) : 0;
+        left &= ~bit((uint32_t)region);
+    }
+    return false;
+}
+
+/* False: the tier has nobody at all. */
+static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
+{
+    for (int group = GROUP_NEW; group < GROUP_COUNT; group++) {
+        if (group > GROUP_NEW && pick->request->tried_count == 0) {
+            break;
+        }
+        if (choose_in_group(pick, (enum route_group)group, ret_choice)) {
+            return true;
+        }
+        if (group == GROUP_NEW && pick->full != 0) {
+            break; /* waiting for one that was not tried is better than trying one again */
+        }
+    }
+    if (pick->full == 0) {
+        return false;
+    }
+    ret_choice->region = best_of(pick, pick->full);
+    ret_choice->reason = ROUTE_QUEUE;
+    return true;
+}
+
+struct route_choice route_pick(const struct fleet_view *view, const struct route_request *request,
+                               uint64_t now_ns, struct rng *rng)
+{
+    struct route_choice choice = {.region = ROUTE_NOBODY, .endpoint = ROUTE_NOBODY};
+    struct pick pick = {.view = view, .request = request, .now_ns = now_ns, .rng = rng};
+    region_set allowed;
+
+    ASSERT(view->region_count <= METRIC_REGIONS_MAX);
+    ASSERT(request->tried_count <= ROUTE_TRIED_MAX);
+    allowed = allowed_regions(view, request, &choice.reason);
+    choice.preferred = preferred_region(view, allowed);
+    for (int tier = TIER_USABLE; tier < TIER_COUNT && allowed != 0; tier++) {
+        pick.tier = (enum route_tier)tier;
+        pick.members = tier_members(view, allowed, pick.tier);
+        if (pick.members == 0) {
+            continue;
+        }
+        pick.demoted = demoted_regions(&pick);
+        pick.deferred = deferred_regions(&pick);
+        if (choose_in_tier(&pick, &choice)) {
+            choice.cost_ms = cost_of(&view->regions[choice.region]);
+            return choice;
+        }
+    }
+    return choice;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* The byte queue: growth, refusal, JSON escaping. */
+#include <nearside/base/buf.h>
+#include <nearside/base/mem.h>
+#include <nearside/base/rng.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void assert_content(const struct buf *buf, struct str expected)
+{
+    assert_int_equal(buf_len(buf), expected.len);
+    assert_memory_equal(buf_str(buf).ptr, expected.ptr, expected.len);
+}
+
+static void test_buf_appends_and_consumes_in_order(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf);
+    assert_int_equal(buf_str(&buf).len, 0);
+    buf_append_str(&buf, STR_LIT("HTTP/1.1 "));
+    buf_append_u64(&buf, 200);
+    buf_append_char(&buf, ' ');
+    buf_printf(&buf, "%s", "OK");
+    assert_content(&buf, STR_LIT("HTTP/1.1 200 OK"));
+    buf_consume(&buf, 9);
+    assert_content(&buf, STR_LIT("200 OK"));
+    buf_consume(&buf, 6);
+    assert_int_equal(buf.end, 0);
+    buf_trim(&buf);
+    assert_null(buf.data);
+    buf_done(&buf);
+}
+
+static void test_buf_writes_numbers_of_all_sizes(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf);
+    buf_append_u64(&buf, 0);
+    buf_append_char(&buf, ' ');
+    buf_append_u64(&buf, UINT64_MAX);
+    assert_content(&buf, STR_LIT("0 18446744073709551615"));
+    buf_done(&buf);
+}
+
+static void test_buf_prints_text_longer_than_its_room(void **state)
+{
+    (void)state;
+    struct buf buf;
+    char text[5000];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    buf_init(&buf);
+    buf_printf(&buf, "<%s>", text);
+    assert_int_equal(buf_len(&buf), sizeof(text) + 1);
+    assert_int_equal(buf_str(&buf).ptr[sizeof(text)], '>');
+    buf_done(&buf);
+}
+
+static void test_buf_refused_growth_changes_nothing(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf);
+    buf_append_str(&buf, STR_LIT("kept"));
+    mem_try_fail_after(1);
+    assert_false(buf_reserve(&buf, 1 << 20));
+    assert_content(&buf, STR_LIT("kept"));
+    assert_false(buf_reserve(&buf, SIZE_MAX));
+    assert_true(buf_reserve(&buf, 1 << 20));
+    assert_true(buf_room(&buf) >= 1 << 20);
+    assert_content(&buf, STR_LIT("kept"));
+    buf_done(&buf);
+}
+
+/* A queue that always holds little must stay small, however much passes through it. */
+static void test_buf_reuses_consumed_room(void **state)
+{
+    (void)state;
+    struct buf buf;
+    struct rng rng;
+    uint8_t written = 0;
+    uint8_t read = 0;
+
+    buf_init(&buf);
+    rng_init_seed(&rng, 1);
+    for (int turn = 0; turn < 20000; turn++) {
+        uint64_t count = rng_below(&rng, 100);
+        for (uint64_t i = 0; i < count; i++) {
+            buf_append_char(&buf, (char)written++);
+        }
+        uint64_t keep = rng_below(&rng, 64);
+        while (buf_len(&buf) > keep) {
+            assert_int_equal((uint8_t)buf_str(&buf).ptr[0], read++);
+            buf_consume(&buf, 1);
+        }
+    }
+    assert_true(buf.size <= 512);
+    buf_done(&buf);
+}
+
+static const struct {
+    struct str text;
+    const char *json;
+} json_cases[] = {
+    {STR_LIT("plain text"), "plain text"},
+    {STR_LIT(""), ""},
+    {STR_LIT("a\"b\\c"), "a\\\"b\\\\c"},
+    {STR_LIT("\n\r\t\b\x01\x1f"), "\\n\\r\\t\\u0008\\u0001\\u001f"},
+    {STR_LIT("nul\0end"), "nul\\u0000end"},
+    {STR_LIT("\x7f"), "\\u007f"},
+    {STR_LIT("\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"), "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"},
+    {STR_LIT("\xf4\x8f\xbf\xbf"), "\xf4\x8f\xbf\xbf"},             /* U+10FFFF */
+    {STR_LIT("\x80"), "\\ufffd"},                                  /* lone continuation */
+    {STR_LIT("\xc0\xaf"), "\\ufffd\\ufffd"},                       /* overlong '/' */
+    {STR_LIT("\xe0\x80\xaf"), "\\ufffd\\ufffd\\ufffd"},            /* overlong, three bytes */
+    {STR_LIT("\xf0\x80\x80\xaf"), "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* overlong, four */
+    {STR_LIT("\xed\xa0\x80"), "\\ufffd\\ufffd\\ufffd"},            /* surrogate */
+    {STR_LIT("\xf4\x90\x80\x80"), "\\ufffd\\ufffd\\ufffd\\ufffd"}, /* over U+10FFFF */
+    {STR_LIT("\xf5"), "\\ufffd"},
+    {STR_LIT("\xff\xfe"), "\\ufffd\\ufffd"},
+    {STR_LIT("a\xc3"), "a\\ufffd"}, /* cut at the end */
+    {STR_LIT("\xe2\x82"), "\\ufffd\\ufffd"},
+    {STR_LIT("\xc3\"x"), "\\ufffd\\\"x"}, /* a bad byte must not swallow the quote */
+};
+
+static void test_buf_json_escapes_everything_that_is_not_text(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(json_cases); i++) {
+        struct buf buf;
+
+        buf_init(&buf);
+        buf_append_json(&buf, json_cases[i].text);
+        assert_content(&buf, str_of(json_cases[i].json));
+        buf_done(&buf);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_buf_appends_and_consumes_in_order),
+        cmocka_unit_test(test_buf_writes_numbers_of_all_sizes),
+        cmocka_unit_test(test_buf_prints_text_longer_than_its_room),
+        cmocka_unit_test(test_buf_refused_growth_changes_nothing),
+        cmocka_unit_test(test_buf_reuses_consumed_room),
+        cmocka_unit_test(test_buf_json_escapes_everything_that_is_not_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* SipHash and SHA-256 against the vectors their authors published; the generator's promises. */
+#include <nearside/base/digest.h>
+#include <nearside/base/hash.h>
+#include <nearside/base/rng.h>
+#include <nearside/base/str.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* Appendix A of the SipHash paper, and the reference implementation's vectors: key 00..0f, input
+ * 00, 01, 02... of the given length. */
+static const struct {
+    size_t len;
+    uint64_t hash;
+} sip_cases[] = {
+    {0, 0x726fdb47dd0e0e31ULL}, {1, 0x74f839c593dc67fdULL},  {7, 0xab0200f58b01d137ULL},
+    {8, 0x93f5f5799a932462ULL}, {15, 0xa129ca6149be45e5ULL},
+};
+
+static void test_hash_bytes_is_siphash_2_4(void **state)
+{
+    (void)state;
+    const struct hash_key key = {0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
+    uint8_t input[16];
+
+    for (size_t i = 0; i < sizeof(input); i++) {
+        input[i] = (uint8_t)i;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(sip_cases); i++) {
+        assert_int_equal(hash_bytes(&key, input, sip_cases[i].len), sip_cases[i].hash);
+    }
+}
+
+static void test_digest_is_sha256_and_can_be_used_again(void **state)
+{
+    (void)state;
+    struct digest *digest = digest_new();
+    uint8_t sum[DIGEST_BYTES];
+    char hex[2 * DIGEST_BYTES + 1];
+
+    for (int turn = 0; turn < 2; turn++) {
+        digest_start(digest);
+        digest_add(digest, "a", 1);
+        digest_add(digest, "bc", 2);
+        digest_finish(digest, sum);
+        str_hex(sum, sizeof(sum), hex);
+        assert_string_equal(hex,
+                            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+    digest_start(digest);
+    digest_finish(digest, sum);
+    str_hex(sum, sizeof(sum), hex);
+    assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    digest_free(digest);
+    digest_free(NULL);
+}
+
+static void test_rng_repeats_for_a_seed_and_stays_below_its_limit(void **state)
+{
+    (void)state;
+    struct rng a;
+    struct rng b;
+    unsigned seen[10] = {0};
+
+    rng_init_seed(&a, 42);
+    rng_init_seed(&b, 42);
+    for (int i = 0; i < 10000; i++) {
+        assert_int_equal(rng_next(&a), rng_next(&b));
+        uint64_t drawn = rng_below(&a, 10);
+        assert_int_equal(drawn, rng_below(&b, 10));
+        assert_true(drawn < 10);
+        seen[drawn]++;
+        double unit = rng_unit(&a);
+        assert_true(unit == rng_unit(&b) && unit >= 0 && unit < 1);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
+        assert_in_range(seen[i], 850, 1150); /* 1000 expected, standard deviation 30 */
+    }
+    assert_int_equal(rng_below(&a, 1), 0);
+}
+
+static void test_rng_seeds_by_the_kernel_differ(void **state)
+{
+    (void)state;
+    struct rng a;
+    struct rng b;
+
+    rng_init(&a);
+    rng_init(&b);
+    assert_memory_not_equal(&a, &b, sizeof(a));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hash_bytes_is_siphash_2_4),
+        cmocka_unit_test(test_digest_is_sha256_and_can_be_used_again),
+        cmocka_unit_test(test_rng_repeats_for_a_seed_and_stays_below_its_limit),
+        cmocka_unit_test(test_rng_seeds_by_the_kernel_differ),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
