@@ -70,6 +70,8 @@ static enum http_name candidate(struct str name)
     switch (KEY(name.len, (unsigned char)name.ptr[0] | 0x20)) {
     case KEY(2, 't'):
         return if_name(name, HTTP_NAME_TE);
+    case KEY(6, 'o'):
+        return if_name(name, HTTP_NAME_ORIGIN);
     case KEY(3, 'v'):
         return if_name(name, HTTP_NAME_VIA);
     case KEY(3, 'a'):

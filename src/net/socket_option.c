@@ -57,6 +57,18 @@ bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us)
     return true;
 }
 
+/* The kernel's state number for a socket without a connection: <linux/tcp.h> does not name it, and
+ * <netinet/tcp.h> cannot be included beside it. */
+#define TCP_STATE_CLOSE 7
+
+bool socket_is_closed(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_STATE_CLOSE;
+}
+
 const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN])
 {
     const char *text = strerrordesc_np(error_number);

@@ -18,6 +18,9 @@ void socket_set_abort(int fd);
 /* The kernel's estimates, microseconds; false when it has none. */
 bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us) MUST_CHECK;
 
+/* Is the connection over in both directions (a reset, or both closed)? */
+bool socket_is_closed(int fd) MUST_CHECK;
+
 /* strerror() as this house writes it, "connection refused", into `out`; returns it. */
 #define ERRNO_TEXT_LEN 80
 const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN]);

@@ -431,6 +431,11 @@ bool stream_is_tls(const struct stream *stream)
     return stream->tls != NULL;
 }
 
+bool stream_is_broken(const struct stream *stream)
+{
+    return stream->is_broken || (stream->fd >= 0 && socket_is_closed(stream->fd));
+}
+
 bool stream_peer_is_closed(const struct stream *stream)
 {
     return stream->peer_is_closed;

@@ -61,11 +61,13 @@ struct client_conn {
     struct h1_chunked chunked;
     enum http_body body_framing; /* of the present request, until its end: NONE when complete */
     uint64_t linger_bytes;
+    uint64_t bytes_out; /* taken by the kernel, since the connection began */
     uint32_t requests;
     unsigned version_minor; /* of the present request */
     bool tls;
     bool readable;      /* more may be there to read */
     bool write_blocked; /* the kernel took no more */
+    bool write_failed;  /* the connection broke while writing */
     bool eof;           /* the client sends no more */
     bool close_after;   /* the present answer is the last */
     bool abort_after;   /* ... and must not look complete: reset once it is written */
@@ -73,7 +75,8 @@ struct client_conn {
     bool paused_source; /* the request was told that there is no room */
     /* the answer under way */
     bool reply_begun;
-    bool reply_chunked;
+    bool reply_chunked; /* each write is a chunk, and the last chunk is still to come */
+    bool reply_counted; /* Content-Length was said */
     bool reply_ended;
     bool reply_none; /* no body may follow: HEAD, 204, 304 */
 };

@@ -6,9 +6,11 @@
 #include <nearside/base/buf.h>
 #include <nearside/base/list.h>
 #include <nearside/base/rng.h>
+#include <nearside/http/date.h>
 #include <nearside/http/head.h>
 #include <nearside/http/json_scan.h>
 #include <nearside/loop/loop.h>
+#include <nearside/obs/log.h>
 #include <nearside/proxy/worker.h>
 #include <nearside/proxy/world.h>
 #include <nearside/route/route.h>
@@ -20,6 +22,9 @@
 #define WORKER_READ_BYTES      65536 /* one read; also the most that one TLS or TCP read gives */
 #define WORKER_FREE_REQUESTS   512   /* kept for use again */
 #define WORKER_PIECES_MAX      64    /* runs of body bytes in one write */
+#define WORKER_MOVES           256   /* waiting requests moved per turn */
+#define WORKER_QUEUE_STEPS     64    /* queued requests let go per turn and region */
+#define WORKER_QUEUE_TICK_MS   20
 
 struct cache_worker;
 struct client_conn;
@@ -50,7 +55,7 @@ struct worker {
     struct worker_deps deps;
     struct loop *loop;
     pthread_t thread;
-    bool started;
+    bool started; /* its thread runs */
     struct metric_block *metrics;
 
     struct world *world;     /* ref held */
@@ -69,8 +74,13 @@ struct worker {
     uint32_t queued_count;
     struct deadline queue_tick;
     struct loop_task queue_task;
+    struct loop_task drain_task; /* tell that no connection is left */
     bool draining;
     bool drained_told;
+    struct loop_task move_task; /* waiting requests left to be moved */
+    struct log_rate accept_log;
+    uint64_t date_s;
+    char date[HTTP_DATE_LEN];
 
     struct list free_requests; /* of request.link */
     uint32_t free_request_count;
@@ -83,7 +93,19 @@ struct worker {
     struct json_scan scan;
     struct buf reply_head;   /* not yet in a write */
     struct buf request_head;
+    struct buf access_line;
     struct client_batch batch;
 };
+
+/* worker.c */
+struct str worker_date(struct worker *worker); /* now, as an HTTP date; valid until the next call */
+double worker_budget_floor(const struct worker *worker);     /* retries per second, this worker's */
+int worker_region_index(const struct worker *worker, int slot); /* in the newest view */
+struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name); /* borrowed */
+
+/* worker_view.c */
+void worker_take_view(struct worker *worker, struct fleet_view *view); /* the reference passes */
+void worker_on_move_task(struct loop_task *task, void *arg);
+void worker_follow_redis(struct worker *worker);
 
 #endif

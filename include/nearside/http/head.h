@@ -51,6 +51,7 @@
     X(FORWARDED, "forwarded", 0)                                                                   \
     X(TRACEPARENT, "traceparent", 0)                                                               \
     X(X_API_KEY, "x-api-key", 0)                                                                   \
+    X(ORIGIN, "origin", 0)                                                                         \
     X(RANGE, "range", 0)                                                                           \
     X(X_NEARSIDE_REGION, "x-nearside-region", 0)                                                   \
     X(X_NEARSIDE_REGIONS, "x-nearside-regions", 0)                                                 \
@@ -117,6 +118,10 @@ struct http_head {
     uint32_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
+
+/* A copy that lives in `arena`: `raw` are the bytes the views of `head` point into. Only the fields
+ * in use are copied. */
+struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena);
 
 /* First field of that name, or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);

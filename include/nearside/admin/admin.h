@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operator's view: status page, JSON, metrics, health of the process, drains, reload, purge.
+ * Its own listener on the control thread (libevent's evhttp), so it never slows traffic.
+ *
+ * POSTs need the token when one is set (`Authorization: Bearer TOKEN` or `X-Admin-Token`, compared
+ * in constant time); without one they are refused unless the listener is bound to loopback.
+ *
+ * Thread: control.
+ */
+#ifndef NEARSIDE_ADMIN_ADMIN_H
+#define NEARSIDE_ADMIN_ADMIN_H
+
+#include <nearside/base/addr.h>
+#include <nearside/base/attr.h>
+#include <nearside/base/errbuf.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct admin;
+struct conf;
+struct fleet;
+struct loop;
+
+/* The last attempt to load a config. */
+struct admin_reload {
+    bool ok;
+    uint64_t wall_ms;
+    char error[1024]; /* empty when ok */
+};
+
+struct admin_cache {
+    uint64_t bytes;
+    uint64_t bytes_max;
+    uint64_t entries;
+    uint64_t evictions;
+};
+
+/* What admin cannot know by itself; all called on the control thread. */
+struct admin_source {
+    void *arg;
+    struct conf *(*conf)(void *arg);                    /* the one in force; borrowed */
+    const struct admin_reload *(*last_reload)(void *arg);
+    void (*cache)(void *arg, struct admin_cache *ret_cache);
+    bool (*is_draining)(void *arg);
+    uint64_t (*started_wall_ms)(void *arg);
+    /* Do what SIGHUP does. False: refused; last_reload() says why. */
+    bool (*reload)(void *arg);
+    /* Empty the memory tier; with `redis`, this edge's keys in every region's Redis too. */
+    void (*purge)(void *arg, bool redis);
+};
+
+struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);
+void admin_free(struct admin *admin); /* NULL is fine */
+
+/* Bind a socket for `addr`; the caller owns it until admin_serve(). */
+enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err) MUST_CHECK;
+/* Serve on `fd` (ownership passes) instead of what was served before; -1: serve nowhere. `token` is
+ * copied; empty: none. `loopback`: the bind is a loopback address. Never fails. */
+void admin_serve(struct admin *admin, int fd, const char *token, bool loopback);
+/* Change the token alone. */
+void admin_set_token(struct admin *admin, const char *token);
+
+#endif

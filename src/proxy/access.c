@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* One line per request in the access stream: docs/operations.md explains every field. */
+#include "request_private.h"
+
+#include "client_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/clock.h>
+#include <nearside/obs/log.h>
+
+#define ACCESS_PATH_MAX 512 /* bytes of a target that are logged */
+
+struct line {
+    struct buf *out;
+    bool json;
+};
+
+static void key_of(struct line *line, const char *key)
+{
+    if (line->json) {
+        buf_printf(line->out, ",\"%s\":", key);
+    } else {
+        buf_printf(line->out, " %s=", key);
+    }
+}
+
+static void put_text(struct line *line, const char *key, struct str value)
+{
+    key_of(line, key);
+    buf_append_char(line->out, '"');
+    buf_append_json(line->out, value);
+    buf_append_char(line->out, '"');
+}
+
+static void put_number(struct line *line, const char *key, uint64_t value)
+{
+    key_of(line, key);
+    buf_append_u64(line->out, value);
+}
+
+/* Milliseconds with three digits; left out when it never happened. */
+static void put_ms(struct line *line, const char *key, uint64_t from_ns, uint64_t to_ns)
+{
+    uint64_t us = to_ns > from_ns ? (to_ns - from_ns) / NS_PER_US : 0;
+
+    key_of(line, key);
+    buf_printf(line->out, "%llu.%03llu", (unsigned long long)(us / 1000),
+               (unsigned long long)(us % 1000));
+}
+
+static void put_way(struct line *line, const struct request *request)
+{
+    const char *region = request->served_slot < 0
+                             ? (request->last_slot < 0 ? NULL
+                                                       : metric_region_name((unsigned)request->last_slot))
+                             : metric_region_name((unsigned)request->served_slot);
+
+    put_text(line, "region", str_of(region == NULL ? "" : region));
+    put_text(line, "endpoint", str_of(request->served_endpoint));
+    put_text(line, "route", str_of(request->attempts > 0 ? route_reason_word(request->choice.reason)
+                                                         : ""));
+    put_number(line, "attempts", request->attempts);
+    put_text(line, "cache", str_of(request->cache_word));
+    put_text(line, "reason", str_of(request->reason));
+    if (request->first_failure_ns != 0) {
+        put_text(line, "failed", str_of(outcome_word(request->failure)));
+    }
+}
+
+static void put_times(struct line *line, const struct request *request, uint64_t now_ns)
+{
+    uint64_t asked_ns = request->body_done_ns != 0 ? request->body_done_ns : now_ns;
+
+    put_ms(line, "read_ms", request->started_ns, asked_ns);
+    if (request->commit_ns != 0) {
+        put_ms(line, "ttft_ms", asked_ns, request->commit_ns);
+    }
+    put_ms(line, "pending_ms", asked_ns, request->commit_ns != 0 ? request->commit_ns : now_ns);
+    put_ms(line, "total_ms", request->started_ns, now_ns);
+}
+
+void access_log_request(struct request *request, uint64_t now_ns)
+{
+    struct buf *out = &request->worker->access_line;
+    struct line line = {.out = out, .json = log_access_format() == LOG_FORMAT_JSON};
+    char time[CLOCK_ISO_LEN];
+    char peer[ADDR_TEXT_LEN];
+    size_t peer_len;
+
+    if (!log_access_is_on()) {
+        return;
+    }
+    buf_clear(out);
+    clock_iso(clock_wall_ms(), time);
+    buf_printf(out, line.json ? "{\"time\":\"%s\"" : "%s", time);
+    peer_len = addr_format(&request->client->peer, peer);
+    put_text(&line, "id", str_make(request->id, request->id_len));
+    put_text(&line, "client", str_make(peer, peer_len));
+    put_text(&line, "method", request->head->method_text);
+    put_text(&line, "path", str_slice(request->head->target, 0, ACCESS_PATH_MAX));
+    put_number(&line, "status", request->status);
+    if (request->model.len > 0) {
+        put_text(&line, "model", request->model);
+    }
+    key_of(&line, "stream");
+    buf_append_str(out, request->sse != NULL || request->wants_stream ? STR_LIT("true")
+                                                                      : STR_LIT("false"));
+    put_way(&line, request);
+    put_number(&line, "bytes_in", request->bytes_in);
+    put_number(&line, "bytes_out", request->bytes_sent);
+    if (request->sse != NULL) {
+        put_number(&line, "events", request->sse->content_events);
+    }
+    put_times(&line, request, now_ns);
+    buf_append_str(out, line.json ? STR_LIT("}\n") : STR_LIT("\n"));
+    log_access_write(out->data + out->start, buf_len(out));
+}

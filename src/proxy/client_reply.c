@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The writing half of a client connection: heads, bodies, framing, back-pressure.
+ *
+ * Bytes on their way out stand in this order:
+ *
+ *     conn->out | worker->reply_head | chunk head | batch pieces | CRLF | last chunk
+ *     (blocked)   (this callback)      (this write)                       (at the end)
+ *
+ * One flush is one writev; only what the kernel refuses is copied, to conn->out.
+ */
+#include "client_private.h"
+
+#include "request_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/conf/tree.h>
+#include <nearside/fleet/view.h>
+#include <nearside/net/stream.h>
+
+#define LAST_CHUNK "0\r\n\r\n"
+
+static struct client_batch *batch_of(struct client_conn *conn)
+{
+    struct client_batch *batch = &conn->worker->batch;
+
+    ASSERT(batch->conn == NULL || batch->conn == conn);
+    batch->conn = conn;
+    return batch;
+}
+
+void client_reply_head(struct client_conn *conn, unsigned status)
+{
+    (void)batch_of(conn);
+    h1_write_status_line(&conn->worker->reply_head, 1, status);
+}
+
+void client_reply_field(struct client_conn *conn, struct str name, struct str value)
+{
+    h1_write_field(&conn->worker->reply_head, name, value);
+}
+
+void client_reply_continue(struct client_conn *conn)
+{
+    if (conn->version_minor == 0 || conn->eof) {
+        return;
+    }
+    client_reply_head(conn, 100);
+    h1_write_end(&conn->worker->reply_head);
+    (void)client_reply_flush(conn);
+}
+
+/* Connection: only said where it differs from what the version implies. */
+static void write_connection(struct client_conn *conn)
+{
+    if (conn->close_after && conn->version_minor == 1) {
+        client_reply_field(conn, STR_LIT("Connection"), STR_LIT("close"));
+    } else if (!conn->close_after && conn->version_minor == 0) {
+        client_reply_field(conn, STR_LIT("Connection"), STR_LIT("keep-alive"));
+    }
+}
+
+void client_reply_head_end(struct client_conn *conn, unsigned status, enum http_body body,
+                           uint64_t length, bool no_body)
+{
+    struct buf *head = &conn->worker->reply_head;
+    bool unknown_length = body == HTTP_BODY_CHUNKED || body == HTTP_BODY_CLOSE;
+
+    if (status < 200) {
+        h1_write_end(head);
+        return;
+    }
+    conn->reply_begun = true;
+    conn->reply_none = no_body || body == HTTP_BODY_NONE;
+    conn->reply_chunked = unknown_length && conn->version_minor == 1 && !conn->reply_none;
+    conn->reply_counted = body == HTTP_BODY_LENGTH && !conn->reply_none;
+    if (unknown_length && conn->version_minor == 0) {
+        conn->close_after = true;
+    }
+    /* A client still sending a body nobody reads cannot be kept. */
+    if (conn->body_framing != HTTP_BODY_NONE) {
+        conn->close_after = true;
+    }
+    if (body == HTTP_BODY_LENGTH) {
+        buf_append_str(head, STR_LIT("Content-Length: "));
+        buf_append_u64(head, length);
+        buf_append_str(head, STR_LIT("\r\n"));
+    } else if (unknown_length && conn->version_minor == 1) {
+        client_reply_field(conn, STR_LIT("Transfer-Encoding"), STR_LIT("chunked"));
+    }
+    write_connection(conn);
+    h1_write_end(head);
+}
+
+void client_reply_data(struct client_conn *conn, struct str bytes)
+{
+    struct client_batch *batch = batch_of(conn);
+
+    if (bytes.len == 0 || conn->reply_none) {
+        return;
+    }
+    if (batch->count == WORKER_PIECES_MAX) {
+        (void)client_reply_flush(conn);
+        batch = batch_of(conn);
+    }
+    batch->pieces[batch->count].iov_base = (void *)(uintptr_t)bytes.ptr;
+    batch->pieces[batch->count].iov_len = bytes.len;
+    batch->count++;
+    batch->bytes += bytes.len;
+}
+
+void client_reply_end(struct client_conn *conn)
+{
+    (void)batch_of(conn);
+    conn->reply_ended = true;
+}
+
+/* Everything of this flush as pieces; returns their number. `chunk_head` is storage. */
+static int gather(struct client_conn *conn, struct iovec *pieces,
+                  char chunk_head[H1_CHUNK_HEAD_LEN])
+{
+    struct client_batch *batch = &conn->worker->batch;
+    struct str out = buf_str(&conn->out);
+    struct str head = buf_str(&conn->worker->reply_head);
+    int count = 0;
+
+#define PIECE(p, l)                                                                                \
+    do {                                                                                           \
+        if ((l) > 0) {                                                                             \
+            pieces[count].iov_base = (void *)(uintptr_t)(p);                                       \
+            pieces[count].iov_len = (l);                                                           \
+            count++;                                                                               \
+        }                                                                                          \
+    } while (0)
+
+    PIECE(out.ptr, out.len);
+    PIECE(head.ptr, head.len);
+    if (batch->bytes > 0 && conn->reply_chunked) {
+        PIECE(chunk_head, h1_chunk_head(batch->bytes, chunk_head));
+    }
+    for (int i = 0; i < batch->count; i++) {
+        PIECE(batch->pieces[i].iov_base, batch->pieces[i].iov_len);
+    }
+    if (batch->bytes > 0 && conn->reply_chunked) {
+        PIECE("\r\n", (size_t)2);
+    }
+    if (conn->reply_ended && conn->reply_chunked) {
+        PIECE(LAST_CHUNK, sizeof(LAST_CHUNK) - 1);
+        conn->reply_chunked = false; /* said once */
+    }
+#undef PIECE
+    return count;
+}
+
+/* Forget what was written of conn->out; keep what was not written of the rest. */
+static void keep_unwritten(struct client_conn *conn, const struct iovec *pieces, int count,
+                           size_t written)
+{
+    bool first_is_out = buf_len(&conn->out) > 0;
+
+    for (int i = 0; i < count; i++) {
+        size_t skip = written < pieces[i].iov_len ? written : pieces[i].iov_len;
+        written -= skip;
+        if (i == 0 && first_is_out) {
+            buf_consume(&conn->out, skip);
+            continue;
+        }
+        buf_append(&conn->out, (const char *)pieces[i].iov_base + skip, pieces[i].iov_len - skip);
+    }
+}
+
+static void batch_clear(struct client_conn *conn)
+{
+    struct client_batch *batch = &conn->worker->batch;
+
+    batch->conn = NULL;
+    batch->count = 0;
+    batch->bytes = 0;
+    buf_clear(&conn->worker->reply_head);
+}
+
+static uint64_t write_timeout_ms(const struct client_conn *conn)
+{
+    return conn->world->conf->timeouts.idle_ms;
+}
+
+/* One writev of what there is. Writing errors are noted, not acted upon: the loop's next event, or
+ * the drive task, finds `eof` and `write_failed`. */
+static void write_pieces(struct client_conn *conn, struct iovec *pieces, int count)
+{
+    size_t written = 0;
+    enum stream_io io = STREAM_AGAIN;
+
+    if (!conn->write_blocked && count > 0) {
+        io = stream_writev(conn->stream, pieces, count, &written);
+    }
+    if (io == STREAM_ERROR || io == STREAM_EOF) {
+        conn->write_failed = true;
+        buf_clear(&conn->out);
+        buf_trim(&conn->out);
+        loop_task_queue(conn->worker->loop, &conn->drive_task);
+        return;
+    }
+    if (io == STREAM_AGAIN) {
+        conn->write_blocked = true;
+        written = 0;
+    }
+    keep_unwritten(conn, pieces, count, written);
+    conn->bytes_out += written;
+}
+
+/* Go on until the kernel takes no more: TLS may take a record at a time, and no event is promised
+ * before the kernel has refused. */
+static void write_rest(struct client_conn *conn)
+{
+    while (buf_len(&conn->out) > 0 && !conn->write_blocked && !conn->write_failed) {
+        struct str out = buf_str(&conn->out);
+        struct iovec piece = {.iov_base = (void *)(uintptr_t)out.ptr, .iov_len = out.len};
+        write_pieces(conn, &piece, 1);
+    }
+}
+
+static void after_write(struct client_conn *conn, bool progress)
+{
+    if (buf_len(&conn->out) == 0) {
+        buf_trim(&conn->out);
+        deadline_cancel(&conn->write_deadline);
+        return;
+    }
+    if (progress || !deadline_is_set(&conn->write_deadline)) {
+        deadline_set_in_ms(&conn->write_deadline, write_timeout_ms(conn));
+    }
+}
+
+enum client_room client_reply_flush(struct client_conn *conn)
+{
+    struct iovec pieces[WORKER_PIECES_MAX + 6];
+    char chunk_head[H1_CHUNK_HEAD_LEN];
+    uint64_t before = conn->bytes_out;
+    int count;
+
+    (void)batch_of(conn);
+    count = gather(conn, pieces, chunk_head);
+    if (!conn->write_failed) {
+        write_pieces(conn, pieces, count);
+        write_rest(conn);
+    }
+    batch_clear(conn);
+    if (conn->write_failed) {
+        return CLIENT_GONE;
+    }
+    after_write(conn, conn->bytes_out != before);
+    if (buf_len(&conn->out) >= CLIENT_OUT_HIGH) {
+        conn->paused_source = true;
+        return CLIENT_NO_ROOM;
+    }
+    return CLIENT_ROOM;
+}
+
+void client_write(struct client_conn *conn)
+{
+    uint64_t before = conn->bytes_out;
+
+    if (buf_len(&conn->out) == 0 || conn->write_failed) {
+        return;
+    }
+    conn->write_blocked = false;
+    write_rest(conn);
+    if (!conn->write_failed) {
+        after_write(conn, conn->bytes_out != before);
+    }
+}
+
+void client_reply_abort(struct client_conn *conn)
+{
+    conn->close_after = true;
+    /* Without chunks the end of the connection is the end of the body: only a reset tells. A
+     * chunked or counted body that stops short shows it by itself, and a plain close lets the
+     * client read what came before. */
+    conn->abort_after = !conn->reply_chunked && !conn->reply_counted;
+    conn->reply_chunked = false;
+}

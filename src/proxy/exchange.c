@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One HTTP/1 exchange with an endpoint.
+ *
+ * Happy path:
+ *   1. Take an idle connection, or connect.
+ *   2. Write head and body in one go as far as the kernel takes it.
+ *   3. Read the answer's head; hand it to the request.
+ *   4. Hand over body bytes as they come, pausing while the client is slow.
+ *   5. At the end put the connection back into the pool.
+ *
+ * It can fail by: refused, connect timeout, TLS, reset, close without an answer (stale when the
+ * connection had been used before), malformed answer, no answer in time, cut, idle.
+ *
+ *   NONE ──> CONNECT ──> SEND ──> HEAD ──> BODY ──> NONE
+ *     └──────────────────>^ (idle connection)        ^   any state, on failure or cancel
+ *
+ * An answer may begin before the request is all sent; it is read all the same, and the connection
+ * is then not used again.
+ */
+#include "exchange_private.h"
+
+#include "request_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/conf/tree.h>
+#include <nearside/net/stream.h>
+#include <nearside/upstream/pool.h>
+
+struct exchange_row {
+    const char *name;
+    unsigned allowed;
+};
+
+#define TO(x) (1u << EXCHANGE_##x)
+
+static const struct exchange_row rows[EXCHANGE_STATE_COUNT] = {
+    [EXCHANGE_NONE] = {"none", TO(CONNECT) | TO(SEND)},
+    [EXCHANGE_CONNECT] = {"connect", TO(SEND) | TO(NONE)},
+    [EXCHANGE_SEND] = {"send", TO(HEAD) | TO(BODY) | TO(NONE)},
+    [EXCHANGE_HEAD] = {"head", TO(BODY) | TO(NONE)},
+    [EXCHANGE_BODY] = {"body", TO(NONE)},
+};
+
+static void on_stream(struct stream *stream, unsigned events, void *arg);
+static void on_deadline(struct deadline *deadline, void *arg);
+static void send_more(struct exchange *exchange);
+
+static const struct conf_timeouts *timeouts_of(const struct exchange *exchange)
+{
+    return request_timeouts(exchange->request);
+}
+
+static uint32_t timeout_ms(const struct exchange *exchange)
+{
+    const struct conf_timeouts *timeouts = timeouts_of(exchange);
+
+    switch (exchange->state) {
+    case EXCHANGE_CONNECT:
+        return timeouts->connect_ms;
+    case EXCHANGE_SEND:
+        return timeouts->request_ms;
+    case EXCHANGE_HEAD:
+        return timeouts->first_token_ms;
+    case EXCHANGE_BODY:
+        return exchange->got_body ? timeouts->idle_ms : timeouts->first_token_ms;
+    default:
+        return 0;
+    }
+}
+
+/* The only place that changes exchange->state. */
+static void exchange_move(struct exchange *exchange, enum exchange_state next)
+{
+    ASSERT((rows[exchange->state].allowed & (1u << next)) != 0);
+    exchange->state = next;
+    if (next == EXCHANGE_NONE) {
+        deadline_cancel(&exchange->deadline);
+    } else {
+        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    }
+}
+
+void exchange_init(struct exchange *exchange, struct request *request)
+{
+    exchange->state = EXCHANGE_NONE;
+    exchange->request = request;
+    exchange->conn = NULL;
+    buf_init(&exchange->in);
+    buf_init(&exchange->out);
+    deadline_init(&exchange->deadline, request->worker->loop, on_deadline, request);
+}
+
+void exchange_done(struct exchange *exchange)
+{
+    exchange_cancel(exchange);
+    deadline_done(&exchange->deadline);
+    buf_done(&exchange->in);
+    buf_done(&exchange->out);
+}
+
+bool exchange_is_running(const struct exchange *exchange)
+{
+    return exchange->state != EXCHANGE_NONE;
+}
+
+/* Everything a new attempt starts from. */
+static void reset(struct exchange *exchange)
+{
+    buf_clear(&exchange->in);
+    buf_clear(&exchange->out);
+    exchange->body_sent = exchange->request->body.start;
+    exchange->left = 0;
+    exchange->framing = HTTP_BODY_NONE;
+    exchange->head_made = false;
+    exchange->end_made = false;
+    exchange->all_sent = false;
+    exchange->write_blocked = false;
+    exchange->readable = false;
+    exchange->paused = false;
+    exchange->got_bytes = false;
+    exchange->got_body = false;
+    exchange->answer_begun = false;
+    exchange->keep_alive = false;
+    exchange->interim_count = 0;
+    exchange->sent_ns = 0;
+}
+
+void exchange_start(struct exchange *exchange, const struct upstream_target *target)
+{
+    struct request *request = exchange->request;
+    struct worker *worker = request->worker;
+
+    ASSERT(exchange->conn == NULL);
+    reset(exchange);
+    exchange->started_ns = loop_now_ns(worker->loop);
+    exchange->chunked_request = request->body.framing == HTTP_BODY_CHUNKED && !request->body.complete;
+    if (!request->fresh_only) {
+        exchange->conn = pool_take(worker->pool, target, on_stream, request);
+    }
+    if (exchange->conn != NULL) {
+        exchange_move(exchange, EXCHANGE_SEND);
+        send_more(exchange);
+        return;
+    }
+    exchange->conn = pool_connect(worker->pool, target, on_stream, request);
+    exchange_move(exchange, EXCHANGE_CONNECT);
+}
+
+void exchange_cancel(struct exchange *exchange)
+{
+    struct upstream_conn *conn = exchange->conn;
+
+    if (conn == NULL) {
+        return;
+    }
+    exchange->conn = NULL;
+    exchange_move(exchange, EXCHANGE_NONE);
+    /* A reset reaches the endpoint at once, even if it never reads: its work stops. */
+    pool_close(conn, true);
+}
+
+/* The answer is over: keep the connection if both sides are clean. */
+static void finish(struct exchange *exchange, bool clean)
+{
+    struct upstream_conn *conn = exchange->conn;
+
+    exchange->conn = NULL;
+    exchange_move(exchange, EXCHANGE_NONE);
+    buf_trim(&exchange->in);
+    buf_trim(&exchange->out);
+    if (clean && exchange->all_sent && exchange->keep_alive) {
+        pool_put(conn);
+    } else {
+        pool_close(conn, false);
+    }
+}
+
+static void failed(struct exchange *exchange, enum outcome outcome)
+{
+    request_on_failure(exchange->request, outcome);
+}
+
+/* The connection broke or ended early. */
+static enum outcome outcome_of_break(const struct exchange *exchange)
+{
+    if (exchange->got_body) {
+        return OUTCOME_CUT;
+    }
+    if (!exchange->got_bytes && upstream_is_reused(exchange->conn)) {
+        return OUTCOME_STALE;
+    }
+    return OUTCOME_RESET;
+}
+
+/* ---- sending ---- */
+
+/* Streamed bodies of unknown length: frame what is there into `out`. */
+static void frame_body(struct exchange *exchange)
+{
+    struct request_body *body = &exchange->request->body;
+    struct str kept = buf_str(&body->bytes);
+    size_t from = (size_t)(exchange->body_sent - body->start);
+    struct str rest = str_slice(kept, from, kept.len);
+
+    if (rest.len > 0) {
+        char head[H1_CHUNK_HEAD_LEN];
+        size_t len = h1_chunk_head(rest.len, head);
+        buf_append(&exchange->out, head, len);
+        buf_append(&exchange->out, rest.ptr, rest.len);
+        buf_append_str(&exchange->out, STR_LIT("\r\n"));
+        exchange->body_sent += rest.len;
+    }
+    if (body->complete && !exchange->end_made) {
+        buf_append_str(&exchange->out, STR_LIT("0\r\n\r\n"));
+        exchange->end_made = true;
+    }
+}
+
+/* What can be written now: framed bytes and the head first, then the body where it lies. */
+static int gather(struct exchange *exchange, struct str head, struct iovec pieces[3])
+{
+    struct request_body *body = &exchange->request->body;
+    struct str out = buf_str(&exchange->out);
+    struct str kept = buf_str(&body->bytes);
+    size_t from = (size_t)(exchange->body_sent - body->start);
+    int count = 0;
+
+    if (head.len > 0) {
+        pieces[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)head.ptr, .iov_len = head.len};
+    }
+    if (out.len > 0) {
+        pieces[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)out.ptr, .iov_len = out.len};
+    }
+    if (!exchange->chunked_request && from < kept.len) {
+        pieces[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)(kept.ptr + from),
+                                         .iov_len = kept.len - from};
+    }
+    return count;
+}
+
+/* Book `written` bytes against head, out and body, in this order. */
+static void account(struct exchange *exchange, struct str head, size_t written)
+{
+    size_t of_head = written < head.len ? written : head.len;
+    size_t of_out;
+
+    written -= of_head;
+    if (of_head < head.len) {
+        struct buf rest = exchange->out;
+        buf_init(&exchange->out);
+        buf_append(&exchange->out, head.ptr + of_head, head.len - of_head);
+        buf_append_str(&exchange->out, buf_str(&rest));
+        buf_done(&rest);
+        return;
+    }
+    of_out = written < buf_len(&exchange->out) ? written : buf_len(&exchange->out);
+    buf_consume(&exchange->out, of_out);
+    exchange->body_sent += written - of_out;
+}
+
+static bool nothing_left(const struct exchange *exchange)
+{
+    const struct request_body *body = &exchange->request->body;
+
+    return body->complete && buf_len(&exchange->out) == 0 && exchange->body_sent >= body->received &&
+           (!exchange->chunked_request || exchange->end_made);
+}
+
+static void sent_all(struct exchange *exchange)
+{
+    exchange->all_sent = true;
+    exchange->sent_ns = loop_now_ns(exchange->request->worker->loop);
+    buf_trim(&exchange->out);
+    if (exchange->state == EXCHANGE_SEND) {
+        exchange_move(exchange, EXCHANGE_HEAD);
+    }
+}
+
+static void send_more(struct exchange *exchange)
+{
+    struct request *request = exchange->request;
+    struct buf *head_buf = &request->worker->request_head;
+    struct str head = STR_EMPTY;
+    uint64_t before = exchange->body_sent;
+
+    if (exchange->all_sent || exchange->state == EXCHANGE_CONNECT) {
+        return;
+    }
+    if (!exchange->head_made) {
+        buf_clear(head_buf);
+        request_write_head(request, head_buf);
+        head = buf_str(head_buf);
+        exchange->head_made = true;
+    }
+    for (;;) {
+        struct iovec pieces[3];
+        size_t written = 0;
+        int count;
+        enum stream_io io;
+        if (exchange->chunked_request) {
+            frame_body(exchange);
+        }
+        count = gather(exchange, head, pieces);
+        if (count == 0) {
+            break;
+        }
+        io = stream_writev(upstream_stream(exchange->conn), pieces, count, &written);
+        if (io == STREAM_AGAIN) {
+            account(exchange, head, 0);
+            exchange->write_blocked = true;
+            break;
+        }
+        if (io != STREAM_OK) {
+            /* An answer may stand in the kernel already (a refusal of the body): reading finds it,
+             * or the break. */
+            account(exchange, head, 0);
+            exchange->write_blocked = true;
+            stream_again(upstream_stream(exchange->conn));
+            return;
+        }
+        account(exchange, head, written);
+        head = STR_EMPTY;
+    }
+    if (exchange->body_sent != before && exchange->state == EXCHANGE_SEND) {
+        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    }
+    if (nothing_left(exchange)) {
+        sent_all(exchange);
+    }
+    if (exchange->body_sent != before) {
+        request_on_body_sent(request);
+    }
+}
+
+void exchange_body_ready(struct exchange *exchange)
+{
+    if ((exchange->state == EXCHANGE_SEND || exchange->state == EXCHANGE_BODY) &&
+        !exchange->all_sent && !exchange->write_blocked) {
+        send_more(exchange);
+    }
+}
+
+/* ---- reading ---- */
+
+static void begin_answer(struct exchange *exchange, const struct http_head *head, struct str raw)
+{
+    exchange->answer_begun = true;
+    exchange->framing = head->body;
+    exchange->left = head->content_length;
+    exchange->keep_alive = head->keep_alive && head->body != HTTP_BODY_CLOSE;
+    if (head->body == HTTP_BODY_CHUNKED) {
+        h1_chunked_init(&exchange->chunked);
+    }
+    request_on_answer(exchange->request, head, raw);
+    exchange_move(exchange, EXCHANGE_BODY);
+}
+
+/* Returns the bytes used. */
+static size_t feed_head(struct exchange *exchange, struct str input)
+{
+    struct request *request = exchange->request;
+    struct worker *worker = request->worker;
+    struct h1_limits limits = {
+        .head_bytes = request->world->conf->limits.header_bytes,
+        .uri_bytes = 0,
+        .fields = HTTP_FIELDS_MAX,
+    };
+    struct http_head *head = &worker->upstream_head;
+    size_t used = 0;
+    enum h1_result result =
+        h1_parse_response(input, &limits, request->head->method, head, &used);
+
+    if (result == H1_NEED_MORE) {
+        return 0;
+    }
+    if (result != H1_COMPLETE || head->status == 101) {
+        failed(exchange, OUTCOME_MALFORMED);
+        return input.len;
+    }
+    if (head->status < 200) {
+        if (++exchange->interim_count > EXCHANGE_INTERIM_MAX) {
+            failed(exchange, OUTCOME_MALFORMED);
+            return input.len;
+        }
+        request_on_interim(request, head);
+        return used;
+    }
+    begin_answer(exchange, head, str_make(input.ptr, used));
+    return used;
+}
+
+/* *ret_done: the whole answer is over. */
+static size_t feed_chunked(struct exchange *exchange, struct str input, bool *ret_done)
+{
+    size_t total = 0;
+
+    while (total < input.len) {
+        struct str data = STR_EMPTY;
+        size_t used = 0;
+        enum h1_result result = h1_chunked_parse(
+            &exchange->chunked, str_slice(input, total, input.len), &used, &data);
+        total += used;
+        if (data.len > 0) {
+            exchange->got_body = true;
+            request_on_data(exchange->request, data);
+        }
+        if (result == H1_COMPLETE) {
+            *ret_done = true;
+            return total;
+        }
+        if (result != H1_NEED_MORE) {
+            failed(exchange, exchange->got_body ? OUTCOME_CUT : OUTCOME_MALFORMED);
+            return input.len;
+        }
+    }
+    return total;
+}
+
+static size_t feed_body(struct exchange *exchange, struct str input, bool *ret_done)
+{
+    size_t take = input.len;
+
+    switch (exchange->framing) {
+    case HTTP_BODY_NONE:
+        *ret_done = true;
+        return 0;
+    case HTTP_BODY_CHUNKED:
+        return feed_chunked(exchange, input, ret_done);
+    case HTTP_BODY_LENGTH:
+        if (take > exchange->left) {
+            take = (size_t)exchange->left;
+        }
+        exchange->left -= take;
+        *ret_done = exchange->left == 0;
+        break;
+    case HTTP_BODY_CLOSE:
+        break;
+    }
+    if (take > 0) {
+        exchange->got_body = true;
+        request_on_data(exchange->request, str_make(input.ptr, take));
+    }
+    return take;
+}
+
+static bool body_is_empty(const struct exchange *exchange)
+{
+    return exchange->framing == HTTP_BODY_NONE ||
+           (exchange->framing == HTTP_BODY_LENGTH && exchange->left == 0);
+}
+
+/* Understand `input`; returns the bytes used. Stops at the end of the answer. */
+static size_t feed(struct exchange *exchange, struct str input)
+{
+    struct request *request = exchange->request;
+    size_t total = 0;
+    bool done = false;
+
+    while (total < input.len && !done && !request->attempt_failed) {
+        struct str rest = str_slice(input, total, input.len);
+        size_t used = exchange->answer_begun ? feed_body(exchange, rest, &done)
+                                             : feed_head(exchange, rest);
+        total += used;
+        if (exchange->answer_begun && body_is_empty(exchange)) {
+            done = true;
+        }
+        if (used == 0) {
+            break;
+        }
+    }
+    if (done && !request->attempt_failed) {
+        request_on_answer_end(request);
+        if (!request->attempt_failed) {
+            finish(exchange, total == input.len);
+        }
+    }
+    return total;
+}
+
+/* What was read goes through `in` only while a head is incomplete. */
+static void take_bytes(struct exchange *exchange, struct str bytes)
+{
+    exchange->got_bytes = true;
+    if (buf_len(&exchange->in) > 0) {
+        size_t used;
+        buf_append(&exchange->in, bytes.ptr, bytes.len);
+        used = feed(exchange, buf_str(&exchange->in));
+        buf_consume(&exchange->in, used < buf_len(&exchange->in) ? used : buf_len(&exchange->in));
+        buf_trim(&exchange->in);
+    } else {
+        size_t used = feed(exchange, bytes);
+        if (used < bytes.len && exchange->state != EXCHANGE_NONE) {
+            buf_append(&exchange->in, bytes.ptr + used, bytes.len - used);
+        }
+    }
+    if (exchange->state == EXCHANGE_BODY && exchange->got_body) {
+        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    }
+}
+
+static void on_eof(struct exchange *exchange)
+{
+    if (exchange->answer_begun && exchange->framing == HTTP_BODY_CLOSE) {
+        request_on_answer_end(exchange->request);
+        if (!exchange->request->attempt_failed) {
+            finish(exchange, false);
+        }
+        return;
+    }
+    failed(exchange, outcome_of_break(exchange));
+}
+
+static void read_more(struct exchange *exchange)
+{
+    struct request *request = exchange->request;
+    struct worker *worker = request->worker;
+
+    for (unsigned reads = 0; exchange->readable && !exchange->paused; reads++) {
+        size_t len = 0;
+        enum stream_io io;
+        if (reads == EXCHANGE_READS) {
+            stream_again(upstream_stream(exchange->conn));
+            return;
+        }
+        io = stream_read(upstream_stream(exchange->conn), worker->upstream_bytes, WORKER_READ_BYTES,
+                         &len);
+        if (io == STREAM_AGAIN) {
+            exchange->readable = false;
+            return;
+        }
+        if (io == STREAM_OK) {
+            take_bytes(exchange, str_make(worker->upstream_bytes, len));
+        } else if (io == STREAM_EOF) {
+            on_eof(exchange);
+        } else {
+            failed(exchange, outcome_of_break(exchange));
+        }
+        /* The pieces of this read are views into scratch: flush before the next. */
+        request_drive(request);
+        if (exchange->state == EXCHANGE_NONE) {
+            return;
+        }
+        /* A short read emptied the socket; if more came since, there is an event for it. */
+        if (io == STREAM_OK && len < WORKER_READ_BYTES && exchange->state == EXCHANGE_BODY &&
+            !stream_is_tls(upstream_stream(exchange->conn)) &&
+            !stream_peer_is_closed(upstream_stream(exchange->conn))) {
+            exchange->readable = false;
+            return;
+        }
+    }
+}
+
+void exchange_pause(struct exchange *exchange)
+{
+    exchange->paused = true;
+    deadline_cancel(&exchange->deadline); /* the client's own deadline rules now */
+}
+
+void exchange_resume(struct exchange *exchange)
+{
+    if (!exchange->paused) {
+        return;
+    }
+    exchange->paused = false;
+    if (exchange->state == EXCHANGE_NONE) {
+        return;
+    }
+    deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    if (exchange->readable) {
+        stream_again(upstream_stream(exchange->conn));
+    }
+}
+
+/* ---- events ---- */
+
+static enum outcome outcome_of_failure(const struct stream *stream)
+{
+    switch (stream_failure(stream)) {
+    case STREAM_FAILURE_REFUSED:
+        return OUTCOME_CONNECT_REFUSED;
+    case STREAM_FAILURE_TLS:
+        return OUTCOME_TLS_ERROR;
+    case STREAM_FAILURE_LOCAL:
+        return OUTCOME_LOCAL_LIMIT;
+    default:
+        return OUTCOME_CONNECT_ERROR;
+    }
+}
+
+static void on_open(struct exchange *exchange)
+{
+    struct request *request = exchange->request;
+
+    metric_observe_ns(request->worker->metrics, METRIC_CONNECT_SECONDS, request->attempt_slot,
+                      stream_open_ns(upstream_stream(exchange->conn)));
+    request->tcp_open_ns = stream_tcp_open_ns(upstream_stream(exchange->conn));
+    exchange_move(exchange, EXCHANGE_SEND);
+    send_more(exchange);
+}
+
+static void on_stream(struct stream *stream, unsigned events, void *arg)
+{
+    struct request *request = OBJ_CAST(arg, request, REQUEST_MAGIC);
+    struct exchange *exchange = &request->exchange;
+
+    if ((events & STREAM_EV_FAILED) != 0) {
+        failed(exchange, outcome_of_failure(stream));
+        request_drive(request);
+        return;
+    }
+    if ((events & STREAM_EV_OPEN) != 0 && exchange->state == EXCHANGE_CONNECT) {
+        on_open(exchange);
+    } else if ((events & STREAM_EV_WRITE) != 0 && exchange->write_blocked) {
+        exchange->write_blocked = false;
+        send_more(exchange);
+    }
+    if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
+        exchange->readable = true;
+        read_more(exchange);
+    }
+}
+
+static void on_deadline(struct deadline *deadline, void *arg)
+{
+    struct request *request = OBJ_CAST(arg, request, REQUEST_MAGIC);
+    struct exchange *exchange = &request->exchange;
+    enum outcome outcome = OUTCOME_HEAD_TIMEOUT;
+
+    (void)deadline;
+    if (exchange->state == EXCHANGE_CONNECT) {
+        outcome = OUTCOME_CONNECT_TIMEOUT;
+    } else if (exchange->got_body) {
+        outcome = OUTCOME_IDLE_TIMEOUT;
+    } else if (exchange->state == EXCHANGE_SEND && !request->body.complete) {
+        /* The client is the slow one; its own deadline speaks. */
+        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+        return;
+    }
+    failed(exchange, outcome);
+    request_drive(request);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One HTTP/1 exchange with an endpoint over one leased connection: send the request, read the
+ * answer. Tells its request what comes; ends in exchange_end(), by success, failure or cancel.
+ *
+ * Thread: the worker's.
+ */
+#ifndef NEARSIDE_PROXY_EXCHANGE_PRIVATE_H
+#define NEARSIDE_PROXY_EXCHANGE_PRIVATE_H
+
+#include <nearside/base/buf.h>
+#include <nearside/http/h1.h>
+#include <nearside/loop/loop.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define EXCHANGE_READS        4  /* per turn */
+#define EXCHANGE_INTERIM_MAX  8  /* 1xx answers of one exchange */
+
+struct request;
+struct upstream_conn;
+struct upstream_target;
+struct view_endpoint;
+
+enum exchange_state {
+    EXCHANGE_NONE,    /* no connection is leased */
+    EXCHANGE_CONNECT, /* waits: open or failed; deadline connect_ms */
+    EXCHANGE_SEND,    /* waits: writable, more body; deadline request_ms */
+    EXCHANGE_HEAD,    /* sent; waits: readable; deadline first_token_ms */
+    EXCHANGE_BODY,    /* waits: readable, room; deadline first_token_ms, then idle_ms */
+    EXCHANGE_STATE_COUNT
+};
+
+struct exchange {
+    enum exchange_state state;
+    struct request *request;    /* borrowed: embeds this */
+    struct upstream_conn *conn; /* leased */
+    struct deadline deadline;
+    struct buf in;  /* part of an answer's head */
+    struct buf out; /* head, or chunk framing, that the kernel did not take */
+    uint64_t body_sent;
+    uint64_t left; /* of a counted answer */
+    struct h1_chunked chunked;
+    enum http_body framing;
+    bool head_made;      /* the request's head was written or stands in `out` */
+    bool end_made;       /* of a chunked request body: the last chunk, likewise */
+    bool all_sent;
+    bool write_blocked;
+    bool readable;
+    bool paused;
+    bool got_bytes;      /* something of an answer came */
+    bool got_body;       /* something of its body */
+    bool answer_begun;   /* the final head came */
+    bool keep_alive;
+    bool chunked_request; /* the request's body goes out in chunks */
+    uint8_t interim_count;
+    uint64_t started_ns;
+    uint64_t sent_ns;
+};
+
+void exchange_init(struct exchange *exchange, struct request *request);
+void exchange_done(struct exchange *exchange);
+
+/* Begin on an idle or a new connection. Results come on later turns. */
+void exchange_start(struct exchange *exchange, const struct upstream_target *target);
+/* More of the request's body is there. */
+void exchange_body_ready(struct exchange *exchange);
+/* Stop and go on reading (back-pressure). */
+void exchange_pause(struct exchange *exchange);
+void exchange_resume(struct exchange *exchange);
+/* End, closing the connection: the endpoint sees that nobody waits any more. Harmless when none
+ * runs. */
+void exchange_cancel(struct exchange *exchange);
+bool exchange_is_running(const struct exchange *exchange);
+
+#endif

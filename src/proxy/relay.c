@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An answer on its way to the client: held back until its first body byte (the commit point), then
+ * passed on as it comes, and to the cache's fill.
+ *
+ * A stream that ends without its API's end marker is a cut one, however properly its transport
+ * ended: it is closed with an error event and uncleanly, never as a complete, shortened answer.
+ */
+#include "request_private.h"
+
+#include "client_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/conf/tree.h>
+#include <nearside/http/date.h>
+
+/* What the status says about the attempt (product: 5.3). */
+static enum outcome outcome_of_answer(const struct http_head *head)
+{
+    bool retry_after = http_head_find(head, HTTP_NAME_RETRY_AFTER) != NULL;
+
+    if (head->status == 429 || (head->status == 503 && retry_after)) {
+        return OUTCOME_FULL;
+    }
+    if (head->status >= 500 && head->status != 501 && head->status != 505) {
+        return OUTCOME_STATUS_5XX;
+    }
+    return OUTCOME_OK;
+}
+
+/* Would a repetition reach an endpoint that has not answered yet? Otherwise the answer in hand is
+ * better than another of its kind. */
+static bool somewhere_untried(struct request *request)
+{
+    struct worker *worker = request->worker;
+    struct route_choice choice = request_pick(request);
+    uint64_t id;
+
+    if (choice.region == ROUTE_NOBODY || choice.endpoint == ROUTE_NOBODY) {
+        return false;
+    }
+    id = worker->view->regions[choice.region].endpoints[choice.endpoint].live->id;
+    for (uint32_t i = 0; i < request->route.tried_count; i++) {
+        if (request->route.tried[i] == id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void request_on_answer(struct request *request, const struct http_head *head, struct str raw)
+{
+    enum outcome outcome = outcome_of_answer(head);
+    struct str retry_after = http_head_value(head, HTTP_NAME_RETRY_AFTER);
+
+    request->retry_after_ms = 0;
+    if (retry_after.len > 0 &&
+        !http_retry_after_ms(retry_after, clock_wall_ms(), &request->retry_after_ms)) {
+        request->retry_after_ms = 0;
+    }
+    request->answer_outcome = outcome;
+    /* Some servers answer 500 to a body that is not JSON: no reason to ask the others. */
+    if (outcome == OUTCOME_STATUS_5XX && head->status == 500 && request->api != API_NONE &&
+        !request->scan_ok && !request->body.streaming) {
+        request->answer_outcome = OUTCOME_OK;
+        outcome = OUTCOME_OK;
+    }
+    if (outcome != OUTCOME_OK && request->counted_attempts + 1 < request->world->conf->retry.attempts &&
+        somewhere_untried(request)) {
+        request_on_failure(request, outcome);
+        return;
+    }
+    request->answer = http_head_copy(head, raw, &request->arena);
+}
+
+void request_on_interim(struct request *request, const struct http_head *head)
+{
+    if (request->state == REQUEST_ATTEMPT && head->status != 100 && head->status != 101) {
+        forward_interim_head(request, head);
+        (void)client_reply_flush(request->client);
+    }
+}
+
+static bool is_event_stream(const struct http_head *head)
+{
+    struct str type = http_head_value(head, HTTP_NAME_CONTENT_TYPE);
+    struct str wanted = STR_LIT("text/event-stream");
+
+    return type.len >= wanted.len && str_eq_nocase(str_slice(type, 0, wanted.len), wanted);
+}
+
+static void start_fill(struct request *request)
+{
+    const struct conf_cache *conf = &request->world->conf->cache;
+
+    if (!request->plan.store || !request->key_made || !cache_may_store_head(request->answer)) {
+        return;
+    }
+    request->fill = cache_fill_start(request->worker->cache, &request->key, request->answer,
+                                     conf->ttl_s * 1000ULL, conf->max_entry_bytes);
+}
+
+/* The commit point: from here on the answer belongs to the client. */
+static void commit(struct request *request)
+{
+    struct worker *worker = request->worker;
+    uint64_t now_ns = loop_now_ns(worker->loop);
+    unsigned slot = request->attempt_slot;
+
+    list_remove(&request->link);
+    request_wait_end(request);
+    request_observe_overhead(request);
+    attempt_has_content(request);
+    request->commit_ns = now_ns;
+    request->served_slot = (int)slot;
+    request->status = request->answer->status;
+    metric_observe_ns(worker->metrics, METRIC_TTFT_SECONDS, slot,
+                      request->body_done_ns == 0 ? 0 : now_ns - request->body_done_ns);
+    if (request->first_failure_ns != 0) {
+        metric_observe_ns(worker->metrics, METRIC_FAILOVER_SECONDS, 0,
+                          now_ns - request->first_failure_ns);
+    }
+    if (is_event_stream(request->answer) && request->answer->status == 200) {
+        request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
+        sse_init(request->sse);
+    }
+    start_fill(request);
+    forward_answer_head(request, request->answer);
+    if (request->body.complete) {
+        request_body_done(request);
+    }
+    request_move(request, REQUEST_RELAY);
+}
+
+void request_on_data(struct request *request, struct str bytes)
+{
+    if (request->attempt_failed) {
+        return;
+    }
+    if (request->state == REQUEST_ATTEMPT) {
+        commit(request);
+    }
+    if (request->sse != NULL) {
+        sse_feed(request->sse, bytes);
+    }
+    if (request->fill != NULL) {
+        cache_fill_add(request->fill, bytes);
+    }
+    request->bytes_sent += bytes.len;
+    client_reply_data(request->client, bytes);
+}
+
+/* Does the API promise an end marker that has not come? */
+static bool stream_is_short(const struct request *request)
+{
+    if (request->sse == NULL) {
+        return false;
+    }
+    switch (request->api) {
+    case API_CHAT:
+    case API_COMPLETIONS:
+        return !request->sse->done && !request->sse->finished && !request->sse->failed;
+    case API_RESPONSES:
+    case API_MESSAGES:
+        return !request->sse->done && !request->sse->failed;
+    default:
+        return false;
+    }
+}
+
+void request_on_answer_end(struct request *request)
+{
+    if (request->attempt_failed) {
+        return;
+    }
+    if (request->state == REQUEST_ATTEMPT) {
+        commit(request);
+    }
+    if (stream_is_short(request)) {
+        request_on_failure(request, OUTCOME_CUT);
+        return;
+    }
+    request->answer_ended = true;
+}
+
+static void count_events(struct request *request)
+{
+    if (request->sse != NULL && request->sse->content_events > request->counted_events) {
+        metric_add(request->worker->metrics, METRIC_STREAM_EVENTS, (unsigned)request->served_slot,
+                   0, 0, (int64_t)(request->sse->content_events - request->counted_events));
+        request->counted_events = request->sse->content_events;
+    }
+}
+
+/* An answer broke off: say so, and end in a way that cannot be taken for complete. */
+static enum request_step relay_cut(struct request *request, enum outcome outcome)
+{
+    metric_inc(request->worker->metrics, METRIC_STREAMS_CUT, (unsigned)request->served_slot);
+    attempt_end(request, outcome);
+    exchange_cancel(&request->exchange);
+    request->reason = outcome_word(outcome);
+    request->end = REQUEST_END_CUT;
+    if (request->sse != NULL) {
+        reply_stream_error(request);
+    }
+    client_reply_abort(request->client);
+    (void)client_reply_flush(request->client);
+    request_move(request, REQUEST_END);
+    return STEP_AGAIN;
+}
+
+static void store_answer(struct request *request)
+{
+    bool whole = request->sse == NULL || (!request->sse->failed && !stream_is_short(request));
+
+    if (request->fill == NULL) {
+        return;
+    }
+    if (whole && request->answer_outcome == OUTCOME_OK) {
+        uint32_t timeout_ms = request->world->conf->cache.redis_timeout_ms + 1000;
+        (void)cache_fill_commit(request->fill, (unsigned)request->served_slot, timeout_ms);
+    } else {
+        cache_fill_abandon(request->fill);
+    }
+    request->fill = NULL;
+}
+
+enum request_step step_relay(struct request *request)
+{
+    enum client_room room;
+
+    count_events(request);
+    if (request->attempt_failed) {
+        return relay_cut(request, request->failure);
+    }
+    if (request->out_of_time) {
+        return relay_cut(request, OUTCOME_DEADLINE);
+    }
+    if (request->answer_ended) {
+        store_answer(request);
+        attempt_end(request, request->answer_outcome);
+        client_reply_end(request->client);
+        (void)client_reply_flush(request->client);
+        request_move(request, REQUEST_END);
+        return STEP_AGAIN;
+    }
+    room = client_reply_flush(request->client);
+    if (room == CLIENT_NO_ROOM) {
+        exchange_pause(&request->exchange);
+    }
+    return STEP_WAIT;
+}

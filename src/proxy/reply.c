@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers made here: errors in OpenAI's shape, cached entries, and the error event that ends a
+ * broken stream.
+ */
+#include "request_private.h"
+
+#include "client_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/conf/tree.h>
+
+#include <stdio.h>
+
+#define ENTRY_SLICE_BYTES 131072 /* of a cached body per write: half of what may wait unsent */
+
+/* ---- errors ---- */
+
+static void error_body(const struct reply_error *error, struct buf *out)
+{
+    buf_append_str(out, STR_LIT("{\"error\":{\"message\":\""));
+    buf_append_json(out, str_of(error->message));
+    buf_printf(out, "\",\"type\":\"%s\",\"code\":\"%s\",\"param\":null}}\n", error->type,
+               error->code);
+}
+
+static void error_fields(struct client_conn *conn, const struct reply_error *error)
+{
+    client_reply_field(conn, STR_LIT("Content-Type"), STR_LIT("application/json"));
+    client_reply_field(conn, STR_LIT("Date"), worker_date(conn->worker));
+    client_reply_field(conn, STR_LIT("Via"), STR_LIT("1.1 nearside"));
+    if (error->retry_after_s > 0) {
+        char text[12];
+        size_t len = (size_t)snprintf(text, sizeof(text), "%u", error->retry_after_s);
+        client_reply_field(conn, STR_LIT("Retry-After"), str_make(text, len));
+    }
+    if (error->proxy_status != NULL) {
+        char text[96];
+        size_t len = (size_t)snprintf(text, sizeof(text), "nearside; error=%s",
+                                      error->proxy_status);
+        client_reply_field(conn, STR_LIT("Proxy-Status"), str_make(text, len));
+    }
+}
+
+static void write_error(struct client_conn *conn, const struct reply_error *error, bool no_body)
+{
+    struct buf body;
+
+    buf_init(&body);
+    error_body(error, &body);
+    client_reply_head_end(conn, error->status, HTTP_BODY_LENGTH, buf_len(&body), no_body);
+    client_reply_data(conn, buf_str(&body));
+    client_reply_end(conn);
+    (void)client_reply_flush(conn);
+    buf_done(&body);
+}
+
+void reply_error(struct request *request, const struct reply_error *error)
+{
+    struct client_conn *conn = request->client;
+
+    request->status = error->status;
+    request->reason = error->code;
+    request->end = REQUEST_END_REFUSED;
+    request->bytes_sent = 0;
+    client_reply_head(conn, error->status);
+    error_fields(conn, error);
+    forward_common_fields(request);
+    write_error(conn, error, request->head->method == HTTP_HEAD);
+    request_reply(request);
+}
+
+void reply_error_raw(struct client_conn *conn, const struct reply_error *error)
+{
+    conn->reply_none = false;
+    client_reply_head(conn, error->status);
+    error_fields(conn, error);
+    write_error(conn, error, false);
+}
+
+/* RFC 9209 words for what went wrong with the last attempt. */
+static const char *proxy_status_of(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_CONNECT_REFUSED:
+        return "connection_refused";
+    case OUTCOME_CONNECT_TIMEOUT:
+        return "connection_timeout";
+    case OUTCOME_CONNECT_ERROR:
+        return "destination_ip_unroutable";
+    case OUTCOME_TLS_ERROR:
+        return "tls_protocol_error";
+    case OUTCOME_MALFORMED:
+        return "http_protocol_error";
+    case OUTCOME_HEAD_TIMEOUT:
+    case OUTCOME_DEADLINE:
+        return "http_response_timeout";
+    case OUTCOME_LOCAL_LIMIT:
+        return "connection_limit_reached";
+    default:
+        return "connection_terminated";
+    }
+}
+
+static bool any_region_usable(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->view->region_count; i++) {
+        if (worker->view->regions[i].usable) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void reply_failure(struct request *request, enum outcome outcome)
+{
+    struct reply_error error = {
+        .status = 502,
+        .type = "server_error",
+        .code = outcome_word(outcome),
+        .proxy_status = proxy_status_of(outcome),
+        .message = "The endpoints that were tried failed before they answered.",
+    };
+
+    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT ||
+        outcome == OUTCOME_DEADLINE) {
+        error.status = 504;
+        error.message = "No answer began in time.";
+    } else if (outcome == OUTCOME_LOCAL_LIMIT || outcome == OUTCOME_FULL) {
+        error.status = 503;
+        error.retry_after_s = 1;
+        error.message = "There is no room for this request now. Try again shortly.";
+    }
+    if (outcome != OUTCOME_DEADLINE && !any_region_usable(request->worker)) {
+        error.status = 503;
+        error.code = "no_region";
+        error.retry_after_s = 2;
+        error.message = "Every region is down. Try again shortly.";
+    }
+    reply_error(request, &error);
+}
+
+/* ---- cached answers ---- */
+
+static void entry_fields(struct client_conn *conn, const struct cache_entry *entry)
+{
+    struct str rest = cache_entry_fields(entry);
+
+    /* "name: value\r\n" lines, checked when the entry was made. */
+    buf_append_str(&conn->worker->reply_head, rest);
+}
+
+static void entry_status(struct client_conn *conn, const struct cache_entry *entry)
+{
+    uint64_t now_ms = clock_wall_ms();
+    uint64_t stored_ms = cache_entry_stored_wall_ms(entry);
+    int64_t age_s = now_ms > stored_ms ? (int64_t)((now_ms - stored_ms) / 1000) : 0;
+    int64_t ttl_s = (int64_t)(cache_entry_ttl_ms(entry) / 1000) - age_s;
+    char text[64];
+    size_t len = (size_t)snprintf(text, sizeof(text), "nearside; hit; ttl=%lld", (long long)ttl_s);
+
+    client_reply_field(conn, STR_LIT("Cache-Status"), str_make(text, len));
+    len = (size_t)snprintf(text, sizeof(text), "%lld", (long long)age_s);
+    client_reply_field(conn, STR_LIT("Age"), str_make(text, len));
+}
+
+void reply_entry(struct request *request, struct cache_entry *entry)
+{
+    struct client_conn *conn = request->client;
+
+    request->entry = entry;
+    request->entry_offset = 0;
+    request->status = 200;
+    client_reply_head(conn, 200);
+    entry_fields(conn, entry);
+    client_reply_field(conn, STR_LIT("Via"), STR_LIT("1.1 nearside"));
+    entry_status(conn, entry);
+    forward_common_fields(request);
+    client_reply_head_end(conn, 200, HTTP_BODY_LENGTH, cache_entry_body(entry).len, false);
+}
+
+bool reply_entry_more(struct request *request)
+{
+    struct str body = cache_entry_body(request->entry);
+    enum client_room room;
+
+    if (request->out_of_time) {
+        client_reply_abort(request->client);
+        request->reason = outcome_word(OUTCOME_DEADLINE);
+        return true;
+    }
+    do {
+        size_t to = request->entry_offset + ENTRY_SLICE_BYTES;
+        struct str slice = str_slice(body, request->entry_offset, to);
+        client_reply_data(request->client, slice);
+        request->entry_offset += slice.len;
+        request->bytes_sent += slice.len;
+        if (request->entry_offset == body.len) {
+            client_reply_end(request->client);
+        }
+        room = client_reply_flush(request->client);
+    } while (room == CLIENT_ROOM && request->entry_offset < body.len);
+    return request->entry_offset == body.len || room == CLIENT_GONE;
+}
+
+/* ---- broken streams ---- */
+
+void reply_stream_error(struct request *request)
+{
+    static const char event[] =
+        "event: error\ndata: {\"error\":{\"message\":\"The answer broke off before its end.\","
+        "\"type\":\"server_error\",\"code\":\"stream_cut\",\"param\":null}}\n\n";
+
+    if (!request->sse->at_boundary) {
+        /* End the half event first: a reader drops an event without its blank line. */
+        client_reply_data(request->client, STR_LIT("\n\n"));
+    }
+    client_reply_data(request->client, str_make(event, sizeof(event) - 1));
+    (void)client_reply_flush(request->client);
+}

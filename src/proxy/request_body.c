@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A request's body: kept whole while that may be needed (to repeat the request, to know its model,
+ * to find it in the cache), streamed through when it is too large to keep.
+ *
+ *   known and small enough  ──> kept; sent once it is complete (understood APIs) or as it comes
+ *   grows past buffer_bytes ──> streamed: what was sent is forgotten, no repetition after that
+ *
+ * What is kept counts against limits.buffer_total_bytes of the whole edge.
+ */
+#include "request_private.h"
+
+#include "client_private.h"
+#include "worker_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/conf/tree.h>
+#include <nearside/http/json_scan.h>
+
+#define BODY_FIRST_BYTES 4096 /* of a body whose length is not said */
+
+/* Book more kept bytes. False: the edge holds too many already. */
+static bool reserve(struct request *request, uint64_t bytes)
+{
+    atomic_ullong *total = &request->worker->deps.shared->buffered_bytes;
+    uint64_t limit = request->world->conf->limits.buffer_total_bytes;
+
+    if (atomic_fetch_add_explicit(total, bytes, memory_order_relaxed) + bytes > limit) {
+        atomic_fetch_sub_explicit(total, bytes, memory_order_relaxed);
+        metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_TOTAL);
+        return false;
+    }
+    request->body.reserved += bytes;
+    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, (int64_t)bytes);
+    return true;
+}
+
+static void unreserve(struct request *request, uint64_t bytes)
+{
+    ASSERT(request->body.reserved >= bytes);
+    request->body.reserved -= bytes;
+    atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
+                              memory_order_relaxed);
+    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+}
+
+static void refuse_full(struct request *request)
+{
+    static const struct reply_error error = {
+        .status = 503,
+        .type = "server_error",
+        .code = "buffers_full",
+        .proxy_status = "proxy_internal_response",
+        .retry_after_s = 1,
+        .message = "Too many request bodies are being held at once (limits.buffer_total_bytes). "
+                   "Try again shortly.",
+    };
+
+    reply_error(request, &error);
+}
+
+/* The body outgrew what may be kept: send it as it comes. */
+static void stream_through(struct request *request)
+{
+    metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_BYTES);
+    request->body.streaming = true;
+}
+
+bool request_body_begin(struct request *request)
+{
+    const struct conf_limits *limits = &request->world->conf->limits;
+    struct request_body *body = &request->body;
+    const struct http_head *head = request->head;
+
+    body->framing = head->body;
+    body->expected = head->body == HTTP_BODY_LENGTH ? head->content_length : 0;
+    if (head->body == HTTP_BODY_NONE || (head->body == HTTP_BODY_LENGTH && body->expected == 0)) {
+        body->complete = true;
+        request->body_done_ns = request->started_ns;
+        return true;
+    }
+    if (request->api == API_NONE) {
+        body->streaming = true;
+        return true;
+    }
+    if (body->framing == HTTP_BODY_LENGTH && body->expected > limits->buffer_bytes) {
+        stream_through(request);
+        return true;
+    }
+    /* A counted body is booked and allocated whole, so that it is never moved. */
+    if (body->framing == HTTP_BODY_LENGTH &&
+        (!reserve(request, body->expected) ||
+         !buf_reserve(&body->bytes, (size_t)body->expected))) {
+        refuse_full(request);
+        return false;
+    }
+    return true;
+}
+
+static void refuse_large(struct request *request)
+{
+    static const struct reply_error error = {
+        .status = 413,
+        .type = "invalid_request_error",
+        .code = "request_too_large",
+        .proxy_status = "http_request_error",
+        .message = "The request's body is larger than limits.body_bytes.",
+    };
+
+    metric_limit_hit(request->worker->metrics, LIMIT_BODY_BYTES);
+    if (request->state == REQUEST_RELAY) {
+        request_on_failure(request, OUTCOME_CUT);
+        return;
+    }
+    request_leave(request, OUTCOME_CLIENT_GONE);
+    reply_error(request, &error);
+}
+
+void request_body_add(struct request *request, struct str bytes)
+{
+    const struct conf_limits *limits = &request->world->conf->limits;
+    struct request_body *body = &request->body;
+
+    body->received += bytes.len;
+    request->bytes_in += bytes.len;
+    if (body->received > limits->body_bytes) {
+        refuse_large(request);
+        return;
+    }
+    if (!body->streaming && body->received > limits->buffer_bytes) {
+        stream_through(request);
+    }
+    if (body->reserved < body->received - body->start &&
+        !reserve(request, body->received - body->start - body->reserved)) {
+        if (request->state != REQUEST_RELAY) {
+            request_leave(request, OUTCOME_LOCAL_LIMIT);
+            refuse_full(request);
+        } else {
+            request_on_failure(request, OUTCOME_LOCAL_LIMIT);
+        }
+        return;
+    }
+    buf_append_str(&body->bytes, bytes);
+}
+
+/* Sent bytes of a body that is streamed and has outgrown the buffer are not needed again. */
+void request_body_release(struct request *request, uint64_t up_to)
+{
+    struct request_body *body = &request->body;
+    uint64_t drop;
+
+    if (!body->streaming || body->received <= request->world->conf->limits.buffer_bytes ||
+        up_to <= body->start) {
+        return;
+    }
+    drop = up_to - body->start;
+    buf_consume(&body->bytes, (size_t)drop);
+    body->start = up_to;
+    body->lost = true;
+    if (body->reserved > buf_len(&body->bytes)) {
+        unreserve(request, body->reserved - buf_len(&body->bytes));
+    }
+}
+
+void request_body_done(struct request *request)
+{
+    struct request_body *body = &request->body;
+
+    body->start += buf_len(&body->bytes);
+    buf_done(&body->bytes);
+    if (body->reserved > 0) {
+        unreserve(request, body->reserved);
+    }
+}
+
+void request_body_understand(struct request *request)
+{
+    struct json_scan *scan = &request->worker->scan;
+    struct str text = buf_str(&request->body.bytes);
+
+    request->scan_ok = json_scan(text, scan) == JSON_SCAN_OK;
+    if (!request->scan_ok) {
+        return;
+    }
+    request->wants_stream = scan->stream == JSON_TRUE;
+    if (scan->model.len > 0) {
+        request->model = arena_str(&request->arena, scan->model);
+        request->route.model = request->model;
+    }
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request from its head to its end, whatever attempts that takes.
+ *
+ * The request is owned by the client connection it came by; request_finish() is its one end. A
+ * request holds the world (config) it began with and takes the newest view at each attempt.
+ *
+ * Thread: the worker's.
+ */
+#ifndef NEARSIDE_PROXY_REQUEST_PRIVATE_H
+#define NEARSIDE_PROXY_REQUEST_PRIVATE_H
+
+#include "exchange_private.h"
+
+#include <nearside/base/arena.h>
+#include <nearside/base/buf.h>
+#include <nearside/base/list.h>
+#include <nearside/cache/cache.h>
+#include <nearside/cache/rule.h>
+#include <nearside/http/head.h>
+#include <nearside/http/sse.h>
+#include <nearside/loop/loop.h>
+#include <nearside/obs/metric.h>
+#include <nearside/route/route.h>
+
+#define REQUEST_MAGIC       0x72657173u
+#define REQUEST_ID_MAX      128
+#define REQUEST_ARENA_BYTES 2048 /* head and fields of a common request */
+#define REQUEST_MOVES_MAX   8    /* times a waiting request is moved off a lost region */
+#define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
+
+struct client_conn;
+struct worker;
+struct world;
+
+enum request_state {
+    REQUEST_READ,    /* the body is read: it decides about cache and model */
+    REQUEST_LOOKUP,  /* Redis is asked */
+    REQUEST_ROUTE,   /* choose region and endpoint */
+    REQUEST_QUEUED,  /* every candidate is full */
+    REQUEST_ATTEMPT, /* an exchange runs; nothing of its answer has been passed on */
+    REQUEST_RELAY,   /* past the commit point */
+    REQUEST_REPLY,   /* an answer of our own or of the cache is being written */
+    REQUEST_END,
+    REQUEST_STATE_COUNT
+};
+
+/* How a request ended; access log's `reason`. Attempt outcomes use their own words. */
+enum request_end {
+    REQUEST_END_OK,
+    REQUEST_END_CLIENT_GONE,
+    REQUEST_END_CUT,      /* an answer was broken off after the commit point */
+    REQUEST_END_REFUSED,  /* answered here with an error */
+    REQUEST_END_ABORTED,  /* the worker was stopped */
+};
+
+/* The request's body as far as it is kept. */
+struct request_body {
+    struct buf bytes;
+    uint64_t start;     /* offset of bytes' first byte in the body: 0 while all is kept */
+    uint64_t received;
+    uint64_t expected;  /* framing LENGTH */
+    uint64_t reserved;  /* of shared->buffered_bytes */
+    enum http_body framing;
+    bool complete;
+    bool streaming;     /* too large to keep, or nothing here needs it whole: sent as it comes */
+    bool lost;          /* some of it is no longer kept */
+};
+
+struct request {
+    uint32_t magic;
+    enum request_state state;
+    struct list link; /* worker->waiting, worker->queued[], or worker->free_requests */
+    struct worker *worker;      /* borrowed: outlives this */
+    struct client_conn *client; /* borrowed: owns this */
+    struct world *world;        /* ref held */
+    struct arena arena;
+
+    /* what was asked */
+    struct http_head *head; /* in the arena */
+    char id[REQUEST_ID_MAX + 1];
+    uint16_t id_len;
+    enum api api;
+    struct str model;       /* in the arena */
+    bool wants_stream;
+    bool scan_ok;
+    struct cache_control control;
+    struct cache_plan plan;
+    struct cache_key key;
+    bool key_made;
+    struct request_body body;
+
+    /* the way */
+    struct route_request route;
+    struct route_choice choice;
+    struct fleet_view *view; /* ref held: `choice` is in its terms */
+    struct exchange exchange;
+    struct deadline deadline; /* total_ms; queue_timeout_ms while queued */
+    struct cache_lookup *lookup; /* while Redis is asked */
+    struct cache_fill *fill;
+    struct cache_entry *entry;   /* the hit being written; ref held */
+    size_t entry_offset;
+    struct sse *sse;             /* in the arena; NULL: not an event stream */
+    struct http_head *answer;    /* held back until the commit point; in the arena */
+
+    /* attempt accounting: what is to be given back */
+    struct endpoint_live *counted; /* ref held while an attempt is counted */
+    bool counted_pending;
+    unsigned attempt_slot;
+    unsigned pending_slot; /* region slot of the PENDING gauge, while held */
+    bool pending_held;
+
+    /* facts noted by callbacks, acted upon by steps */
+    enum outcome failure;
+    enum outcome answer_outcome; /* what the answer's status says */
+    enum request_end end;
+    uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
+    uint64_t retry_after_ms;
+    bool attempt_failed;
+    bool answer_ended;
+    bool lookup_done;
+    bool queue_expired;
+    bool out_of_time;
+    bool driving;
+    bool fresh_only; /* a kept connection turned out stale: open a new one */
+
+    /* for the log, the metrics, the headers */
+    uint64_t started_ns;
+    uint64_t body_done_ns;
+    uint64_t commit_ns;
+    uint64_t first_failure_ns;
+    uint64_t waited_ns;     /* for a cache, a queue, an endpoint; not our doing */
+    uint64_t wait_since_ns; /* 0: not waiting */
+    uint64_t bytes_in;
+    uint64_t bytes_sent;
+    uint32_t attempts;
+    uint32_t counted_attempts; /* those that count against retry.attempts */
+    uint32_t moves;
+    int first_region_slot; /* -1: none yet */
+    int served_slot;       /* -1: by no region */
+    int last_slot;         /* of the last attempt's region; -1: none yet */
+    unsigned queue_slot;   /* while queued */
+    uint64_t queue_until_ns;
+    uint64_t counted_events;
+    uint64_t seen_view; /* version of the view that this attempt was judged by */
+    bool failed_5xx;    /* an endpoint has answered this request with a 5xx */
+    char served_endpoint[ADDR_TEXT_LEN];
+    unsigned status;
+    enum metric_phase phase;
+    const char *cache_word; /* static: hit miss bypass ... */
+    const char *reason;     /* static: the end's word */
+};
+
+/* What the exchange needs to know. */
+const struct conf_timeouts *request_timeouts(const struct request *request);
+void request_write_head(struct request *request, struct buf *out);
+
+/* Begin. `head` is in worker scratch and is copied; `body` tells how the body is framed.
+ * The request may have ended (and be gone) when this returns: conn->request tells. */
+void request_start(struct client_conn *client, const struct http_head *head, struct str raw);
+
+/* ---- from the client connection ---- */
+
+/* Body bytes, in order; valid for the call. */
+void request_on_body(struct request *request, struct str bytes);
+void request_on_body_end(struct request *request);
+/* May more body be read now? */
+bool request_wants_body(const struct request *request);
+/* There is room for writing again. */
+void request_on_room(struct request *request);
+void request_on_client_gone(struct request *request);
+/* The client broke the protocol within its body. */
+void request_on_bad_body(struct request *request, unsigned status, const char *word);
+
+/* ---- from the exchange: facts; never called from within exchange_start() ---- */
+
+/* The final head, in worker scratch; `raw` are its bytes. */
+void request_on_answer(struct request *request, const struct http_head *head, struct str raw);
+void request_on_interim(struct request *request, const struct http_head *head);
+void request_on_data(struct request *request, struct str bytes);
+void request_on_answer_end(struct request *request);
+void request_on_failure(struct request *request, enum outcome outcome);
+/* A batch of the above is over: act. */
+void request_drive(struct request *request);
+/* The exchange took some of a streamed body. */
+void request_on_body_sent(struct request *request);
+
+/* ---- from the worker ---- */
+
+/* The newest view says that the endpoint is down: go elsewhere if that can be. */
+void request_evict(struct request *request, enum outcome why);
+/* A queued request: look again. True: it left the queue. */
+bool request_requeue(struct request *request);
+/* End whatever is under way. */
+void request_abort(struct request *request);
+
+/* ---- between the files of a request ---- */
+
+enum request_step { STEP_AGAIN, STEP_WAIT, STEP_DONE };
+
+/* request.c */
+void request_move(struct request *request, enum request_state next);
+void request_leave(struct request *request, enum outcome outcome);
+void request_finish(struct request *request);
+void request_wait_begin(struct request *request); /* time from here on is others' */
+void request_wait_end(struct request *request);
+void request_observe_overhead(struct request *request);
+void request_reply(struct request *request); /* move to REPLY */
+uint64_t request_deadline_ns(const struct request *request); /* total_ms; 0: none */
+
+/* lookup.c, dispatch.c, relay.c: one step each */
+enum request_step step_read(struct request *request);
+enum request_step step_lookup(struct request *request);
+enum request_step step_route(struct request *request);
+enum request_step step_queued(struct request *request);
+enum request_step step_attempt(struct request *request);
+enum request_step step_relay(struct request *request);
+enum request_step step_reply(struct request *request);
+enum request_step step_end(struct request *request);
+
+/* dispatch.c: choose in the newest view; take out of the queue */
+struct route_choice request_pick(struct request *request);
+void request_dequeue(struct request *request);
+
+/* request_body.c */
+bool request_body_begin(struct request *request);
+void request_body_add(struct request *request, struct str bytes);
+void request_body_release(struct request *request, uint64_t up_to);
+void request_body_done(struct request *request);
+void request_body_understand(struct request *request);
+
+/* attempt.c */
+void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
+void attempt_has_content(struct request *request);
+void attempt_end(struct request *request, enum outcome outcome);
+void request_hold_pending(struct request *request, unsigned slot);
+void request_drop_pending(struct request *request);
+
+/* forward.c */
+void forward_request_head(struct request *request, const struct view_endpoint *endpoint,
+                          struct buf *out);
+void forward_answer_head(struct request *request, const struct http_head *head);
+void forward_interim_head(struct request *request, const struct http_head *head);
+void forward_common_fields(struct request *request);
+
+/* reply.c */
+struct reply_error {
+    unsigned status;
+    const char *type;    /* OpenAI's: invalid_request_error, rate_limit_error, server_error */
+    const char *code;    /* static word */
+    const char *proxy_status; /* RFC 9209 error, or NULL */
+    unsigned retry_after_s;   /* 0: none */
+    const char *message;
+};
+/* Write a whole error answer; the request moves to its end. */
+void reply_error(struct request *request, const struct reply_error *error);
+/* The same for a connection whose head could not be understood. */
+void reply_error_raw(struct client_conn *conn, const struct reply_error *error);
+/* Answer for a request whose last attempt ended so. */
+void reply_failure(struct request *request, enum outcome outcome);
+/* Begin to write a cached answer; goes on in reply_entry_more(). */
+void reply_entry(struct request *request, struct cache_entry *entry);
+/* True: all of it is written or waiting in the connection. */
+bool reply_entry_more(struct request *request);
+/* An SSE error event, at the place where the stream broke. */
+void reply_stream_error(struct request *request);
+
+/* access.c */
+void access_log_request(struct request *request, uint64_t now_ns);
+
+/* phase gauge */
+void request_set_phase(struct request *request, enum metric_phase phase);
+const char *request_state_word(enum request_state state);
+
+#endif

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker's thread: what it owns, the messages it takes, its start and its end.
+ *
+ * A message is a small heap object that crosses by the mailbox and is freed here. Views and worlds
+ * cross as references.
+ */
+#include "worker_private.h"
+
+#include "client_private.h"
+#include "request_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/digest.h>
+#include <nearside/base/mem.h>
+#include <nearside/cache/cache.h>
+#include <nearside/conf/tree.h>
+#include <nearside/fleet/view.h>
+#include <nearside/http/date.h>
+#include <nearside/net/listener.h>
+#include <nearside/obs/log.h>
+#include <nearside/upstream/pool.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct worker_message {
+    struct loop_message message; /* first: the mailbox hands back this */
+    struct world *world;         /* ref passes */
+    struct fleet_view *view;     /* ref passes */
+    uint32_t index;
+    int fd;
+};
+
+static void on_queue_tick(struct deadline *deadline, void *arg);
+static void on_queue_task(struct loop_task *task, void *arg);
+static void on_drain_task(struct loop_task *task, void *arg);
+
+struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct world *world,
+                          struct fleet_view *view)
+{
+    struct worker *worker = mem_new(struct worker);
+
+    worker->magic = WORKER_MAGIC;
+    worker->index = index;
+    (void)snprintf(worker->name, sizeof(worker->name), "worker-%u", index);
+    worker->deps = *deps;
+    worker->loop = loop_new(worker->name);
+    worker->metrics = metric_block_new();
+    worker->world = world_ref(world);
+    worker->view = fleet_view_ref(view);
+    worker->pool = pool_new(worker->loop, worker->metrics);
+    worker->cache = cache_worker_new(deps->cache, worker->loop, worker->metrics);
+    worker->digest = digest_new();
+    rng_init(&worker->rng);
+    list_init(&worker->listeners);
+    list_init(&worker->connections);
+    list_init(&worker->waiting);
+    list_init(&worker->free_requests);
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
+        list_init(&worker->queued[slot]);
+    }
+    deadline_init(&worker->queue_tick, worker->loop, on_queue_tick, worker);
+    loop_task_init(&worker->queue_task, on_queue_task, worker);
+    loop_task_init(&worker->drain_task, on_drain_task, worker);
+    loop_task_init(&worker->move_task, worker_on_move_task, worker);
+    worker->client_bytes = mem_alloc(WORKER_READ_BYTES);
+    worker->upstream_bytes = mem_alloc(WORKER_READ_BYTES);
+    buf_init(&worker->reply_head);
+    buf_init(&worker->request_head);
+    buf_init(&worker->access_line);
+    worker_follow_redis(worker);
+    return worker;
+}
+
+/* ---- messages ---- */
+
+static void post(struct worker *worker, struct worker_message *message, loop_message_fn fn)
+{
+    loop_post(worker->loop, &message->message, fn, worker);
+}
+
+static struct worker_message *message_new(void)
+{
+    return mem_new(struct worker_message);
+}
+
+/* A client connected: take it, unless the edge is full. */
+static void on_accept(struct listener *listener, int fd, const struct addr *peer, void *arg)
+{
+    struct worker_listener *mine = arg;
+    struct worker *worker = mine->worker;
+    uint32_t limit = worker->world->conf->limits.max_connections;
+
+    (void)listener;
+    if (atomic_load_explicit(&worker->deps.shared->connections, memory_order_relaxed) >= limit) {
+        static const char refusal[] =
+            "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+            "Content-Type: application/json\r\nContent-Length: 151\r\n\r\n"
+            "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "
+            "shortly.\",\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}}\n";
+        _Static_assert(sizeof(refusal) > 0, "");
+        metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
+        if (worker->world->listener_tls[mine->index] == NULL) {
+            /* Fits any socket buffer; a client that is gone does not matter. */
+            (void)!write(fd, refusal, sizeof(refusal) - 1);
+        }
+        (void)close(fd);
+        return;
+    }
+    client_new(worker, worker->world, mine->index, fd, peer);
+}
+
+static void on_accept_failed(struct listener *listener, int error_number, void *arg)
+{
+    struct worker_listener *mine = arg;
+    struct worker *worker = mine->worker;
+    uint64_t suppressed = 0;
+
+    (void)listener;
+    metric_limit_hit(worker->metrics, LIMIT_FILE_DESCRIPTORS);
+    if (log_rate_allow(&worker->accept_log, loop_now_ns(worker->loop), &suppressed)) {
+        log_warn("accept_paused", "bind=%s error=%d suppressed=%llu", mine->bind, error_number,
+                 (unsigned long long)suppressed);
+    }
+}
+
+static void drop_listener(struct worker_listener *listener)
+{
+    list_remove(&listener->link);
+    listener_free(listener->listener);
+    mem_free(listener->bind);
+    loop_defer_free(listener->worker->loop, listener);
+}
+
+static void on_listener_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct worker_message *mine = (struct worker_message *)message;
+    struct worker_listener *listener = mem_new(struct worker_listener);
+
+    listener->worker = worker;
+    listener->index = mine->index;
+    listener->bind = mem_strdup(worker->world->conf->listeners[mine->index].bind);
+    list_push_back(&worker->listeners, &listener->link);
+    listener->listener =
+        listener_start(worker->loop, mine->fd, on_accept, on_accept_failed, listener);
+    mem_free(mine);
+}
+
+/* Listeners that stay get their place in the new config; those that are gone close. */
+static void follow_listeners(struct worker *worker)
+{
+    const struct conf *conf = worker->world->conf;
+    struct list *link;
+    struct list *after;
+
+    LIST_FOREACH_SAFE(link, after, &worker->listeners)
+    {
+        struct worker_listener *listener = LIST_ITEM(link, struct worker_listener, link);
+        bool stays = false;
+        for (uint32_t i = 0; i < conf->listener_count && !stays; i++) {
+            if (strcmp(conf->listeners[i].bind, listener->bind) == 0) {
+                listener->index = i;
+                stays = true;
+            }
+        }
+        if (!stays) {
+            drop_listener(listener);
+        }
+    }
+}
+
+static void on_world_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct worker_message *mine = (struct worker_message *)message;
+
+    world_unref(worker->world);
+    worker->world = mine->world;
+    follow_listeners(worker);
+    worker_follow_redis(worker);
+    mem_free(mine);
+}
+
+static void on_view_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct worker_message *mine = (struct worker_message *)message;
+
+    worker_take_view(worker, mine->view);
+    mem_free(mine);
+}
+
+static void on_drain_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct list *link;
+    struct list *after;
+
+    worker->draining = true;
+    LIST_FOREACH_SAFE(link, after, &worker->listeners)
+    {
+        drop_listener(LIST_ITEM(link, struct worker_listener, link));
+    }
+    LIST_FOREACH_SAFE(link, after, &worker->connections)
+    {
+        client_drain(LIST_ITEM(link, struct client_conn, link));
+    }
+    loop_task_queue(worker->loop, &worker->drain_task);
+    mem_free(message);
+}
+
+static void on_drained_at_control(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    mem_free(message);
+    worker->deps.drained(worker->deps.arg);
+}
+
+static void on_drain_task(struct loop_task *task, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)task;
+    if (worker->connection_count == 0 && !worker->drained_told) {
+        worker->drained_told = true;
+        loop_post(worker->deps.control, mem_new(struct loop_message), on_drained_at_control,
+                  worker);
+    }
+}
+
+static void on_purge_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct worker_message *mine = (struct worker_message *)message;
+
+    cache_purge_redis(worker->cache, mine->index);
+    mem_free(mine);
+}
+
+void worker_send_listener(struct worker *worker, uint32_t index, int fd)
+{
+    struct worker_message *message = message_new();
+
+    message->index = index;
+    message->fd = fd;
+    post(worker, message, on_listener_message);
+}
+
+void worker_send_world(struct worker *worker, struct world *world)
+{
+    struct worker_message *message = message_new();
+
+    message->world = world_ref(world);
+    post(worker, message, on_world_message);
+}
+
+void worker_send_view(struct worker *worker, struct fleet_view *view)
+{
+    struct worker_message *message = message_new();
+
+    message->view = fleet_view_ref(view);
+    post(worker, message, on_view_message);
+}
+
+void worker_send_drain(struct worker *worker)
+{
+    post(worker, message_new(), on_drain_message);
+}
+
+void worker_send_purge_redis(struct worker *worker, unsigned region_slot)
+{
+    struct worker_message *message = message_new();
+
+    message->index = region_slot;
+    post(worker, message, on_purge_message);
+}
+
+/* ---- small services to the files of proxy/ ---- */
+
+struct str worker_date(struct worker *worker)
+{
+    uint64_t wall_ms = clock_wall_ms();
+
+    if (wall_ms / 1000 != worker->date_s) {
+        worker->date_s = wall_ms / 1000;
+        http_date_format(wall_ms, worker->date);
+    }
+    return str_make(worker->date, sizeof(worker->date) - 1);
+}
+
+double worker_budget_floor(const struct worker *worker)
+{
+    const struct conf *conf = worker->world->conf;
+
+    return conf->retry.budget_min_per_s / (double)conf->edge.workers;
+}
+
+int worker_region_index(const struct worker *worker, int slot)
+{
+    for (uint32_t i = 0; slot >= 0 && i < worker->view->region_count; i++) {
+        if (worker->view->regions[i].slot == (unsigned)slot) {
+            return (int)i;
+        }
+    }
+    return ROUTE_NOBODY;
+}
+
+struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
+{
+    const struct conf *conf = worker->world->conf;
+
+    for (uint32_t i = 0; i < conf->region_count; i++) {
+        if (strcmp(conf->regions[i].name, name) == 0) {
+            return worker->world->region_tls[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- the queue ---- */
+
+/* Let the oldest of each region go as long as there is room. */
+static void serve_queues(struct worker *worker)
+{
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX && worker->queued_count > 0; slot++) {
+        for (unsigned served = 0; served < WORKER_QUEUE_STEPS; served++) {
+            struct list *first = list_first(&worker->queued[slot]);
+            if (first == NULL || !request_requeue(LIST_ITEM(first, struct request, link))) {
+                break;
+            }
+        }
+    }
+}
+
+static void on_queue_task(struct loop_task *task, void *arg)
+{
+    (void)task;
+    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC));
+}
+
+/* Room can also be made by other workers; they do not tell. */
+static void on_queue_tick(struct deadline *deadline, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)deadline;
+    serve_queues(worker);
+    if (worker->queued_count > 0) {
+        deadline_set_in_ms(&worker->queue_tick, WORKER_QUEUE_TICK_MS);
+    }
+}
+
+/* ---- the end ---- */
+
+void worker_stop(struct worker *worker)
+{
+    if (!worker->started) {
+        return;
+    }
+    loop_stop(worker->loop);
+    (void)pthread_join(worker->thread, NULL);
+    worker->started = false;
+}
+
+/* After the worker's last turn, on the thread that made it: everything on its loop goes. */
+static void tear_down(struct worker *worker)
+{
+    struct list *link;
+    struct list *after;
+
+    LIST_FOREACH_SAFE(link, after, &worker->listeners)
+    {
+        drop_listener(LIST_ITEM(link, struct worker_listener, link));
+    }
+    LIST_FOREACH_SAFE(link, after, &worker->connections)
+    {
+        client_close(LIST_ITEM(link, struct client_conn, link), true);
+    }
+    loop_task_cancel(&worker->queue_task);
+    loop_task_cancel(&worker->drain_task);
+    loop_task_cancel(&worker->move_task);
+    deadline_done(&worker->queue_tick);
+    pool_free(worker->pool);
+    cache_worker_free(worker->cache);
+    loop_free(worker->loop);
+    while (!list_is_empty(&worker->free_requests)) {
+        struct list *first = list_first(&worker->free_requests);
+        struct request *request = LIST_ITEM(first, struct request, link);
+        list_remove(first);
+        arena_done(&request->arena);
+        mem_free(request);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)pthread_setname_np(pthread_self(), worker->name);
+    loop_run(worker->loop);
+    return NULL;
+}
+
+enum status worker_start(struct worker *worker, struct errbuf *err)
+{
+    int error = pthread_create(&worker->thread, NULL, worker_main, worker);
+
+    if (error != 0) {
+        err_set(err, "%s: cannot start the thread: error %d", worker->name, error);
+        return STATUS_FAILED;
+    }
+    worker->started = true;
+    return STATUS_OK;
+}
+
+void worker_free(struct worker *worker)
+{
+    ASSERT(!worker->started);
+    tear_down(worker);
+    digest_free(worker->digest);
+    mem_free(worker->client_bytes);
+    mem_free(worker->upstream_bytes);
+    buf_done(&worker->reply_head);
+    buf_done(&worker->request_head);
+    buf_done(&worker->access_line);
+    fleet_view_unref(worker->view);
+    world_unref(worker->world);
+    worker->magic = 0;
+    mem_free(worker);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker follows the fleet: it takes the newest view, moves waiting requests off endpoints that
+ * went down, drops idle connections to them, and tells its cache where each region's Redis is.
+ *
+ * Moving is bounded per turn: a lost region may leave thousands of requests behind, and the rest of
+ * the traffic must not wait for all of them.
+ */
+#include "worker_private.h"
+
+#include "request_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/cache/cache.h>
+#include <nearside/conf/tree.h>
+#include <nearside/fleet/view.h>
+#include <nearside/upstream/pool.h>
+
+static bool endpoint_is_lost(const struct fleet_view *view, uint64_t id, bool *ret_region_lost)
+{
+    int region = 0;
+    const struct view_endpoint *endpoint = fleet_view_find(view, id, &region);
+
+    *ret_region_lost = false;
+    if (endpoint == NULL) {
+        return false; /* gone from the config: what it has begun it may finish */
+    }
+    *ret_region_lost = view->regions[region].state == REGION_DOWN;
+    return endpoint->state == ENDPOINT_DOWN;
+}
+
+/* Move up to WORKER_MOVES waiting requests; true when that was all. */
+static bool move_waiting(struct worker *worker)
+{
+    struct list *link;
+    struct list *after;
+    unsigned moved = 0;
+
+    LIST_FOREACH_SAFE(link, after, &worker->waiting)
+    {
+        struct request *request = LIST_ITEM(link, struct request, link);
+        bool region_lost;
+        if (request->counted == NULL ||
+            request->seen_view == worker->view->version ||
+            !endpoint_is_lost(worker->view, request->counted->id, &region_lost)) {
+            continue;
+        }
+        if (moved++ == WORKER_MOVES) {
+            return false;
+        }
+        request->seen_view = worker->view->version;
+        request_evict(request, OUTCOME_REGION_DOWN);
+    }
+    return true;
+}
+
+void worker_on_move_task(struct loop_task *task, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)task;
+    if (!move_waiting(worker)) {
+        loop_task_queue(worker->loop, &worker->move_task);
+    }
+}
+
+static bool keep_connection(uint64_t endpoint_id, void *arg)
+{
+    const struct worker *worker = arg;
+    int region = 0;
+    const struct view_endpoint *endpoint = fleet_view_find(worker->view, endpoint_id, &region);
+
+    return endpoint != NULL && endpoint->state != ENDPOINT_DOWN;
+}
+
+void worker_follow_redis(struct worker *worker)
+{
+    const struct fleet_view *view = worker->view;
+    bool used = worker->world->conf->cache.enabled;
+
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        const struct view_region *region = &view->regions[i];
+        const struct conf_redis *redis = &region->conf->redis;
+        bool has = used && region->redis_known && redis->url[0] != '\0';
+        struct tls_ctx *tls = has && redis->tls ? worker_region_tls(worker, region->name) : NULL;
+        cache_worker_set_redis(worker->cache, region->slot, has ? redis : NULL,
+                               has ? &region->redis_addr : NULL, tls);
+    }
+}
+
+void worker_take_view(struct worker *worker, struct fleet_view *view)
+{
+    fleet_view_unref(worker->view);
+    worker->view = view;
+    worker_follow_redis(worker);
+    pool_sweep(worker->pool, keep_connection, worker);
+    if (!list_is_empty(&worker->waiting)) {
+        loop_task_queue(worker->loop, &worker->move_task);
+    }
+    if (worker->queued_count > 0) {
+        loop_task_queue(worker->loop, &worker->queue_task);
+    }
+}
