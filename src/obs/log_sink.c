@@ -54,9 +54,13 @@ void log_target_close(struct log_target *target)
 
 /* --- the callers' side ----------------------------------------------------------------------- */
 
-void log_sink_init(struct log_sink *sink)
+void log_sink_init(struct log_sink *sink, const struct log_target *target)
 {
-    *sink = (struct log_sink){.target = nowhere, .next_target = nowhere};
+    *sink = (struct log_sink){
+        .is_on = target->fd >= 0,
+        .target = *target,
+        .next_target = nowhere,
+    };
     pthread_mutex_init(&sink->lock, NULL);
     buf_init(&sink->filling);
     buf_init(&sink->writing);
