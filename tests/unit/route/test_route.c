@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The choice of region and endpoint: a table of situations, then properties on random fleets. */
-#include <cmocka.h>
+#include "unit/route/world.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "unit/route/world.h"
-
 #include <stdio.h>
+
+#include <cmocka.h>
 
 #define ANY (-2)
 
