@@ -15,12 +15,14 @@
 
 #define COMMENT_COLUMN 44
 #define INDENT         4
+#define HELP_COLUMNS   98 /* after "# " */
 #define SECRET_SHOWN   "***"
 
 struct writer {
     struct buf *out;
     unsigned depth;
-    bool reference; /* conf/nearside.conf: with help, and unused keys as comments */
+    unsigned margin; /* columns that stand before each line in the end */
+    bool reference;  /* conf/nearside.conf: with help, and unused keys as comments */
 };
 
 static void begin_line(struct writer *writer)
@@ -97,11 +99,30 @@ static void append_note(struct writer *writer, const struct conf_key *key)
     }
 }
 
+/* Where to end a line of at most `width`: after the last word that fits. */
+static size_t line_end(struct str text, size_t width)
+{
+    size_t end = width;
+
+    if (text.len <= width) {
+        return text.len;
+    }
+    while (end > 0 && text.ptr[end] != ' ') {
+        end--;
+    }
+    return end == 0 ? width : end;
+}
+
 static void write_help(struct writer *writer, const char *help)
 {
-    if (writer->reference && help[0] != '\0') {
+    struct str rest = str_of(writer->reference ? help : "");
+
+    while (rest.len > 0) {
+        size_t end = line_end(rest, HELP_COLUMNS - writer->margin - writer->depth * INDENT);
+
         begin_line(writer);
-        buf_printf(writer->out, "# %s\n", help);
+        buf_printf(writer->out, "# %.*s\n", (int)end, rest.ptr);
+        rest = str_trim(str_slice(rest, end, rest.len));
     }
 }
 
@@ -194,7 +215,11 @@ static void write_listener_tls_sample(struct writer *writer)
     };
     struct conf_listener_tls tls = {.certificates = &certificate, .certificate_count = 1};
     struct buf text;
-    struct writer inner = {.out = &text, .reference = true};
+    struct writer inner = {
+        .out = &text,
+        .margin = writer->depth * INDENT + 2,
+        .reference = true,
+    };
 
     conf_table_defaults(&conf_table_listener_tls, &tls);
     buf_init(&text);
@@ -406,7 +431,12 @@ void conf_describe(const struct conf *conf, struct buf *out)
         describe_example(out);
         return;
     }
-    buf_printf(out, "# Effective config%s%s. Secrets are shown as %s.\n\n",
-               conf->path[0] == '\0' ? "" : " of ", conf->path, SECRET_SHOWN);
+    buf_printf(out, "# The effective config, read from ");
+    if (conf->path[0] == '\0') {
+        buf_printf(out, "the command line");
+    } else {
+        conf_append_quoted(out, conf->path); /* a file's name may hold a line end */
+    }
+    buf_printf(out, ". Secrets are shown as %s.\n\n", SECRET_SHOWN);
     write_root(&writer, conf);
 }

@@ -129,7 +129,7 @@ static void append_key(struct buf *out, const struct conf_key *key)
     append_allowed(out, key);
     buf_printf(out, " | %s | %s | ", key->unit, key->change == CONF_RESTART ? "restart" : "live");
     append_cell(out, str_of(key->help));
-    buf_printf(out, " |\n");
+    buf_printf(out, "%s |\n", key->edge_only ? " For the whole edge, not per region." : "");
 }
 
 static void append_rows(struct buf *out, const struct conf_table *table)

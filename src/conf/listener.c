@@ -82,7 +82,7 @@ static enum status read_certificate(struct conf_reader *reader, const config_set
         check_pair(reader, path, pair) != STATUS_OK) {
         return STATUS_INVALID;
     }
-    return check_same(reader, path, tls, &here);
+    return index == 0 ? STATUS_OK : check_same(reader, path, tls, &here);
 }
 
 static enum status refuse_tls(const struct conf_reader *reader, const char *path,

@@ -123,6 +123,15 @@ static void append_short(struct buf *out, const char *text)
     }
 }
 
+/* 3.0, so that it is not taken for the integer 3. */
+static void append_float(struct buf *out, double value)
+{
+    bool whole = value > -1e15 && value < 1e15 && value == (double)(long long)value;
+
+    conf_append_real(out, value);
+    buf_printf(out, "%s", whole ? ".0" : "");
+}
+
 static void append_found(struct buf *out, const config_setting_t *found)
 {
     switch (config_setting_type(found)) {
@@ -131,7 +140,7 @@ static void append_found(struct buf *out, const config_setting_t *found)
         buf_printf(out, "%lld", config_setting_get_int64(found));
         break;
     case CONFIG_TYPE_FLOAT:
-        conf_append_real(out, config_setting_get_float(found));
+        append_float(out, config_setting_get_float(found));
         break;
     case CONFIG_TYPE_STRING:
         append_short(out, config_setting_get_string(found));

@@ -95,12 +95,14 @@ static enum status skip_comment(struct scan *scan)
         advance(scan);
     }
     scan->at += 2;
+    scan->line_is_blank = false;
     return STATUS_OK;
 }
 
-/* To the closing quote, or the end of the text: libconfig reports that one itself. */
-static void skip_string(struct scan *scan)
+static enum status skip_string(struct scan *scan)
 {
+    unsigned begin = scan->line;
+
     scan->at++;
     while (scan->at < scan->text.len && peek(scan, 0) != '"') {
         if (peek(scan, 0) == '\\' && scan->at + 1 < scan->text.len) {
@@ -108,7 +110,13 @@ static void skip_string(struct scan *scan)
         }
         advance(scan);
     }
+    if (scan->at >= scan->text.len) {
+        scan->line = begin;
+        return scan_fail(scan, "found a string without an end, allowed: \"...\"");
+    }
     scan->at++;
+    scan->line_is_blank = false;
+    return STATUS_OK;
 }
 
 /* A run of hex digits that fills more than 31 bits once leading zeros are gone. */
@@ -127,6 +135,20 @@ static bool decimal_is_wide(struct str digits)
     return !str_to_u64(digits, &value) || value > INTEGER_MAX;
 }
 
+/* The rest of a float from its point or exponent on; its digits are no integer. */
+static void skip_fraction(struct scan *scan)
+{
+    for (;;) {
+        char c = str_lower_char(peek(scan, 0));
+        char next = peek(scan, 1);
+
+        if (!is_digit(c) && c != '.' && c != 'e') {
+            return;
+        }
+        scan->at += c == 'e' && (next == '+' || next == '-') ? 2 : 1;
+    }
+}
+
 static enum status skip_number(struct scan *scan)
 {
     bool hex = peek(scan, 0) == '0' && str_lower_char(peek(scan, 1)) == 'x';
@@ -138,8 +160,12 @@ static enum status skip_number(struct scan *scan)
     struct str digits = str_slice(scan->text, begin, scan->at);
     char after = str_lower_char(peek(scan, 0));
 
-    if (peek(scan, 0) == 'L' || (!hex && (after == '.' || after == 'e'))) {
-        return STATUS_OK; /* 64 bits wide, or a float: what follows is harmless to the scan */
+    if (!hex && (after == '.' || after == 'e')) {
+        skip_fraction(scan);
+        return STATUS_OK;
+    }
+    if (peek(scan, 0) == 'L') {
+        return STATUS_OK;
     }
     if (hex ? hex_is_wide(digits) : decimal_is_wide(digits)) {
         return scan_fail(scan, "found an integer over 2147483647, allowed: with an L at its end, "
@@ -180,14 +206,10 @@ static enum status scan_include(struct scan *outer, const char *path)
     return status;
 }
 
-/* The path in quotes, with its escapes undone, into a string the caller frees. */
-static char *take_include_path(struct scan *scan)
+/* The path between the quotes, with its escapes undone, into a string the caller frees. */
+static char *unescape(struct str raw)
 {
-    size_t begin = scan->at + 1;
     size_t len = 0;
-
-    skip_string(scan);
-    struct str raw = str_slice(scan->text, begin, scan->at - 1);
     char *path = mem_strndup(raw.ptr, raw.len);
 
     for (size_t i = 0; i < raw.len; i++) {
@@ -213,7 +235,12 @@ static enum status skip_include(struct scan *scan)
         return scan_fail(scan, "@include: found too many, allowed: 10 within each other, 100 in "
                                "all");
     }
-    char *path = take_include_path(scan);
+    size_t begin = scan->at + 1;
+
+    if (skip_string(scan) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
+    char *path = unescape(str_slice(scan->text, begin, scan->at - 1));
     enum status status = scan_include(scan, path);
 
     mem_free(path);
@@ -235,8 +262,7 @@ static enum status scan_token(struct scan *scan)
         return skip_comment(scan);
     }
     if (c == '"') {
-        skip_string(scan);
-        return STATUS_OK;
+        return skip_string(scan);
     }
     if (is_name_start(c)) {
         while (is_name_char(peek(scan, 0))) {
@@ -246,6 +272,10 @@ static enum status scan_token(struct scan *scan)
     }
     if (is_digit(c)) {
         return skip_number(scan);
+    }
+    if (c == '.') {
+        skip_fraction(scan);
+        return STATUS_OK;
     }
     if (blank_before &&
         str_starts(str_slice(scan->text, scan->at, scan->text.len), STR_LIT(INCLUDE_WORD))) {

@@ -2,8 +2,9 @@
 /*
  * A look at a config's text before libconfig 1.5 sees it, for what that library takes silently or
  * dies of: integers past 32 bits without an L (it keeps the low half), a comment that is never
- * closed (it drops the rest of the file), NUL bytes (it stops there), and an @include of something
- * that cannot be read as a file (its scanner calls exit()).
+ * closed (it drops the rest of the file), a string that is never closed (it leaks), NUL bytes (it
+ * stops there), and an @include of something that cannot be read as a file (its scanner calls
+ * exit()).
  */
 #ifndef NEARSIDE_CONF_SCAN_PRIVATE_H
 #define NEARSIDE_CONF_SCAN_PRIVATE_H

@@ -6,6 +6,7 @@
  * sane and narrow enough that a slip of three zeros is found.
  */
 #include "schema_private.h"
+#include "url_private.h"
 
 #include <nearside/base/str.h>
 #include <nearside/conf/tree.h>
@@ -112,6 +113,11 @@ static bool request_path_is_good(const char *text)
         }
     }
     return true;
+}
+
+static bool server_name_is_good(const char *text)
+{
+    return text[0] == '\0' || conf_host_is_good(str_of(text));
 }
 
 static bool status_is_good(uint64_t status)
@@ -319,7 +325,8 @@ static const struct conf_key region_tls_keys[] = {
     BOOL(conf_region_tls, verify, true,
          "Check the peer's certificate and name. false only for tests."),
     STRING(CONF_TEXT, "server_name", conf_region_tls, server_name, "",
-           "Name to ask for and to check. \"\": the host in the URL."),
+           "Name to ask for and to check. \"\": the host in the URL.",
+           .accepts = server_name_is_good, .allowed = "a host's name, or \"\""),
     STRING(CONF_FILE, "certificate", conf_region_tls, certificate, "",
            "PEM file: certificate to show to the peer. \"\": none."),
     STRING(CONF_FILE, "key", conf_region_tls, key, "", "PEM file: its private key."),

@@ -52,16 +52,21 @@ static size_t edit_distance(const char *a, const char *b)
     return row[width];
 }
 
-/* `connect` or `timeout` for `connect_timeout_ms`: a part of the name, cut at an underscore. */
-static bool is_part_of(const char *part, const char *name)
+/* `connect_timeout` for `connect_ms`, `header` for `client_header_ms`: the mistyped name's first
+ * word is one of the known name's. */
+static bool shares_word(const char *mistyped, const char *known)
 {
-    size_t len = strlen(part);
-    size_t at = str_find(str_of(name), str_make(part, len));
+    struct str typed = str_of(mistyped);
+    struct str first = str_slice(typed, 0, str_find_char(typed, '_'));
+    struct str rest = str_of(known);
+    struct str word;
 
-    if (len < 3 || at + len > strlen(name)) {
-        return false;
+    while (first.len >= 3 && str_next_item(&rest, '_', &word)) {
+        if (str_eq_nocase(first, word)) {
+            return true;
+        }
     }
-    return (at == 0 || name[at - 1] == '_') && (name[at + len] == '_' || name[at + len] == '\0');
+    return false;
 }
 
 const struct conf_key *conf_table_suggest(const struct conf_table *table, const char *name)
@@ -83,7 +88,7 @@ const struct conf_key *conf_table_suggest(const struct conf_table *table, const 
         }
     }
     for (size_t i = 0; nearest == NULL && i < table->key_count; i++) {
-        if (is_part_of(name, table->keys[i].name)) {
+        if (shares_word(name, table->keys[i].name)) {
             nearest = &table->keys[i];
         }
     }
@@ -232,7 +237,8 @@ void conf_append_real(struct buf *out, double value)
 {
     char text[32];
 
-    for (int digits = 6; digits <= 17; digits++) {
+    /* 15 digits always survive, 17 always suffice; %g drops trailing zeros. */
+    for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, value);
         if (strtod(text, NULL) == value) {
             break;

@@ -88,8 +88,8 @@ bool fleet_region_name_is_drained(const struct fleet *fleet, const char *name)
 
 static struct str endpoint_name(const struct fleet_endpoint *endpoint, char out[NAME_TEXT_LEN])
 {
-    int len = snprintf(out, NAME_TEXT_LEN, "%s:%u", endpoint->host,
-                       (unsigned)addr_port(&endpoint->addr));
+    int len =
+        snprintf(out, NAME_TEXT_LEN, "%s:%u", endpoint->host, (unsigned)addr_port(&endpoint->addr));
 
     return len > 0 && len < NAME_TEXT_LEN ? str_make(out, (size_t)len) : STR_EMPTY;
 }

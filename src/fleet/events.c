@@ -30,11 +30,9 @@ void fleet_event_add(struct fleet *fleet, const struct fleet_change *change)
 void fleet_note(struct fleet *fleet, const char *kind, const char *region, const char *from,
                 const char *to, const char *reason)
 {
-    fleet_event_add(fleet, &(struct fleet_change){.kind = kind,
-                                                  .region = region,
-                                                  .from = from,
-                                                  .to = to,
-                                                  .reason = reason});
+    fleet_event_add(fleet,
+                    &(struct fleet_change){
+                        .kind = kind, .region = region, .from = from, .to = to, .reason = reason});
 }
 
 void fleet_events(const struct fleet *fleet,

@@ -123,8 +123,7 @@ static struct fleet_endpoint *take_old(struct exchange *exchange, const char *ho
 static bool is_kept(const struct exchange *exchange, const char *host, const struct addr *addr)
 {
     for (uint32_t i = 0; i < exchange->kept_count; i++) {
-        if (addr_eq(&exchange->kept[i]->addr, addr) &&
-            strcmp(exchange->kept[i]->host, host) == 0) {
+        if (addr_eq(&exchange->kept[i]->addr, addr) && strcmp(exchange->kept[i]->host, host) == 0) {
             return true;
         }
     }
@@ -160,7 +159,8 @@ static struct exchange exchange_begin(struct fleet *fleet, struct fleet_region *
     struct exchange exchange = {.fleet = fleet,
                                 .old = region->endpoints,
                                 .old_count = region->endpoint_count,
-                                .kept = mem_new_array(FLEET_ENDPOINTS_MAX, struct fleet_endpoint *)};
+                                .kept =
+                                    mem_new_array(FLEET_ENDPOINTS_MAX, struct fleet_endpoint *)};
 
     return exchange;
 }
@@ -179,8 +179,8 @@ static uint32_t exchange_end(struct exchange *exchange, struct fleet_region *reg
         }
     }
     mem_free(exchange->old);
-    region->endpoints = mem_realloc(
-        exchange->kept, (exchange->kept_count + 1U) * sizeof(struct fleet_endpoint *));
+    region->endpoints =
+        mem_realloc(exchange->kept, (exchange->kept_count + 1U) * sizeof(struct fleet_endpoint *));
     region->endpoint_count = exchange->kept_count;
     return gone;
 }

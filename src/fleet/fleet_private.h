@@ -31,7 +31,7 @@ struct fleet_endpoint {
     bool drained;
     enum endpoint_state state;
     uint64_t since_ns;
-    const char *reason; /* static text; "" unless down */
+    const char *reason;     /* static text; "" unless down */
     uint64_t ramp_since_ns; /* slow start; 0: none */
     struct latency latency;
 };
@@ -42,7 +42,8 @@ struct fleet_region {
     const struct conf_region *conf;    /* borrowed from fleet->conf */
     struct fleet_endpoint **endpoints; /* owned array of owned, in the order of the conf */
     uint32_t endpoint_count;
-    bool *answered; /* owned, by endpoint of the conf: its name was looked up, or needs no look-up */
+    bool
+        *answered; /* owned, by endpoint of the conf: its name was looked up, or needs no look-up */
     enum region_state state;
     uint64_t since_ns;
     bool drained;
@@ -78,8 +79,8 @@ struct fleet {
     struct home_choice home;
     struct fleet_view *view; /* ref held; NULL before the first config */
     uint64_t version;
-    bool dirty; /* something changed since `view` was made */
-    struct loop_task publish_task;   /* at the end of this turn */
+    bool dirty;                       /* something changed since `view` was made */
+    struct loop_task publish_task;    /* at the end of this turn */
     struct deadline publish_deadline; /* armed: published less than FLEET_PUBLISH_MS ago */
     struct deadline tick;
 };

@@ -89,9 +89,9 @@ static void observe_probe(struct latency *latency, double ms, uint64_t now_ns)
         latency->probe_known = true;
         latency->probe_smooth_ms = least;
     } else {
-        latency->probe_smooth_ms = smooth_step(latency->probe_smooth_ms, least,
-                                               elapsed_ns(latency->probe_at_ns, now_ns),
-                                               LATENCY_RISE_S, LATENCY_RISE_S);
+        latency->probe_smooth_ms =
+            smooth_step(latency->probe_smooth_ms, least, elapsed_ns(latency->probe_at_ns, now_ns),
+                        LATENCY_RISE_S, LATENCY_RISE_S);
     }
     latency->probe_at_ns = now_ns;
 }

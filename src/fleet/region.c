@@ -179,9 +179,9 @@ static bool derive_latency(struct fleet_region *region, uint64_t now_ns)
     }
     qsort(figures, count, sizeof(figures[0]), by_ms);
     median = figures[(count - 1) / 2];
-    moved = !region->latency_known || region->latency_is_probe != median.is_probe ||
-            fabs(median.ms - region->latency_ms) >
-                fmax(NOTABLE_MS, NOTABLE_RATIO * region->latency_ms);
+    moved =
+        !region->latency_known || region->latency_is_probe != median.is_probe ||
+        fabs(median.ms - region->latency_ms) > fmax(NOTABLE_MS, NOTABLE_RATIO * region->latency_ms);
     if (moved) {
         region->latency_known = true;
         region->latency_ms = median.ms;
@@ -263,14 +263,14 @@ static bool elect_home(struct fleet *fleet, uint64_t now_ns)
     reason = why_home_changed(fleet, before.index, fleet->home.index);
     log_info("home_changed", "from=%s to=%s reason=%s", region_name_at(fleet, before.index),
              region_name_at(fleet, fleet->home.index), reason);
-    fleet_event_add(fleet, &(struct fleet_change){
-                               .kind = "home",
-                               .region = fleet->home.index == HOME_NONE
-                                             ? ""
-                                             : region_name_at(fleet, fleet->home.index),
-                               .from = region_name_at(fleet, before.index),
-                               .to = region_name_at(fleet, fleet->home.index),
-                               .reason = reason});
+    fleet_event_add(fleet,
+                    &(struct fleet_change){.kind = "home",
+                                           .region = fleet->home.index == HOME_NONE
+                                                         ? ""
+                                                         : region_name_at(fleet, fleet->home.index),
+                                           .from = region_name_at(fleet, before.index),
+                                           .to = region_name_at(fleet, fleet->home.index),
+                                           .reason = reason});
     return true;
 }
 

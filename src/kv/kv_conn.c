@@ -103,6 +103,7 @@ struct kv_conn {
     struct deadline deadline; /* of the state */
     struct deadline stall;    /* armed while there are tombstones */
     unsigned attempts;        /* failed since the last good connection */
+    struct errbuf last_words; /* the last reply, if it was an error */
     uint64_t ready_since_ns;
     struct rng rng;
 
@@ -274,12 +275,18 @@ static void login_send(struct kv_conn *conn, enum conn_state state, const struct
     loop_task_queue(conn->loop, &conn->flush);
 }
 
+/* The default user is named by leaving the name out: Redis before 6 knows no other way. */
+static bool has_own_user(const struct kv_conn *conn)
+{
+    return *conn->user != '\0' && !str_eq(str_of(conn->user), STR_LIT("default"));
+}
+
 static void login_auth(struct kv_conn *conn)
 {
     struct str words[3] = {STR_LIT("AUTH")};
     size_t count = 1;
 
-    if (*conn->user != '\0') {
+    if (has_own_user(conn)) {
         words[count++] = str_of(conn->user);
     }
     words[count++] = str_of(conn->password);
@@ -307,7 +314,9 @@ static void conn_ready(struct kv_conn *conn)
 /* Connected, or a step of the login is done: the next one. */
 static void conn_advance(struct kv_conn *conn)
 {
-    if (conn->state < CONN_AUTH && *conn->password != '\0') {
+    bool needs_auth = *conn->password != '\0' || has_own_user(conn);
+
+    if (conn->state < CONN_AUTH && needs_auth) {
         login_auth(conn);
     } else if (conn->state < CONN_SELECT && conn->database != 0) {
         login_select(conn);
@@ -332,6 +341,7 @@ static void take_reply(struct kv_conn *conn, struct kv_reply *reply)
 {
     struct kv_listener listener;
 
+    err_set(&conn->last_words, "%s", reply->kind == KV_REPLY_ERROR ? reply->text.ptr : "");
     if (!kv_pipeline_take_answered(&conn->pipeline, &listener)) {
         take_unasked(conn, reply);
         kv_reply_free(reply);
@@ -372,6 +382,14 @@ static void take_bytes(struct kv_conn *conn, const char *bytes, size_t len)
     }
 }
 
+/* An error right before the close is the reason for it ("max number of clients reached"). */
+static void take_eof(struct kv_conn *conn)
+{
+    bool has_reason = conn->last_words.text[0] != '\0';
+
+    conn_drop(conn, KV_DOWN, has_reason ? conn->last_words.text : "Redis closed the connection");
+}
+
 static void conn_read(struct kv_conn *conn)
 {
     size_t total = 0;
@@ -391,7 +409,7 @@ static void conn_read(struct kv_conn *conn)
         case STREAM_AGAIN:
             return;
         case STREAM_EOF:
-            conn_drop(conn, KV_DOWN, "Redis closed the connection");
+            take_eof(conn);
             return;
         case STREAM_ERROR:
             conn_drop(conn, KV_DOWN, "the connection broke");
@@ -424,6 +442,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
 static void conn_start(struct kv_conn *conn)
 {
     ASSERT(conn->stream == NULL);
+    err_set(&conn->last_words, "%s", "");
     conn_move(conn, CONN_CONNECTING);
     conn->reader = kv_reader_new();
     conn->chunk = mem_alloc(KV_READ_CHUNK_BYTES);
@@ -462,11 +481,11 @@ static uint64_t conn_wait_ms(struct kv_conn *conn)
     return kv_backoff_ms(conn->attempts++, rng_next(&conn->rng));
 }
 
-/* Half-built is fine. The stream is reset: whatever was on its way is of no use to anybody. */
-static void conn_close(struct kv_conn *conn)
+/* Half-built is fine. */
+static void conn_close(struct kv_conn *conn, bool abort)
 {
     if (conn->stream != NULL) {
-        stream_close(conn->stream, true);
+        stream_close(conn->stream, abort);
         conn->stream = NULL;
     }
     kv_reader_free(conn->reader);
@@ -484,7 +503,7 @@ static void conn_drop(struct kv_conn *conn, enum kv_result result, const char *w
     struct kv_listener listener;
 
     err_set(&text, "%s", why);
-    conn_close(conn);
+    conn_close(conn, true); /* what is still on its way nobody waits for */
     conn_move(conn, CONN_BACKOFF);
     deadline_set_in_ms(&conn->deadline, wait_ms);
 
@@ -525,7 +544,7 @@ struct kv_conn *kv_conn_new(struct loop *loop, const struct kv_target *target,
 
 void kv_conn_free(struct kv_conn *conn)
 {
-    conn_close(conn);
+    conn_close(conn, false); /* what was stored last shall arrive */
     kv_pipeline_done(&conn->pipeline);
     deadline_done(&conn->deadline);
     deadline_done(&conn->stall);

@@ -9,6 +9,8 @@
 #include <nearside/base/mem.h>
 #include <nearside/conf/tree.h>
 
+#include <string.h>
+
 static enum status set_trust(SSL_CTX *ssl_ctx, const struct conf_region_tls *conf,
                              struct errbuf *err)
 {
@@ -30,9 +32,15 @@ static enum status set_trust(SSL_CTX *ssl_ctx, const struct conf_region_tls *con
 enum status tls_ctx_new_client(const struct conf_region_tls *conf, struct tls_ctx **ret_ctx,
                                struct errbuf *err)
 {
-    struct tls_ctx *ctx = tls_ctx_new(false, 1);
-    enum status status = set_trust(ctx->ctxs[0], conf, err);
+    struct tls_ctx *ctx;
+    enum status status;
 
+    if (strlen(conf->server_name) > TLSEXT_MAXLEN_host_name) {
+        err_set(err, "server_name: longer than %d characters", TLSEXT_MAXLEN_host_name);
+        return STATUS_INVALID;
+    }
+    ctx = tls_ctx_new(false, 1);
+    status = set_trust(ctx->ctxs[0], conf, err);
     ctx->verify = conf->verify;
     if (conf->server_name[0] != '\0') {
         ctx->server_name = mem_strdup(conf->server_name);

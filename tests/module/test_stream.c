@@ -268,6 +268,28 @@ static void test_blocked_writer_goes_on_when_the_reader_does(void **state)
     assert_int_equal(pair->server.ending, STREAM_EOF);
 }
 
+static bool client_was_told_to_write(struct pair *pair)
+{
+    return (pair->client.told & STREAM_EV_WRITE) != 0;
+}
+
+static void test_partial_write_alone_brings_a_write_event(void **state)
+{
+    struct fixture *f = *state;
+    struct pair *pair = &f->pair;
+    struct iovec all = {.iov_len = 4 * BIG};
+    size_t len = 0;
+
+    all.iov_base = mem_zero(1, all.iov_len);
+    open_pair(f);
+    pair->client.told = 0;
+    assert_int_equal(stream_writev(pair->client.stream, &all, 1, &len), STREAM_OK);
+    assert_true(len > 0 && len < all.iov_len);
+    pair_run_until(pair, client_was_told_to_write);
+    pair_end_close(&pair->client, true);
+    mem_free(all.iov_base);
+}
+
 static void test_half_closed_stream_still_receives(void **state)
 {
     struct fixture *f = *state;
@@ -794,6 +816,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         BOTH(test_big_transfers_both_ways_arrive_whole_and_end_properly),
         BOTH(test_blocked_writer_goes_on_when_the_reader_does),
+        BOTH(test_partial_write_alone_brings_a_write_event),
         BOTH(test_half_closed_stream_still_receives),
         BOTH(test_proper_close_is_end_of_file_after_the_bytes),
         BOTH(test_abort_is_an_error_and_never_end_of_file),

@@ -23,10 +23,10 @@
 #include <nearside/fleet/latency.h>
 #include <nearside/fleet/view.h>
 
-#define FLEET_PUBLISH_MS       20
-#define FLEET_EVENTS_MAX       1000
-#define FLEET_SLOW_START_MS    30000
-#define FLEET_ENDPOINTS_MAX    1024 /* per region; further addresses are ignored, with a warning */
+#define FLEET_PUBLISH_MS    20
+#define FLEET_EVENTS_MAX    1000
+#define FLEET_SLOW_START_MS 30000
+#define FLEET_ENDPOINTS_MAX 1024 /* per region; further addresses are ignored, with a warning */
 
 struct conf;
 struct fleet;

@@ -18,10 +18,10 @@
 #define HOME_NONE (-1)
 
 struct home_candidate {
-    bool usable;       /* up or degraded, not drained, has an endpoint that is up */
-    bool known;        /* path latency is known */
+    bool usable; /* up or degraded, not drained, has an endpoint that is up */
+    bool known;  /* path latency is known */
     double latency_ms;
-    bool near;         /* class as of now, kept by home_class() */
+    bool near; /* class as of now, kept by home_class() */
 };
 
 struct home_rules {

@@ -28,7 +28,7 @@ struct endpoint_live {
     atomic_ullong full_until_ns;  /* 429 or 503 + Retry-After: no room until then */
     atomic_ullong next_sample_ns; /* TCP_INFO samples are taken at most every 100 ms */
     atomic_ullong requests;       /* attempts begun, for the status page */
-    uint64_t id; /* unique in the process; never used again */
+    uint64_t id;                  /* unique in the process; never used again */
 
     /* What health_report() tells the control thread, coalesced: `message` is under way (and holds
      * a reference) while `told` is not 0, so an endpoint has one message queued at most. */

@@ -45,32 +45,32 @@ struct view_endpoint {
     const char *host;            /* name in the URL; owned by the view's conf */
     uint16_t port;
     bool tls;
-    bool drained;                /* by an operator */
+    bool drained; /* by an operator */
     enum endpoint_state state;
-    float weight;                /* 0.1 .. 1: slow start */
-    uint64_t since_ns;           /* in this state */
-    const char *reason;          /* outcome word of the last failure, or ""; static text */
+    float weight;       /* 0.1 .. 1: slow start */
+    uint64_t since_ns;  /* in this state */
+    const char *reason; /* outcome word of the last failure, or ""; static text */
 };
 
 struct view_region {
-    const char *name; /* owned by the view's conf */
-    unsigned slot;    /* metric_region_slot() */
+    const char *name;               /* owned by the view's conf */
+    unsigned slot;                  /* metric_region_slot() */
     const struct conf_region *conf; /* owned by the view's conf */
     enum region_state state;
     bool drained;
-    bool usable;        /* not drained and has an endpoint that is up and not drained */
+    bool usable; /* not drained and has an endpoint that is up and not drained */
     bool latency_known;
     double latency_ms;
     bool latency_is_probe; /* the HTTP probe's figure stands in for TCP's */
     bool near;
-    float weight;       /* 0.1 .. 1: slow start after a return */
-    uint64_t since_ns;  /* in this state */
+    float weight;      /* 0.1 .. 1: slow start after a return */
+    uint64_t since_ns; /* in this state */
     uint32_t endpoint_count;
-    uint32_t endpoint_up_count; /* up and not drained */
+    uint32_t endpoint_up_count;      /* up and not drained */
     struct view_endpoint *endpoints; /* owned by the view */
-    bool redis_known;       /* an address for Redis is known */
+    bool redis_known;                /* an address for Redis is known */
     struct addr redis_addr;
-    bool redis_up;          /* as the control thread's own connection sees it */
+    bool redis_up; /* as the control thread's own connection sees it */
 };
 
 struct fleet_view {

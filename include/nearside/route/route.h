@@ -18,22 +18,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ROUTE_TRIED_MAX     16
-#define ROUTE_NOBODY        (-1)
-#define ROUTE_UNKNOWN_MS    50.0 /* latency assumed where none is known yet */
+#define ROUTE_TRIED_MAX  16
+#define ROUTE_NOBODY     (-1)
+#define ROUTE_UNKNOWN_MS 50.0 /* latency assumed where none is known yet */
 
 #define ROUTE_REASONS(X)                                                                           \
-    X(CLOSEST, "closest")             /* closest usable region within the budget */                \
-    X(HOME, "home")                   /* kept: no challenger beat the hysteresis */                \
-    X(FAR, "far")                     /* no region within the budget: closest far one */           \
-    X(SPILL, "spill")                 /* a closer region has no room */                            \
-    X(RETRY, "retry")                 /* closer ones were tried and failed */                      \
-    X(SLOW_START, "slow_start")       /* a closer region is still warming up */                    \
-    X(ONLY_UNKNOWN, "unknown")        /* nothing has been probed yet */                            \
-    X(PANIC, "panic")                 /* every region is down: the least bad one */                \
-    X(QUEUE, "queue")                 /* every candidate is full: wait for this region */          \
-    X(NO_REGION, "no_region")         /* none allowed or none left untried */                      \
-    X(NO_MODEL, "no_model")           /* no region serves the model */
+    X(CLOSEST, "closest")       /* closest usable region within the budget */                      \
+    X(HOME, "home")             /* kept: no challenger beat the hysteresis */                      \
+    X(FAR, "far")               /* no region within the budget: closest far one */                 \
+    X(SPILL, "spill")           /* a closer region has no room */                                  \
+    X(RETRY, "retry")           /* closer ones were tried and failed */                            \
+    X(SLOW_START, "slow_start") /* a closer region is still warming up */                          \
+    X(ONLY_UNKNOWN, "unknown")  /* nothing has been probed yet */                                  \
+    X(PANIC, "panic")           /* every region is down: the least bad one */                      \
+    X(QUEUE, "queue")           /* every candidate is full: wait for this region */                \
+    X(NO_REGION, "no_region")   /* none allowed or none left untried */                            \
+    X(NO_MODEL, "no_model")     /* no region serves the model */
 
 enum route_reason {
 #define X(suffix, word) ROUTE_##suffix,
@@ -45,12 +45,12 @@ enum route_reason {
 const char *route_reason_word(enum route_reason reason);
 
 struct route_request {
-    struct str model;        /* empty: any region may serve it */
-    struct str regions;      /* X-Nearside-Regions: comma-separated names; empty: all */
-    uint32_t tried_count;    /* attempts already made: */
-    uint64_t tried[ROUTE_TRIED_MAX];       /* ids of their endpoints, oldest first */
-    int last_region;         /* index of the last one tried, or ROUTE_NOBODY */
-    uint32_t last_region_attempts; /* attempts already made in it */
+    struct str model;                /* empty: any region may serve it */
+    struct str regions;              /* X-Nearside-Regions: comma-separated names; empty: all */
+    uint32_t tried_count;            /* attempts already made: */
+    uint64_t tried[ROUTE_TRIED_MAX]; /* ids of their endpoints, oldest first */
+    int last_region;                 /* index of the last one tried, or ROUTE_NOBODY */
+    uint32_t last_region_attempts;   /* attempts already made in it */
     /* The worker's turns for round_robin, one per region slot (METRIC_REGIONS_MAX of them).
      * NULL: turns begin at random, which is fair as well, but not in order. */
     uint32_t *turns;
@@ -73,14 +73,14 @@ struct route_choice route_pick(const struct fleet_view *view, const struct route
 /* ---- retry rule ---- */
 
 struct retry_facts {
-    unsigned outcome;         /* enum outcome of the attempt that failed */
-    bool committed;           /* a content byte went to the client */
-    bool body_replayable;     /* the whole body is kept, or none of it was sent */
-    uint32_t attempts;        /* made so far, this one included; stale ones do not count */
+    unsigned outcome;     /* enum outcome of the attempt that failed */
+    bool committed;       /* a content byte went to the client */
+    bool body_replayable; /* the whole body is kept, or none of it was sent */
+    uint32_t attempts;    /* made so far, this one included; stale ones do not count */
     uint32_t attempts_max;
     bool budget_left;
     uint64_t now_ns;
-    uint64_t deadline_ns;     /* 0: none */
+    uint64_t deadline_ns; /* 0: none */
 };
 
 enum retry_verdict {

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Health as a whole: which targets, lookups and Redis watches there are.
+ *
+ * They follow the fleet's view. Whoever changes the set of endpoints (a config, an answer of DNS)
+ * calls health_sync() after it; what carries the sync's generation stays, the rest ends.
+ */
+#include "health_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
+#include <nearside/fleet/fleet.h>
+#include <nearside/net/tls_ctx.h>
+
+#define JITTER_RATIO 0.1
+
+struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolver *resolver,
+                          struct metric_block *metrics)
+{
+    struct health *health = mem_new(struct health);
+
+    health->magic = HEALTH_MAGIC;
+    health->loop = loop;
+    health->fleet = fleet;
+    health->resolver = resolver;
+    health->metrics = metrics;
+    rng_init(&health->rng);
+    table_init(&health->targets);
+    list_init(&health->target_list);
+    list_init(&health->lookups);
+    list_init(&health->redis_watches);
+    return health;
+}
+
+uint64_t health_jitter_ms(struct health *health, uint64_t ms)
+{
+    double factor = 1.0 - JITTER_RATIO + 2.0 * JITTER_RATIO * rng_unit(&health->rng);
+
+    return (uint64_t)((double)ms * factor);
+}
+
+/* ---- targets ---- */
+
+static void follow_region(struct health *health, const struct view_region *region, uint32_t index)
+{
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        const struct view_endpoint *endpoint = &region->endpoints[i];
+        struct target *target = target_find(health, endpoint->live->id);
+
+        if (target == NULL) {
+            target = target_new(health, endpoint);
+        }
+        target_update(target, endpoint, region->conf, index, region->slot);
+        target->generation = health->generation;
+    }
+}
+
+void health_sync(struct health *health)
+{
+    const struct fleet_view *view = fleet_view_now(health->fleet);
+    struct list *item;
+    struct list *after;
+
+    ASSERT(view->conf == health->conf);
+    health->generation++;
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        follow_region(health, &view->regions[i], i);
+    }
+    LIST_FOREACH_SAFE (item, after, &health->target_list) {
+        struct target *target = LIST_ITEM(item, struct target, link);
+
+        if (target->generation != health->generation) {
+            target_free(target);
+        }
+    }
+}
+
+/* ---- configs ---- */
+
+static struct tls_ctx **ref_all(struct tls_ctx *const *contexts, uint32_t count)
+{
+    struct tls_ctx **refs = mem_new_array(count, struct tls_ctx *);
+
+    for (uint32_t i = 0; i < count; i++) {
+        refs[i] = contexts[i] == NULL ? NULL : tls_ctx_ref(contexts[i]);
+    }
+    return refs;
+}
+
+static void unref_all(struct tls_ctx **refs, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        tls_ctx_unref(refs[i]);
+    }
+    mem_free(refs);
+}
+
+/* The old config goes last: until health_sync() targets point into it. */
+void health_apply(struct health *health, struct conf *conf, struct tls_ctx *const *region_tls)
+{
+    struct conf *old_conf = health->conf;
+    struct tls_ctx **old_tls = health->region_tls;
+
+    ASSERT(loop_is_home(health->loop));
+    health->conf = conf_ref(conf);
+    health->region_tls = ref_all(region_tls, conf->region_count);
+    discovery_sync(health);
+    health_sync(health);
+    redis_watch_sync(health);
+    if (old_conf != NULL) {
+        unref_all(old_tls, old_conf->region_count);
+        conf_unref(old_conf);
+    }
+}
+
+void health_free(struct health *health)
+{
+    struct list *first;
+
+    if (health == NULL) {
+        return;
+    }
+    redis_watch_stop(health);
+    discovery_stop(health);
+    while ((first = list_first(&health->target_list)) != NULL) {
+        target_free(LIST_ITEM(first, struct target, link));
+    }
+    table_done(&health->targets);
+    if (health->conf != NULL) {
+        unref_all(health->region_tls, health->conf->region_count);
+        conf_unref(health->conf);
+    }
+    health->magic = 0;
+    loop_defer_free(health->loop, health);
+}

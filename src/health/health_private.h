@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of health and how they hang together: per endpoint a target (its probes and verdict),
+ * per host name a lookup, per region with a Redis a redis_watch. health.c owns them all.
+ *
+ * Thread: control.
+ */
+#ifndef NEARSIDE_HEALTH_HEALTH_PRIVATE_H
+#define NEARSIDE_HEALTH_HEALTH_PRIVATE_H
+
+#include "prober_private.h"
+
+#include <nearside/base/list.h>
+#include <nearside/base/rng.h>
+#include <nearside/base/table.h>
+#include <nearside/conf/tree.h>
+#include <nearside/fleet/view.h>
+#include <nearside/health/health.h>
+#include <nearside/loop/loop.h>
+
+#include <stdbool.h>
+
+#define HEALTH_MAGIC 0x48454c54u
+
+/* An endpoint whose /health is fine while real requests fail is kept out this long before probes
+ * may bring it back; doubled each time up to the most, forgotten after a good while. */
+#define HEALTH_HOLD_MS        5000
+#define HEALTH_HOLD_MS_MAX    60000
+#define HEALTH_HOLD_FORGET_MS 300000
+
+struct fleet;
+struct kv;
+struct resolver;
+struct tls_ctx;
+
+struct health {
+    uint32_t magic;
+    struct loop *loop;            /* borrowed */
+    struct fleet *fleet;          /* borrowed */
+    struct resolver *resolver;    /* borrowed */
+    struct metric_block *metrics; /* borrowed */
+    struct conf *conf;            /* ref held */
+    struct tls_ctx **region_tls;  /* owned array of refs, by region of `conf` */
+    struct rng rng;
+    struct table targets; /* by endpoint id */
+    struct list target_list;
+    struct list lookups;
+    struct list redis_watches;
+    uint64_t generation; /* of the last sync: what does not carry it is gone */
+};
+
+/* `ms` with 10 % of jitter either way. */
+uint64_t health_jitter_ms(struct health *health, uint64_t ms);
+/* Follow the fleet's endpoints: targets for new ones, none for those gone. */
+void health_sync(struct health *health);
+
+/* ---- target.c ---- */
+
+struct target {
+    uint32_t magic;
+    struct health *health; /* borrowed */
+    struct table_item by_id;
+    struct list link;
+    uint64_t generation;
+    struct endpoint_live *live; /* ref held */
+    uint32_t region_index;
+    unsigned region_slot;
+    const struct conf_region *region; /* borrowed from health->conf */
+    struct addr addr;
+    char address[ADDR_TEXT_LEN];
+    const char *host; /* borrowed from health->conf */
+    uint16_t port;
+    bool tls;
+    struct prober *prober; /* owned */
+    struct deadline next;  /* the next probe */
+    uint64_t started_ns;   /* of the last probe */
+    struct threshold threshold;
+    bool has_round_trip;    /* a warm probe has been timed */
+    uint64_t held_until_ns; /* probes do not bring it back before; 0: not held */
+    uint32_t hold_count;
+    uint64_t hold_last_ns;
+};
+
+/* A target for the endpoint; its first probe comes at once. */
+struct target *target_new(struct health *health, const struct view_endpoint *endpoint);
+/* Settings of the present config and view. */
+void target_update(struct target *target, const struct view_endpoint *endpoint,
+                   const struct conf_region *region, uint32_t region_index, unsigned region_slot);
+void target_free(struct target *target);
+struct target *target_find(const struct health *health, uint64_t endpoint_id);
+/* A blamed failure that a worker saw. */
+void target_on_failure(struct target *target, enum outcome outcome, uint32_t failures_in_row);
+
+/* ---- passive.c ---- */
+
+/* How long an endpoint held out for the n-th time (0: first) stays out. */
+uint64_t passive_hold_ms(uint32_t hold_count);
+/* How long a full endpoint has no room: Retry-After, or its default, within bounds. */
+uint64_t passive_full_ms(uint64_t retry_after_ms);
+
+/* ---- discovery.c ---- */
+
+/* Begin and end look-ups so that they fit health->conf. */
+void discovery_sync(struct health *health);
+/* An endpoint of that host went down: its name may mean something else by now. */
+void discovery_hurry(struct health *health, const char *host);
+void discovery_stop(struct health *health);
+
+/* ---- redis_watch.c ---- */
+
+void redis_watch_sync(struct health *health);
+void redis_watch_stop(struct health *health);
+
+#endif

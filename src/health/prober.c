@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One health probe: a GET on a kept connection, and what its timing says about the path.
+ *
+ * Happy path:
+ *   1. Use the kept connection if it is quiet, else connect (a sample: TCP connect time).
+ *   2. Write the request.
+ *   3. The first byte of the answer: on a connection that was warm, a sample of the round trip.
+ *   4. Read head and body, judge the status, keep the connection, take the kernel's RTT.
+ *   5. On a new connection, when no round trip is known yet: once more from 2, for the sample.
+ *
+ * It can fail by: refused, connect error, TLS error, reset, early close, malformed answer, status
+ * out of range, or the deadline, one for all of it. All end in probe_finish().
+ *
+ * A kept connection that the peer closed in the meantime (servers do after seconds) is no miss: as
+ * long as no byte has been answered on it, the probe starts over on a new one, once.
+ *
+ *   IDLE ──> CONNECT ──> SEND ──> HEAD ──> BODY ──> IDLE
+ *     └──────────────────^  ^────────────────┘ (5)
+ *
+ * Waits:  CONNECT  stream open or failed          all under one deadline, health.timeout_ms
+ *         SEND     stream writable
+ *         HEAD     stream readable
+ *         BODY     stream readable
+ */
+#include "prober_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/buf.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+#include <nearside/conf/tree.h>
+#include <nearside/http/h1.h>
+#include <nearside/loop/loop.h>
+#include <nearside/net/stream.h>
+#include <nearside/net/tls_ctx.h>
+
+#define PROBER_MAGIC      0x50524f42u
+#define PROBER_HEAD_MAX   16384
+#define PROBER_BODY_MAX   65536
+#define PROBER_READ_BYTES 4096
+#define PORT_HTTP         80
+#define PORT_HTTPS        443
+
+enum prober_state { PROBER_IDLE, PROBER_CONNECT, PROBER_SEND, PROBER_HEAD, PROBER_BODY };
+
+enum prober_step { PROBER_MORE, PROBER_WAIT, PROBER_DONE };
+
+struct prober {
+    uint32_t magic;
+    struct loop *loop; /* borrowed */
+    prober_done_fn done;
+    prober_sample_fn sample;
+    void *arg;
+    struct probe_target target; /* of the present probe */
+    enum prober_state state;
+    struct stream *stream;   /* owned; kept between probes, or NULL */
+    struct tls_ctx *tls;     /* ref held: of the stream; NULL: plain */
+    struct deadline timeout; /* of the whole probe */
+    bool warm;               /* the stream has answered a request before this one */
+    bool measuring;          /* the verdict is in; this round only takes the time */
+    struct probe_result verdict;
+    struct buf out;
+    struct buf in;
+    uint64_t sent_ns;
+    bool got_bytes; /* of the present answer */
+    /* the answer's body */
+    enum http_body body;
+    uint64_t body_left;  /* HTTP_BODY_LENGTH */
+    uint64_t body_bytes; /* seen */
+    bool keep_alive;
+    struct h1_chunked chunked;
+};
+
+static void on_stream(struct stream *stream, unsigned events, void *arg);
+static void on_timeout(struct deadline *deadline, void *arg);
+
+struct prober *prober_new(struct loop *loop, prober_done_fn done, prober_sample_fn sample,
+                          void *arg)
+{
+    struct prober *prober = mem_new(struct prober);
+
+    prober->magic = PROBER_MAGIC;
+    prober->loop = loop;
+    prober->done = done;
+    prober->sample = sample;
+    prober->arg = arg;
+    deadline_init(&prober->timeout, loop, on_timeout, prober);
+    buf_init(&prober->out);
+    buf_init(&prober->in);
+    return prober;
+}
+
+static void drop_stream(struct prober *prober)
+{
+    if (prober->stream != NULL) {
+        stream_close(prober->stream, false);
+        prober->stream = NULL;
+    }
+    tls_ctx_unref(prober->tls);
+    prober->tls = NULL;
+    prober->warm = false;
+}
+
+static void forget_target(struct prober *prober)
+{
+    conf_unref(prober->target.conf);
+    prober->target = (struct probe_target){.conf = NULL};
+}
+
+void prober_free(struct prober *prober)
+{
+    if (prober == NULL) {
+        return;
+    }
+    drop_stream(prober);
+    forget_target(prober);
+    deadline_done(&prober->timeout);
+    buf_done(&prober->out);
+    buf_done(&prober->in);
+    prober->magic = 0;
+    /* It may be freed from its own `done`. */
+    loop_defer_free(prober->loop, prober);
+}
+
+bool prober_is_busy(const struct prober *prober)
+{
+    return prober->state != PROBER_IDLE;
+}
+
+/* ---- end ---- */
+
+/* The one end of a probe. A connection in doubt is not kept. */
+static void probe_finish(struct prober *prober, enum outcome outcome, bool keep)
+{
+    ASSERT(prober->state != PROBER_IDLE);
+    if (!keep) {
+        drop_stream(prober);
+    }
+    if (!prober->measuring) {
+        prober->verdict.outcome = outcome;
+    }
+    prober->state = PROBER_IDLE;
+    deadline_cancel(&prober->timeout);
+    buf_clear(&prober->in);
+    forget_target(prober);
+    prober->done(&prober->verdict, prober->arg);
+}
+
+static void on_timeout(struct deadline *deadline, void *arg)
+{
+    struct prober *prober = OBJ_CAST(arg, prober, PROBER_MAGIC);
+
+    (void)deadline;
+    probe_finish(prober,
+                 prober->state == PROBER_CONNECT ? OUTCOME_CONNECT_TIMEOUT : OUTCOME_HEAD_TIMEOUT,
+                 false);
+}
+
+static enum outcome connect_outcome(enum stream_failure failure)
+{
+    switch (failure) {
+    case STREAM_FAILURE_REFUSED:
+        return OUTCOME_CONNECT_REFUSED;
+    case STREAM_FAILURE_TLS:
+        return OUTCOME_TLS_ERROR;
+    case STREAM_FAILURE_LOCAL:
+        return OUTCOME_LOCAL_LIMIT;
+    default:
+        return OUTCOME_CONNECT_ERROR;
+    }
+}
+
+/* ---- begin ---- */
+
+static void write_host(struct buf *out, const struct probe_target *target)
+{
+    struct str host = str_of(target->host);
+    bool is_v6 = str_find_char(host, ':') < host.len;
+    uint16_t usual = target->tls != NULL ? PORT_HTTPS : PORT_HTTP;
+    struct buf value;
+
+    buf_init(&value);
+    buf_printf(&value, is_v6 ? "[%s]" : "%s", target->host);
+    if (target->port != usual) {
+        buf_printf(&value, ":%u", (unsigned)target->port);
+    }
+    h1_write_field(out, STR_LIT("Host"), buf_str(&value));
+    buf_done(&value);
+}
+
+static void write_request(struct prober *prober)
+{
+    buf_clear(&prober->out);
+    h1_write_request_line(&prober->out, STR_LIT("GET"), str_of(prober->target.health->path));
+    write_host(&prober->out, &prober->target);
+    h1_write_field(&prober->out, STR_LIT("User-Agent"), STR_LIT("nearside/" NEARSIDE_VERSION));
+    h1_write_field(&prober->out, STR_LIT("Accept"), STR_LIT("*/*"));
+    h1_write_end(&prober->out);
+}
+
+static void connect_anew(struct prober *prober)
+{
+    drop_stream(prober);
+    prober->state = PROBER_CONNECT;
+    prober->tls = prober->target.tls == NULL ? NULL : tls_ctx_ref(prober->target.tls);
+    prober->stream = stream_connect(prober->loop, &prober->target.addr, prober->tls,
+                                    prober->target.server_name, on_stream, prober);
+}
+
+static void begin_request(struct prober *prober)
+{
+    prober->state = PROBER_SEND;
+    prober->got_bytes = false;
+    buf_clear(&prober->in);
+    write_request(prober);
+}
+
+/* The connection broke or ended before the answer was whole. */
+static enum prober_step on_broken(struct prober *prober, enum outcome outcome)
+{
+    if (prober->warm && !prober->got_bytes && !prober->measuring) {
+        connect_anew(prober);
+        return PROBER_WAIT;
+    }
+    probe_finish(prober, outcome, false);
+    return PROBER_DONE;
+}
+
+/* ---- steps ---- */
+
+static enum prober_step step_send(struct prober *prober)
+{
+    while (buf_len(&prober->out) > 0) {
+        struct str left = buf_str(&prober->out);
+        struct iovec piece = {.iov_base = (void *)(uintptr_t)left.ptr, .iov_len = left.len};
+        size_t len;
+
+        switch (stream_writev(prober->stream, &piece, 1, &len)) {
+        case STREAM_OK:
+            buf_consume(&prober->out, len);
+            break;
+        case STREAM_AGAIN:
+            return PROBER_WAIT;
+        default:
+            return on_broken(prober, OUTCOME_RESET);
+        }
+    }
+    prober->sent_ns = loop_refresh_now_ns(prober->loop);
+    prober->state = PROBER_HEAD;
+    return PROBER_MORE;
+}
+
+static double ms_since(struct prober *prober, uint64_t start_ns)
+{
+    return (double)(loop_refresh_now_ns(prober->loop) - start_ns) / (double)NS_PER_MS;
+}
+
+/* One read. *ret_ended: the peer ended its side. */
+static enum prober_step read_some(struct prober *prober, bool *ret_ended)
+{
+    size_t len = 0;
+
+    *ret_ended = false;
+    if (!buf_reserve(&prober->in, PROBER_READ_BYTES)) {
+        probe_finish(prober, OUTCOME_LOCAL_LIMIT, false);
+        return PROBER_DONE;
+    }
+    switch (stream_read(prober->stream, buf_tail(&prober->in), PROBER_READ_BYTES, &len)) {
+    case STREAM_OK:
+        if (!prober->got_bytes && prober->warm) {
+            prober->sample(LATENCY_PROBE, ms_since(prober, prober->sent_ns), prober->arg);
+        }
+        prober->got_bytes = true;
+        buf_produced(&prober->in, len);
+        return PROBER_MORE;
+    case STREAM_AGAIN:
+        return PROBER_WAIT;
+    case STREAM_EOF:
+        *ret_ended = true;
+        return PROBER_MORE;
+    default:
+        return on_broken(prober, OUTCOME_RESET);
+    }
+}
+
+static void begin_body(struct prober *prober, const struct http_head *head)
+{
+    prober->verdict.status = head->status;
+    prober->body = head->body;
+    prober->body_left = head->content_length;
+    prober->body_bytes = 0;
+    prober->keep_alive = head->keep_alive;
+    h1_chunked_init(&prober->chunked);
+    prober->state = PROBER_BODY;
+}
+
+static enum prober_step step_head(struct prober *prober)
+{
+    static const struct h1_limits limits = {
+        .head_bytes = PROBER_HEAD_MAX, .uri_bytes = PROBER_HEAD_MAX, .fields = HTTP_FIELDS_MAX};
+    struct http_head head;
+    size_t used;
+    bool ended;
+    enum prober_step step = read_some(prober, &ended);
+
+    if (step != PROBER_MORE) {
+        return step;
+    }
+    if (ended) {
+        return on_broken(prober, OUTCOME_RESET);
+    }
+    for (;;) {
+        enum h1_result result =
+            h1_parse_response(buf_str(&prober->in), &limits, HTTP_GET, &head, &used);
+
+        if (result == H1_NEED_MORE) {
+            return PROBER_MORE;
+        }
+        if (result != H1_COMPLETE) {
+            probe_finish(prober, OUTCOME_MALFORMED, false);
+            return PROBER_DONE;
+        }
+        buf_consume(&prober->in, used);
+        if (head.status >= 200) {
+            begin_body(prober, &head);
+            return PROBER_MORE;
+        }
+    }
+}
+
+static bool status_is_expected(const struct prober *prober)
+{
+    const struct conf_health *health = prober->target.health;
+
+    return prober->verdict.status >= health->expect_min &&
+           prober->verdict.status <= health->expect_max;
+}
+
+static enum prober_step on_answered(struct prober *prober, bool reusable)
+{
+    uint32_t rtt_us;
+    uint32_t min_rtt_us;
+    bool first = !prober->warm;
+
+    if (!status_is_expected(prober)) {
+        probe_finish(prober, prober->verdict.status >= 500 ? OUTCOME_STATUS_5XX : OUTCOME_MALFORMED,
+                     reusable);
+        return PROBER_DONE;
+    }
+    if (stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && rtt_us > 0) {
+        prober->sample(LATENCY_TCP_INFO, (double)rtt_us / 1000.0, prober->arg);
+    }
+    prober->warm = true;
+    if (reusable && first && prober->target.want_round_trip && !prober->measuring) {
+        prober->verdict.outcome = OUTCOME_OK;
+        prober->measuring = true;
+        begin_request(prober);
+        return PROBER_MORE;
+    }
+    probe_finish(prober, OUTCOME_OK, reusable);
+    return PROBER_DONE;
+}
+
+/* Takes the chunked body's bytes that are there. True when it is over or broken: *ret_step. */
+static bool take_chunks(struct prober *prober, enum prober_step *ret_step)
+{
+    for (;;) {
+        size_t used;
+        struct str data;
+        enum h1_result result =
+            h1_chunked_parse(&prober->chunked, buf_str(&prober->in), &used, &data);
+
+        buf_consume(&prober->in, used);
+        prober->body_bytes += used;
+        if (result == H1_COMPLETE) {
+            *ret_step = on_answered(prober, prober->keep_alive && buf_len(&prober->in) == 0);
+            return true;
+        }
+        if (result != H1_NEED_MORE) {
+            probe_finish(prober, OUTCOME_MALFORMED, false);
+            *ret_step = PROBER_DONE;
+            return true;
+        }
+        if (buf_len(&prober->in) == 0 || used == 0) {
+            return false;
+        }
+    }
+}
+
+static bool take_body(struct prober *prober, enum prober_step *ret_step)
+{
+    uint64_t len = buf_len(&prober->in);
+
+    switch (prober->body) {
+    case HTTP_BODY_CHUNKED:
+        return take_chunks(prober, ret_step);
+    case HTTP_BODY_CLOSE:
+        buf_clear(&prober->in);
+        prober->body_bytes += len;
+        return false;
+    default:
+        break;
+    }
+    if (prober->body == HTTP_BODY_NONE || len >= prober->body_left) {
+        uint64_t rest = prober->body == HTTP_BODY_NONE ? len : len - prober->body_left;
+
+        *ret_step = on_answered(prober, prober->keep_alive && rest == 0);
+        return true;
+    }
+    buf_clear(&prober->in);
+    prober->body_left -= len;
+    prober->body_bytes += len;
+    return false;
+}
+
+static enum prober_step step_body(struct prober *prober)
+{
+    enum prober_step step = PROBER_MORE;
+    bool ended;
+
+    if (take_body(prober, &step)) {
+        return step;
+    }
+    if (prober->body_bytes > PROBER_BODY_MAX) {
+        /* The status has been seen; the rest is not worth the bytes. */
+        return on_answered(prober, false);
+    }
+    step = read_some(prober, &ended);
+    if (step != PROBER_MORE || !ended) {
+        return step;
+    }
+    if (prober->body == HTTP_BODY_CLOSE) {
+        return on_answered(prober, false);
+    }
+    return on_broken(prober, OUTCOME_RESET);
+}
+
+static void drive(struct prober *prober)
+{
+    enum prober_step step = PROBER_MORE;
+
+    while (step == PROBER_MORE) {
+        switch (prober->state) {
+        case PROBER_SEND:
+            step = step_send(prober);
+            break;
+        case PROBER_HEAD:
+            step = step_head(prober);
+            break;
+        case PROBER_BODY:
+            step = step_body(prober);
+            break;
+        case PROBER_IDLE:
+        case PROBER_CONNECT:
+            return;
+        }
+    }
+}
+
+static void on_stream(struct stream *stream, unsigned events, void *arg)
+{
+    struct prober *prober = OBJ_CAST(arg, prober, PROBER_MAGIC);
+
+    if (prober->state == PROBER_IDLE) {
+        if ((events & (STREAM_EV_CLOSED | STREAM_EV_FAILED)) != 0) {
+            drop_stream(prober);
+        }
+        return; /* unasked bytes are found by stream_is_quiet() before the next use */
+    }
+    if ((events & STREAM_EV_FAILED) != 0) {
+        probe_finish(prober, connect_outcome(stream_failure(stream)), false);
+        return;
+    }
+    if ((events & STREAM_EV_OPEN) != 0 && prober->state == PROBER_CONNECT) {
+        uint64_t open_ns = stream_tcp_open_ns(stream);
+
+        if (open_ns > 0) {
+            prober->sample(LATENCY_CONNECT, (double)open_ns / (double)NS_PER_MS, prober->arg);
+        }
+        begin_request(prober);
+    }
+    drive(prober);
+}
+
+void prober_start(struct prober *prober, const struct probe_target *target)
+{
+    ASSERT(prober->state == PROBER_IDLE);
+    prober->target = *target;
+    (void)conf_ref(target->conf); /* given back in forget_target() */
+    prober->measuring = false;
+    prober->verdict = (struct probe_result){.outcome = OUTCOME_OK};
+    deadline_set_in_ms(&prober->timeout, target->health->timeout_ms);
+    if (prober->stream == NULL || prober->tls != target->tls || !stream_is_quiet(prober->stream)) {
+        connect_anew(prober);
+        return;
+    }
+    begin_request(prober);
+    /* Not further: an answer that is there already must not call back from here. A send that
+     * breaks connects anew. */
+    (void)step_send(prober);
+}
