@@ -2,12 +2,17 @@
 /* Electing the home region: near before far, then the closest, and no change without a reason. */
 #include <nearside/fleet/home.h>
 
+#include <nearside/base/clock.h>
+
 #include <math.h>
+#include <string.h>
 
 /* Half the width of the band in which a region keeps its class: 5 ms at the default budget of
  * 50 ms, less for small budgets, so that a region can always come back in. */
 #define CLASS_BAND_MS    5.0
 #define CLASS_BAND_RATIO 0.1
+
+#define MINUTE_NS (60 * NS_PER_S)
 
 bool home_class(bool was_near, bool had_class, bool known, double latency_ms, double budget_ms)
 {
@@ -46,21 +51,50 @@ static int find_best(const struct home_candidate *candidates, size_t count)
     return best;
 }
 
+/* Dwell, and the bound on changes a minute. */
+static bool may_change(const struct home_choice *present, const struct home_rules *rules,
+                       uint64_t now_ns)
+{
+    uint64_t oldest_ns = present->changed_ns[HOME_CHANGES_PER_MINUTE - 1];
+
+    if (rules->dwell_ns == 0) {
+        return true;
+    }
+    return now_ns >= present->since_ns + rules->dwell_ns &&
+           (oldest_ns == 0 || now_ns >= oldest_ns + MINUTE_NS);
+}
+
 /* Must the present home, which can serve, give way to `best`? A better class wins at once (its band
  * is what keeps that steady), within a class hysteresis and dwell apply. */
-static bool must_give_way(const struct home_candidate *present, const struct home_candidate *best,
-                          const struct home_rules *rules, uint64_t age_ns)
+static bool must_give_way(const struct home_candidate *home, const struct home_candidate *best,
+                          const struct home_choice *present, const struct home_rules *rules,
+                          uint64_t now_ns)
 {
     double margin;
 
-    if (best->near != present->near || best->known != present->known) {
+    if (best->near != home->near || best->known != home->known) {
         return true;
     }
-    if (!present->known) {
+    if (!home->known) {
         return false;
     }
-    margin = fmax(rules->hysteresis_ms, rules->hysteresis_ratio * present->latency_ms);
-    return age_ns >= rules->dwell_ns && best->latency_ms + margin < present->latency_ms;
+    margin = fmax(rules->hysteresis_ms, rules->hysteresis_ratio * home->latency_ms);
+    return best->latency_ms + margin < home->latency_ms && may_change(present, rules, now_ns);
+}
+
+static struct home_choice change_to(int index, const struct home_choice *present,
+                                    const struct home_rules *rules, uint64_t now_ns)
+{
+    struct home_choice next = *present;
+
+    next.index = index;
+    next.since_ns = now_ns;
+    if (rules->dwell_ns != 0 && present->index != HOME_NONE) {
+        memmove(&next.changed_ns[1], &next.changed_ns[0],
+                sizeof(next.changed_ns) - sizeof(next.changed_ns[0]));
+        next.changed_ns[0] = now_ns;
+    }
+    return next;
 }
 
 struct home_choice home_choose(const struct home_candidate *candidates, size_t count,
@@ -71,15 +105,10 @@ struct home_choice home_choose(const struct home_candidate *candidates, size_t c
     bool stays = present.index != HOME_NONE && (size_t)present.index < count &&
                  candidates[present.index].usable;
 
-    if (stays) {
-        uint64_t age_ns = now_ns > present.since_ns ? now_ns - present.since_ns : 0;
-
-        if (best == present.index ||
-            !must_give_way(&candidates[present.index], &candidates[best], rules, age_ns)) {
-            return present;
-        }
-    } else if (best == HOME_NONE && present.index == HOME_NONE) {
+    if (best == present.index ||
+        (stays &&
+         !must_give_way(&candidates[present.index], &candidates[best], &present, rules, now_ns))) {
         return present;
     }
-    return (struct home_choice){.index = best, .since_ns = now_ns};
+    return change_to(best, &present, rules, now_ns);
 }
