@@ -40,8 +40,9 @@ static void check_canonical(const struct json_scan *scan)
     buf_done(&twice);
 }
 
-/* jansson refuses \u escapes of lone surrogates and numbers too large for C; the grammar does not.
- * Our other answers are limits it does not have. */
+/* jansson refuses \u escapes of lone surrogates and numbers too large for C, which the grammar does
+ * not, and takes a NUL behind the value for the end. Our other answers are limits it does not have.
+ */
 static void check_jansson(struct str text, enum json_scan_result result)
 {
     const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
@@ -50,7 +51,8 @@ static void check_jansson(struct str text, enum json_scan_result result)
     json_error_t error;
     json_t *tree;
 
-    if ((!good && !bad) || str_find(text, STR_LIT("\\u")) < text.len) {
+    if ((!good && !bad) || str_find(text, STR_LIT("\\u")) < text.len ||
+        str_find_char(text, '\0') < text.len) {
         return;
     }
     tree = json_loadb(text.ptr, text.len, flags, &error);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """OpenAI's own SDK for Node against the proxy."""
+import fcntl
 import json
 import os
 import shutil
@@ -15,21 +16,26 @@ FOLDER = os.path.join(TOP, "build", "npm")
 SCRIPT = os.path.join(os.path.dirname(__file__), "sdk", "client.mjs")
 
 
+def install():
+    with open(os.path.join(FOLDER, "package.json"), "w") as file:
+        json.dump({"private": True}, file)
+    done = subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", SDK],
+        cwd=FOLDER, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+        check=False)
+    assert done.returncode == 0, f"npm could not install {SDK}: {done.stderr[-2000:]}"
+
+
 @pytest.fixture(scope="module")
-def sdk(tmp_path_factory):
+def sdk():
     """A folder with the SDK installed; kept between runs."""
     installed = os.path.join(FOLDER, "node_modules", "openai", "package.json")
-    if not os.path.exists(installed):
-        os.makedirs(FOLDER, exist_ok=True)
-        with open(os.path.join(FOLDER, "package.json"), "w") as file:
-            json.dump({"private": True}, file)
-        done = subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock",
-             SDK], cwd=FOLDER, capture_output=True, text=True, timeout=110,
-            stdin=subprocess.DEVNULL, check=False)
-        if done.returncode != 0:
-            pytest.fail(f"npm could not install {SDK}: {done.stderr[-2000:]}")
-    shutil.copy(SCRIPT, os.path.join(FOLDER, "client.mjs"))
+    os.makedirs(FOLDER, exist_ok=True)
+    with open(os.path.join(FOLDER, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test workers share the folder
+        if not os.path.exists(installed):
+            install()
+        shutil.copy(SCRIPT, os.path.join(FOLDER, "client.mjs"))
     return FOLDER
 
 
