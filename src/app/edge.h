@@ -17,9 +17,9 @@
 #include <nearside/loop/loop.h>
 #include <nearside/proxy/worker.h>
 
-#define EDGE_MAGIC     0x65646765u
-#define EDGE_SIGNALS   5
-#define EDGE_OPEN_MS   2000 /* the doors open by then, whatever the first probes say */
+#define EDGE_MAGIC   0x65646765u
+#define EDGE_SIGNALS 5
+#define EDGE_OPEN_MS 2000 /* the doors open by then, whatever the first probes say */
 
 struct cache;
 struct fleet;

@@ -23,8 +23,8 @@ static int complain(const struct errbuf *err, int code)
 
 static int print_buf(struct buf *out)
 {
-    bool ok = fwrite(buf_str(out).ptr, 1, buf_len(out), stdout) == buf_len(out) &&
-              fflush(stdout) == 0;
+    bool ok =
+        fwrite(buf_str(out).ptr, 1, buf_len(out), stdout) == buf_len(out) && fflush(stdout) == 0;
 
     buf_done(out);
     return ok ? EXIT_OK : EXIT_NOT_STARTED;
@@ -86,7 +86,7 @@ static int test_config(const struct options *options)
     }
     world_unref(world);
     conf_unref(conf);
-    (void)puts("ok");
+    (void)fputs("ok\n", stdout);
     return EXIT_OK;
 }
 
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
         (void)fputs(options_help, stdout);
         return EXIT_OK;
     case ACTION_VERSION:
-        (void)printf("nearside %s\n", NEARSIDE_VERSION);
+        (void)fputs("nearside " NEARSIDE_VERSION "\n", stdout);
         return EXIT_OK;
     case ACTION_DOCS:
         return print_docs(options.docs);

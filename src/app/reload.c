@@ -115,8 +115,8 @@ static void commit(struct edge *edge, struct change *change)
     health_apply(edge->health, edge->conf, edge->world->region_tls);
     commit_admin(edge, change);
     if (edge->conf->edge.workers != edge->worker_count) {
-        log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u",
-                 edge->worker_count, edge->conf->edge.workers);
+        log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,
+                 edge->conf->edge.workers);
     }
     world_unref(old_world);
     conf_unref(old_conf);

@@ -251,7 +251,8 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     }
     edge_listeners_commit(edge, listeners, edge->conf->listener_count);
     edge_log_conf(edge->conf, &log);
-    if (log_start(&log, err) != STATUS_OK || resolver_new(edge->loop, &edge->resolver, err) != STATUS_OK) {
+    if (log_start(&log, err) != STATUS_OK ||
+        resolver_new(edge->loop, &edge->resolver, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
     return STATUS_OK;

@@ -66,7 +66,8 @@ bool socket_is_closed(int fd)
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_STATE_CLOSE;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_state == TCP_STATE_CLOSE;
 }
 
 const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN])

@@ -64,8 +64,7 @@ static bool enqueue(struct request *request)
 {
     struct worker *worker = request->worker;
     const struct view_region *region = &request->view->regions[request->choice.region];
-    const struct conf_region *conf =
-        conf_find_region(request->world->conf, str_of(region->name));
+    const struct conf_region *conf = conf_find_region(request->world->conf, str_of(region->name));
     const struct conf_limits *limits = conf != NULL ? &conf->limits : &request->world->conf->limits;
     atomic_uint *queued = &worker->deps.shared->queued[region->slot];
 
@@ -81,8 +80,7 @@ static bool enqueue(struct request *request)
     worker->queued_count++;
     request_hold_pending(request, region->slot);
     if (request->queue_until_ns == 0) {
-        request->queue_until_ns =
-            loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
+        request->queue_until_ns = loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
     }
     if (!deadline_is_set(&request->deadline) ||
         request->deadline.due_ns > request->queue_until_ns) {
@@ -386,4 +384,3 @@ void request_evict(struct request *request, enum outcome why)
     request_on_failure(request, why);
     request_drive(request);
 }
-

@@ -52,7 +52,6 @@ struct request_row {
     enum metric_phase phase;
 };
 
-
 #define TO(x) (1u << REQUEST_##x)
 
 /* RELAY has no way back to ROUTE: past the commit point nothing is repeated. */

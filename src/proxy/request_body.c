@@ -89,8 +89,7 @@ bool request_body_begin(struct request *request)
     }
     /* A counted body is booked and allocated whole, so that it is never moved. */
     if (body->framing == HTTP_BODY_LENGTH &&
-        (!reserve(request, body->expected) ||
-         !buf_reserve(&body->bytes, (size_t)body->expected))) {
+        (!reserve(request, body->expected) || !buf_reserve(&body->bytes, (size_t)body->expected))) {
         refuse_full(request);
         return false;
     }
