@@ -58,9 +58,7 @@ static void write_to_stderr(struct str line)
     (void)done;
 }
 
-static void format_line(struct buf *line, enum log_level level, const char *event,
-                        const char *format, va_list args) PRINTF_LIKE(4, 0);
-
+PRINTF_LIKE(4, 0)
 static void format_line(struct buf *line, enum log_level level, const char *event,
                         const char *format, va_list args)
 {

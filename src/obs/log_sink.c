@@ -127,6 +127,14 @@ static uint64_t count_lines(struct str text)
     return count;
 }
 
+bool log_sink_has_room(struct log_sink *sink)
+{
+    pthread_mutex_lock(&sink->lock);
+    bool answer = buf_len(&sink->filling) < LOG_SINK_BYTES_MAX / 2;
+    pthread_mutex_unlock(&sink->lock);
+    return answer;
+}
+
 /* The target refuses (disk full, reader gone): count what is lost; say so, but not each time. */
 static void give_up(struct log_sink *sink, struct str lost, int error)
 {

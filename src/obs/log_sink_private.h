@@ -68,4 +68,7 @@ void log_sink_aim(struct log_sink *sink, const struct log_target *target);
  * writer, as all below. */
 enum log_flush log_sink_flush(struct log_sink *sink);
 
+/* Whether a note of ours would fit, with room to spare for what others put meanwhile. */
+bool log_sink_has_room(struct log_sink *sink);
+
 #endif

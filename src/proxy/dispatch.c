@@ -152,6 +152,11 @@ static void remember_tried(struct request *request, const struct view_region *re
     request->last_slot = (int)region->slot;
 }
 
+const struct conf_timeouts *request_timeouts(const struct request *request)
+{
+    return &request->view->regions[request->choice.region].conf->timeouts;
+}
+
 static void start_attempt(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -180,6 +185,11 @@ static void start_attempt(struct request *request)
     list_push_back(&worker->waiting, &request->link);
     request_move(request, REQUEST_ATTEMPT);
     request_wait_begin(request);
+    if (endpoint->tls && target.tls == NULL) {
+        /* The view is older than the config: its region is gone. Never in the clear instead. */
+        request_on_failure(request, OUTCOME_TLS_ERROR);
+        return;
+    }
     exchange_start(&request->exchange, &target);
 }
 

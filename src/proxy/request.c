@@ -182,6 +182,7 @@ static void request_init(struct request *request, struct client_conn *client)
     deadline_init(&request->deadline, worker->loop, on_deadline, request);
     exchange_init(&request->exchange, request);
     request->route.last_region = ROUTE_NOBODY;
+    request->route.turns = worker->turns;
     request->first_region_slot = -1;
     request->served_slot = -1;
     request->last_slot = -1;

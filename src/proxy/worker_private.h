@@ -64,6 +64,7 @@ struct worker {
     struct cache_worker *cache;
     struct retry_budget retry_budget;
     struct rng rng;
+    uint32_t turns[METRIC_REGIONS_MAX]; /* of round_robin, by region slot */
     struct digest *digest;
 
     struct list listeners;   /* of worker_listener.link */

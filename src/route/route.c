@@ -238,8 +238,18 @@ static region_set deferred_regions(const struct pick *pick)
     return deferred;
 }
 
-/* The region that would serve were all healthy and with room: home, unless one that cannot serve
- * now would be better than it. Regions never measured cannot be preferred to measured ones. */
+/* Does home's hysteresis hold against this region? Not against one that cannot serve now (home took
+ * over from it), nor against a better class. */
+static bool yields_to_home(const struct fleet_view *view, int index)
+{
+    const struct view_region *region = &view->regions[index];
+
+    return index != view->home && region->usable &&
+           (view->regions[view->home].near || !region->near);
+}
+
+/* The region that would serve were all healthy and with room. Regions never measured cannot be
+ * preferred to measured ones. */
 static int preferred_region(const struct fleet_view *view, region_set allowed)
 {
     uint64_t best_rank = UINT64_MAX;
@@ -247,13 +257,12 @@ static int preferred_region(const struct fleet_view *view, region_set allowed)
     bool home_allowed = has(allowed, view->home);
 
     for (uint32_t i = 0; i < view->region_count; i++) {
-        const struct view_region *region = &view->regions[i];
         uint64_t rank = base_rank(view, i) & ~RANK_NOT_HOME;
 
-        if (!has(allowed, (int)i) || (home_allowed && region->usable && (int)i != view->home)) {
+        if (!has(allowed, (int)i) || (home_allowed && yields_to_home(view, (int)i))) {
             continue;
         }
-        rank |= region->latency_known ? 0 : RANK_DEFERRED;
+        rank |= view->regions[i].latency_known ? 0 : RANK_DEFERRED;
         if (rank < best_rank) {
             best_rank = rank;
             best = (int)i;
