@@ -271,7 +271,8 @@ def test_an_answer_goes_to_redis_under_a_digest(with_redis, redis):
     ask(with_redis, answers.chat("very secret prompt"), Authorization="Bearer hidden")
     wait_until(lambda: ns_keys(redis), "a key in Redis")
     assert not any("secret" in key or "hidden" in key for key in redis.keys())
-    assert all(0 < redis.client.ttl(key) <= 3600 for key in ns_keys(redis))
+    # Expiry is spread, so that what was stored together does not go together.
+    assert all(0 < redis.client.ttl(key) <= 3600 * 1.1 for key in ns_keys(redis))
 
 
 def test_another_edge_finds_it_in_redis(make_proxy, with_redis, redis, pod):
@@ -339,7 +340,7 @@ def test_a_killed_redis_fails_nothing_and_comes_back(with_redis, redis):
 
 
 def test_a_redis_that_was_never_there_fails_nothing(make_proxy, pod):
-    proxy = make_proxy([region("near", pod, None, redis="redis://127.0.0.1:1/0")], cache=ON)
+    proxy = make_proxy([{**region("near", pod), "redis": "redis://127.0.0.1:1/0"}], cache=ON)
     body = answers.chat("x")
     assert status_of(ask(proxy, body)) == "miss"
     assert status_of(ask(proxy, body)) == "hit"

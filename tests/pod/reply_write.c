@@ -214,6 +214,7 @@ static bool step_head(struct conn *conn, uint64_t now)
         reply->step = REPLY_TOKENS;
     } else if (reply->slices_left > 0 && !has_no_body(conn)) {
         reply_note_content(conn);
+        reply->slices_left /= breaks(reply) ? 2 : 1;
         reply->step = REPLY_SLICES;
     } else {
         put_plain_body(conn);
@@ -318,6 +319,9 @@ static bool step_slices(struct conn *conn, uint64_t now)
         size_t len = reply->slices_left < SLICE_BYTES ? (size_t)reply->slices_left : SLICE_BYTES;
         put_piece(conn, str_make(pattern, len));
         reply->slices_left -= len;
+    }
+    if (breaks(reply)) {
+        return break_off(conn);
     }
     put_last_chunk(conn);
     reply->step = REPLY_FLUSH;
