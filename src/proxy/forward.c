@@ -165,7 +165,7 @@ void forward_common_fields(struct request *request)
 
 static struct str cache_status(const struct request *request)
 {
-    if (request->fill != NULL) {
+    if (request->fill != NULL && cache_fill_is_good(request->fill)) {
         return STR_LIT("nearside; fwd=miss; stored");
     }
     if (request->plan.lookup) {
