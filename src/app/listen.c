@@ -50,6 +50,9 @@ static enum status bind_all(struct edge_listener *listener, uint32_t workers, st
     for (uint32_t i = 0; i < workers; i++) {
         listener->fds[i] = -1;
     }
+    if (listener_check_free(&listener->addr, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
     for (uint32_t i = 0; i < workers; i++) {
         socklen_t len = sizeof(listener->addr.sa);
         enum status status = listener_bind(&listener->addr, &listener->fds[i], err);

@@ -181,7 +181,7 @@ void request_body_understand(struct request *request)
     if (!request->scan_ok) {
         return;
     }
-    request->wants_stream = scan->stream == JSON_TRUE;
+    request->wants_stream = scan->stream == JSON_SCAN_TRUE;
     if (scan->model.len > 0) {
         request->model = arena_str(&request->arena, scan->model);
         request->route.model = request->model;
