@@ -196,10 +196,12 @@ static size_t utf8_len(struct str s)
     return len;
 }
 
-static bool is_plain_json(char c)
-{
-    return is_between(c, 0x20, 0x7e) && c != '"' && c != '\\';
-}
+/* Bytes that stand for themselves in a JSON string: printable ASCII without " and \ . */
+static const bool is_plain_json[256] = {
+    [0x20 ... '"' - 1] = true,
+    ['"' + 1 ... '\\' - 1] = true,
+    ['\\' + 1 ... 0x7e] = true,
+};
 
 static void append_json_control(struct buf *buf, char c)
 {
@@ -231,7 +233,7 @@ void buf_append_json(struct buf *buf, struct str text)
 
     while (at < text.len) {
         size_t run = at;
-        while (run < text.len && is_plain_json(text.ptr[run])) {
+        while (run < text.len && is_plain_json[(uint8_t)text.ptr[run]]) {
             run++;
         }
         buf_append(buf, text.ptr + at, run - at);

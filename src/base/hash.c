@@ -2,6 +2,9 @@
 /* SipHash-2-4 (Aumasson and Bernstein, 2012): two rounds per word, four at the end. */
 #include <nearside/base/hash.h>
 
+#include <endian.h>
+#include <string.h>
+
 struct sip {
     uint64_t v0, v1, v2, v3;
 };
@@ -38,10 +41,8 @@ static uint64_t load_word(const uint8_t *bytes, size_t len)
 {
     uint64_t word = 0;
 
-    for (size_t i = 0; i < len; i++) {
-        word |= (uint64_t)bytes[i] << (8 * i);
-    }
-    return word;
+    memcpy(&word, bytes, len);
+    return le64toh(word);
 }
 
 uint64_t hash_bytes(const struct hash_key *key, const void *bytes, size_t len)

@@ -16,51 +16,22 @@
 
 /* Members of the body that do not change what is answered, only how or for whom it is counted. */
 static const char *const skipped[] = {"stream", "stream_options", "user", "metadata", NULL};
-static const char *const skipped_nothing[] = {NULL};
 
-/* The canonical form comes in pieces as small as a comma; a call into OpenSSL for each would cost
- * more than the hashing. Longer runs (prompts) go past the stage without a copy. */
-#define STAGE_BYTES 1024
-
-struct stage {
-    struct digest *digest; /* borrowed */
-    size_t len;
-    char bytes[STAGE_BYTES];
-};
-
-static void stage_flush(struct stage *stage)
+/* Rule 28: no magic, because the digest goes no further than json_scan_canonical() and back. */
+static void on_canonical(void *arg, const void *bytes, size_t len)
 {
-    if (stage->len > 0) {
-        digest_add(stage->digest, stage->bytes, stage->len);
-        stage->len = 0;
-    }
+    digest_add(arg, bytes, len);
 }
 
-/* Rule 28: no magic, because the stage never leaves the stack of cache_key_make(). */
-static void stage_add(void *arg, const void *bytes, size_t len)
-{
-    struct stage *stage = arg;
-
-    if (len > STAGE_BYTES - stage->len) {
-        stage_flush(stage);
-    }
-    if (len >= STAGE_BYTES) {
-        digest_add(stage->digest, bytes, len);
-    } else if (len > 0) {
-        memcpy(stage->bytes + stage->len, bytes, len);
-        stage->len += len;
-    }
-}
-
-static void add_part(struct stage *stage, struct str part)
+static void add_part(struct digest *digest, struct str part)
 {
     uint8_t length[8];
 
     for (unsigned i = 0; i < sizeof(length); i++) {
         length[i] = (uint8_t)((uint64_t)part.len >> (8 * i));
     }
-    stage_add(stage, length, sizeof(length));
-    stage_add(stage, part.ptr, part.len);
+    digest_add(digest, length, sizeof(length));
+    digest_add(digest, part.ptr, part.len);
 }
 
 static const struct json_member *find_member(const struct json_scan *scan, struct str name)
@@ -77,17 +48,18 @@ static const struct json_member *find_member(const struct json_scan *scan, struc
  * is a form of its own. */
 static struct str form_of(const struct json_scan *scan)
 {
-    if (scan->stream == JSON_TRUE) {
+    if (scan->stream == JSON_SCAN_TRUE) {
         return STR_LIT("stream");
     }
     const struct json_member *member = find_member(scan, STR_LIT("stream"));
-    if (scan->stream == JSON_FALSE || member == NULL || str_eq(member->value, STR_LIT("null"))) {
+    if (scan->stream == JSON_SCAN_FALSE || member == NULL ||
+        str_eq(member->value, STR_LIT("null"))) {
         return STR_LIT("plain");
     }
     return member->value;
 }
 
-static void add_stream_options(struct stage *stage, const struct json_scan *scan, struct str form)
+static void add_stream_options(struct digest *digest, const struct json_scan *scan, struct str form)
 {
     const struct json_member *member = find_member(scan, STR_LIT("stream_options"));
     struct json_scan alone = {.member_count = 0};
@@ -97,28 +69,24 @@ static void add_stream_options(struct stage *stage, const struct json_scan *scan
         alone.members[0] = *member;
         alone.member_count = 1;
     }
-    json_scan_canonical(&alone, skipped_nothing, stage_add, stage);
+    json_scan_canonical(&alone, NULL, on_canonical, digest);
 }
 
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key)
 {
-    struct stage stage;
     struct str form = form_of(parts->scan);
 
-    stage.digest = digest;
-    stage.len = 0;
     digest_start(digest);
-    add_part(&stage, parts->method);
-    add_part(&stage, parts->target);
-    add_part(&stage, parts->share_all ? STR_LIT("all") : STR_LIT("key"));
-    add_part(&stage, parts->share_all ? STR_EMPTY : parts->authorization);
-    add_part(&stage, parts->regions);
-    add_part(&stage, parts->origin);
-    add_part(&stage, form);
-    add_stream_options(&stage, parts->scan, form);
-    json_scan_canonical(parts->scan, skipped, stage_add, &stage);
-    stage_flush(&stage);
+    add_part(digest, parts->method);
+    add_part(digest, parts->target);
+    add_part(digest, parts->share_all ? STR_LIT("all") : STR_LIT("key"));
+    add_part(digest, parts->share_all ? STR_EMPTY : parts->authorization);
+    add_part(digest, parts->regions);
+    add_part(digest, parts->origin);
+    add_part(digest, form);
+    add_stream_options(digest, parts->scan, form);
+    json_scan_canonical(parts->scan, skipped, on_canonical, digest);
     digest_finish(digest, ret_key->bytes);
 }
 

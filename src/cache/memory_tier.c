@@ -382,6 +382,25 @@ bool cache_memory_is_on(const struct cache *cache)
     return atomic_load(&cache->bytes_max) > 0;
 }
 
+uint64_t cache_memory_audit(struct cache *cache)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *shard = &cache->shards[i];
+        struct list *link;
+
+        pthread_mutex_lock(&shard->lock);
+        bytes += index_bytes(shard);
+        LIST_FOREACH (link, &shard->order) {
+            struct node *node = LIST_ITEM(link, struct node, link);
+            bytes += mem_size_of(node) + cache_entry_memory(node->entry);
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
+    return bytes;
+}
+
 /* ---- what fills hold ---- */
 
 bool cache_fills_lease(struct cache *cache, uint64_t bytes)

@@ -31,6 +31,10 @@ bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct c
 
 bool cache_memory_is_on(const struct cache *cache);
 
+/* What all shards hold, asked of the allocator again, block by block: an audit for tests, to be
+ * equal to cache_stats()'s bytes. Takes as long as there are entries. */
+uint64_t cache_memory_audit(struct cache *cache);
+
 /* Lease `bytes` of what all fills together may hold. False: not now. */
 bool cache_fills_lease(struct cache *cache, uint64_t bytes) MUST_CHECK;
 void cache_fills_return(struct cache *cache, uint64_t bytes);

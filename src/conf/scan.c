@@ -95,6 +95,7 @@ static enum status skip_comment(struct scan *scan)
         advance(scan);
     }
     scan->at += 2;
+    scan->line_is_blank = false;
     return STATUS_OK;
 }
 
@@ -114,6 +115,7 @@ static enum status skip_string(struct scan *scan)
         return scan_fail(scan, "found a string without an end, allowed: \"...\"");
     }
     scan->at++;
+    scan->line_is_blank = false;
     return STATUS_OK;
 }
 

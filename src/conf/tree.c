@@ -74,10 +74,12 @@ static const char *host_name(struct conf *conf)
 static uint32_t cpu_count(void)
 {
     cpu_set_t set;
-    int count = 1;
+    long count;
 
     if (sched_getaffinity(0, sizeof(set), &set) == 0) {
         count = CPU_COUNT(&set);
+    } else {
+        count = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than the set can hold */
     }
     return count < 1 ? 1 : (uint32_t)count;
 }

@@ -92,6 +92,7 @@ static enum h1_result take_field(struct h1_cursor *cursor, struct http_field *fi
     const char *value_end;
     enum h1_result result;
 
+    at = scan_plain(at, end);
     while (at < end && char_is(*at, CHAR_TOKEN)) {
         at++;
     }

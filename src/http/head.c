@@ -24,130 +24,105 @@ static uint64_t load8(const char *at)
     return word;
 }
 
+static uint32_t load4(const char *at)
+{
+    uint32_t word;
+
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
 /* Is `name` the text of `id`, which has the same length? Setting bit 0x20 makes ASCII letters
  * small and leaves "-" alone; names hold nothing else. Of other bytes only CR would be mistaken
- * (for "-"), and no codec lets one into a name. */
+ * (for "-"), and no codec lets one into a name. Words overlap at the end. */
 static bool is_name(struct str name, enum http_name id)
 {
-    static const uint64_t small = 0x2020202020202020ULL;
-    const char *text = names[id].text;
-    size_t at = 0;
+    static const uint64_t small8 = 0x2020202020202020ULL;
+    static const uint32_t small4 = 0x20202020U;
+    const char *const text = names[id].text;
+    const size_t len = name.len;
 
-    if (name.len != names[id].len) {
-        return false;
-    }
-    if (name.len < 8) {
-        while (at < name.len && (name.ptr[at] | 0x20) == text[at]) {
-            at++;
+    if (len >= 8) {
+        for (size_t at = 0; at + 8 < len; at += 8) {
+            if ((load8(name.ptr + at) | small8) != load8(text + at)) {
+                return false;
+            }
         }
-        return at == name.len;
+        return (load8(name.ptr + len - 8) | small8) == load8(text + len - 8);
     }
-    for (; at + 8 < name.len; at += 8) {
-        if ((load8(name.ptr + at) | small) != load8(text + at)) {
+    if (len >= 4) {
+        return (load4(name.ptr) | small4) == load4(text) &&
+               (load4(name.ptr + len - 4) | small4) == load4(text + len - 4);
+    }
+    for (size_t at = 0; at < len; at++) {
+        if ((name.ptr[at] | 0x20) != text[at]) {
             return false;
         }
     }
-    /* The last eight bytes, some of them perhaps for the second time. */
-    at = name.len - 8;
-    return (load8(name.ptr + at) | small) == load8(text + at);
+    return true;
 }
 
-static enum http_name if_name(struct str name, enum http_name id)
-{
-    return is_name(name, id) ? id : HTTP_NAME_OTHER;
-}
+/* Length and first letter (its low five bits: case does not matter) leave one candidate ... */
+#define NAME_BYTES_MAX  19
+#define AT(len, letter) [len][(letter)&0x1f]
 
-static enum http_name if_either(struct str name, enum http_name a, enum http_name b)
-{
-    return is_name(name, a) ? a : if_name(name, b);
-}
+static const uint8_t candidates[NAME_BYTES_MAX + 1][32] = {
+    AT(2, 't') = HTTP_NAME_TE,
+    AT(3, 'a') = HTTP_NAME_AGE,
+    AT(3, 'v') = HTTP_NAME_VIA,
+    AT(4, 'd') = HTTP_NAME_DATE,
+    AT(4, 'h') = HTTP_NAME_HOST,
+    AT(4, 'v') = HTTP_NAME_VARY,
+    AT(5, 'r') = HTTP_NAME_RANGE,
+    AT(6, 'e') = HTTP_NAME_EXPECT,
+    AT(6, 'o') = HTTP_NAME_ORIGIN,
+    AT(6, 's') = HTTP_NAME_SERVER,
+    AT(7, 't') = HTTP_NAME_TRAILER,
+    AT(7, 'u') = HTTP_NAME_UPGRADE,
+    AT(9, 'f') = HTTP_NAME_FORWARDED,
+    AT(9, 'x') = HTTP_NAME_X_API_KEY,
+    AT(10, 'c') = HTTP_NAME_CONNECTION,
+    AT(10, 'k') = HTTP_NAME_KEEP_ALIVE,
+    AT(10, 's') = HTTP_NAME_SET_COOKIE,
+    AT(10, 'u') = HTTP_NAME_USER_AGENT,
+    AT(11, 'r') = HTTP_NAME_RETRY_AFTER,
+    AT(11, 't') = HTTP_NAME_TRACEPARENT,
+    AT(12, 'c') = HTTP_NAME_CONTENT_TYPE,
+    AT(12, 'p') = HTTP_NAME_PROXY_STATUS,
+    AT(12, 'x') = HTTP_NAME_X_REQUEST_ID,
+    AT(13, 'a') = HTTP_NAME_AUTHORIZATION,
+    AT(13, 'c') = HTTP_NAME_CACHE_CONTROL,
+    AT(14, 'c') = HTTP_NAME_CONTENT_LENGTH,
+    AT(15, 'x') = HTTP_NAME_X_FORWARDED_FOR,
+    AT(16, 'c') = HTTP_NAME_CONTENT_ENCODING,
+    AT(16, 'p') = HTTP_NAME_PROXY_CONNECTION,
+    AT(16, 'x') = HTTP_NAME_X_FORWARDED_HOST,
+    AT(17, 't') = HTTP_NAME_TRANSFER_ENCODING,
+    AT(17, 'x') = HTTP_NAME_X_FORWARDED_PROTO,
+    AT(18, 'p') = HTTP_NAME_PROXY_AUTHENTICATE,
+    AT(18, 'x') = HTTP_NAME_X_NEARSIDE_REGIONS,
+    AT(19, 'p') = HTTP_NAME_PROXY_AUTHORIZATION,
+    AT(19, 'x') = HTTP_NAME_X_NEARSIDE_ATTEMPTS,
+};
 
-/* Length and first letter leave one candidate, or two. */
-#define KEY(len, letter) ((len) << 8 | (unsigned)(letter))
-
-static enum http_name candidate(struct str name)
-{
-    switch (KEY(name.len, (unsigned char)name.ptr[0] | 0x20)) {
-    case KEY(2, 't'):
-        return if_name(name, HTTP_NAME_TE);
-    case KEY(6, 'o'):
-        return if_name(name, HTTP_NAME_ORIGIN);
-    case KEY(3, 'v'):
-        return if_name(name, HTTP_NAME_VIA);
-    case KEY(3, 'a'):
-        return if_name(name, HTTP_NAME_AGE);
-    case KEY(4, 'h'):
-        return if_name(name, HTTP_NAME_HOST);
-    case KEY(4, 'v'):
-        return if_name(name, HTTP_NAME_VARY);
-    case KEY(4, 'd'):
-        return if_name(name, HTTP_NAME_DATE);
-    case KEY(5, 'r'):
-        return if_name(name, HTTP_NAME_RANGE);
-    case KEY(6, 'e'):
-        return if_name(name, HTTP_NAME_EXPECT);
-    case KEY(6, 's'):
-        return if_name(name, HTTP_NAME_SERVER);
-    case KEY(7, 't'):
-        return if_name(name, HTTP_NAME_TRAILER);
-    case KEY(7, 'u'):
-        return if_name(name, HTTP_NAME_UPGRADE);
-    case KEY(9, 'f'):
-        return if_name(name, HTTP_NAME_FORWARDED);
-    case KEY(9, 'x'):
-        return if_name(name, HTTP_NAME_X_API_KEY);
-    case KEY(10, 'c'):
-        return if_name(name, HTTP_NAME_CONNECTION);
-    case KEY(10, 'k'):
-        return if_name(name, HTTP_NAME_KEEP_ALIVE);
-    case KEY(10, 's'):
-        return if_name(name, HTTP_NAME_SET_COOKIE);
-    case KEY(10, 'u'):
-        return if_name(name, HTTP_NAME_USER_AGENT);
-    case KEY(11, 'r'):
-        return if_name(name, HTTP_NAME_RETRY_AFTER);
-    case KEY(11, 't'):
-        return if_name(name, HTTP_NAME_TRACEPARENT);
-    case KEY(12, 'c'):
-        return if_either(name, HTTP_NAME_CONTENT_TYPE, HTTP_NAME_CACHE_STATUS);
-    case KEY(12, 'p'):
-        return if_name(name, HTTP_NAME_PROXY_STATUS);
-    case KEY(12, 'x'):
-        return if_name(name, HTTP_NAME_X_REQUEST_ID);
-    case KEY(13, 'a'):
-        return if_name(name, HTTP_NAME_AUTHORIZATION);
-    case KEY(13, 'c'):
-        return if_name(name, HTTP_NAME_CACHE_CONTROL);
-    case KEY(14, 'c'):
-        return if_name(name, HTTP_NAME_CONTENT_LENGTH);
-    case KEY(15, 'x'):
-        return if_name(name, HTTP_NAME_X_FORWARDED_FOR);
-    case KEY(16, 'p'):
-        return if_name(name, HTTP_NAME_PROXY_CONNECTION);
-    case KEY(16, 'c'):
-        return if_name(name, HTTP_NAME_CONTENT_ENCODING);
-    case KEY(16, 'x'):
-        return if_name(name, HTTP_NAME_X_FORWARDED_HOST);
-    case KEY(17, 't'):
-        return if_name(name, HTTP_NAME_TRANSFER_ENCODING);
-    case KEY(17, 'x'):
-        return if_either(name, HTTP_NAME_X_FORWARDED_PROTO, HTTP_NAME_X_NEARSIDE_REGION);
-    case KEY(18, 'p'):
-        return if_name(name, HTTP_NAME_PROXY_AUTHENTICATE);
-    case KEY(18, 'x'):
-        return if_name(name, HTTP_NAME_X_NEARSIDE_REGIONS);
-    case KEY(19, 'p'):
-        return if_name(name, HTTP_NAME_PROXY_AUTHORIZATION);
-    case KEY(19, 'x'):
-        return if_name(name, HTTP_NAME_X_NEARSIDE_ATTEMPTS);
-    default:
-        return HTTP_NAME_OTHER;
-    }
-}
+/* ... or a second one. */
+static const uint8_t rivals[HTTP_NAME_COUNT] = {
+    [HTTP_NAME_CONTENT_TYPE] = HTTP_NAME_CACHE_STATUS,
+    [HTTP_NAME_X_FORWARDED_PROTO] = HTTP_NAME_X_NEARSIDE_REGION,
+};
 
 enum http_name http_name_find(struct str name)
 {
-    return name.len == 0 ? HTTP_NAME_OTHER : candidate(name);
+    enum http_name id;
+
+    if (name.len == 0 || name.len > NAME_BYTES_MAX) {
+        return HTTP_NAME_OTHER;
+    }
+    id = (enum http_name)candidates[name.len][name.ptr[0] & 0x1f];
+    while (id != HTTP_NAME_OTHER && !is_name(name, id)) {
+        id = (enum http_name)rivals[id];
+    }
+    return id;
 }
 
 bool http_name_is_hop(enum http_name id)

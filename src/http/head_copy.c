@@ -2,7 +2,8 @@
 /* A parsed head taken out of the read buffer, so that it outlives the next read. */
 #include <nearside/http/head.h>
 
-/* The same bytes in the copy; views of static text ("/" for an absolute form without a path) stay. */
+/* The same bytes in the copy; views of static text ("/" for an absolute form without a path) stay.
+ */
 static struct str rebase(struct str view, struct str from, const char *to)
 {
     if (view.ptr < from.ptr || view.ptr >= from.ptr + from.len) {

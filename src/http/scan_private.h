@@ -66,6 +66,14 @@ static inline bool scan_stops_quote(char c)
     return c == '"' || c == '\\';
 }
 
+/* Letters, digits and "-": what nearly all tokens are made of. */
+static inline bool scan_stops_plain(char c)
+{
+    const char small = (char)(c | 0x20);
+
+    return !((small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '-');
+}
+
 /* ---- does one of these eight bytes? May say yes too often, never no too often ---- */
 
 static inline bool scan_word_stops_value(uint64_t word)
@@ -87,6 +95,13 @@ static inline bool scan_word_stops_text(uint64_t word)
 static inline bool scan_word_stops_quote(uint64_t word)
 {
     return (scan_word_has(word, '"') | scan_word_has(word, '\\')) != 0;
+}
+
+/* Not worth the arithmetic: the byte loop decides. */
+static inline bool scan_word_stops_plain(uint64_t word)
+{
+    (void)word;
+    return true;
 }
 
 /* ---- which of these sixteen bytes do? ---- */
@@ -125,14 +140,39 @@ static inline unsigned scan_block_stops_text(__m128i block)
     return (unsigned)_mm_movemask_epi8(outside) | scan_block_stops_quote(block);
 }
 
+/* Which bytes lie in [first, first + count)? SSE2 compares signed bytes only, hence the shift. */
+static inline __m128i scan_block_in(__m128i block, char first, int count)
+{
+    const __m128i shifted = _mm_sub_epi8(block, _mm_set1_epi8((char)(first + 128)));
+
+    return _mm_cmplt_epi8(shifted, _mm_set1_epi8((char)(count - 128)));
+}
+
+static inline unsigned scan_block_stops_plain(__m128i block)
+{
+    const __m128i small = _mm_or_si128(block, _mm_set1_epi8(0x20));
+    const __m128i dash = _mm_cmpeq_epi8(block, _mm_set1_epi8('-'));
+    const __m128i plain = _mm_or_si128(
+        dash, _mm_or_si128(scan_block_in(small, 'a', 26), scan_block_in(block, '0', 10)));
+
+    return (unsigned)_mm_movemask_epi8(plain) ^ 0xffff;
+}
+
+/* What is left after the last whole block is looked at together with bytes before it. */
 #define SCAN_BLOCKS(kind, at, end)                                                                 \
-    while ((end) - (at) >= 16) {                                                                   \
-        const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(at));                \
-        const unsigned stops = scan_block_stops_##kind(block);                                     \
-        if (stops != 0) {                                                                          \
-            return (at) + __builtin_ctz(stops);                                                    \
+    if ((end) - (at) >= 16) {                                                                      \
+        do {                                                                                       \
+            const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(at));            \
+            const unsigned stops = scan_block_stops_##kind(block);                                 \
+            if (stops != 0) {                                                                      \
+                return (at) + __builtin_ctz(stops);                                                \
+            }                                                                                      \
+            (at) += 16;                                                                            \
+        } while ((end) - (at) >= 16);                                                              \
+        if (scan_block_stops_##kind(_mm_loadu_si128((const __m128i *)(const void *)((end)-16))) == \
+            0) {                                                                                   \
+            return (end);                                                                          \
         }                                                                                          \
-        (at) += 16;                                                                                \
     }
 #else
 #define SCAN_BLOCKS(kind, at, end)
@@ -159,6 +199,7 @@ static inline unsigned scan_block_stops_text(__m128i block)
         return scan_##kind##_by_word(at, end);                                                     \
     }
 
+SCAN_DEFINE(plain) /* tokens: to the first byte that needs the table */
 SCAN_DEFINE(value) /* field values: to the first byte that no value may hold */
 SCAN_DEFINE(line)  /* to CR or LF */
 SCAN_DEFINE(text)  /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */

@@ -136,61 +136,85 @@ static struct str string_at(const char *at, const char *end)
     return str_make(at + 1, (size_t)(stop - at - 1));
 }
 
-/* Members that hold a piece of the answer, wherever they stand. */
-static bool is_content_name(struct str name)
+enum member {
+    MEMBER_OTHER,
+    /* wherever they stand */
+    MEMBER_CONTENT, /* a piece of the answer */
+    MEMBER_REASON,  /* why it ends */
+    /* at the top */
+    MEMBER_CHOICES,
+    MEMBER_DELTA,
+    MEMBER_ERROR,
+    MEMBER_OBJECT,
+    MEMBER_TYPE,
+};
+
+/* By length first: most names are done with then. */
+static enum member find_member(struct str name)
 {
 #define IS(text) (memcmp(name.ptr, text, sizeof(text) - 1) == 0)
     switch (name.len) {
     case 4:
-        return IS("text");
+        return IS("text") ? MEMBER_CONTENT : IS("type") ? MEMBER_TYPE : MEMBER_OTHER;
     case 5:
-        return IS("audio");
+        return IS("delta")   ? MEMBER_DELTA
+               : IS("error") ? MEMBER_ERROR
+               : IS("audio") ? MEMBER_CONTENT
+                             : MEMBER_OTHER;
+    case 6:
+        return IS("object") ? MEMBER_OBJECT : MEMBER_OTHER;
     case 7:
-        return IS("content") || IS("refusal");
+        return IS("content") || IS("refusal") ? MEMBER_CONTENT
+               : IS("choices")                ? MEMBER_CHOICES
+                                              : MEMBER_OTHER;
     case 8:
-        return IS("thinking");
+        return IS("thinking") ? MEMBER_CONTENT : MEMBER_OTHER;
     case 9:
-        return IS("reasoning");
+        return IS("reasoning") ? MEMBER_CONTENT : MEMBER_OTHER;
     case 10:
-        return IS("tool_calls");
+        return IS("tool_calls") ? MEMBER_CONTENT : MEMBER_OTHER;
+    case 11:
+        return IS("stop_reason") ? MEMBER_REASON : MEMBER_OTHER;
     case 13:
-        return IS("function_call");
+        return IS("finish_reason")   ? MEMBER_REASON
+               : IS("function_call") ? MEMBER_CONTENT
+                                     : MEMBER_OTHER;
     case 17:
-        return IS("reasoning_content");
+        return IS("reasoning_content") ? MEMBER_CONTENT : MEMBER_OTHER;
     default:
-        return false;
+        return MEMBER_OTHER;
     }
 #undef IS
 }
 
-static void note_top_member(struct walk *walk, struct str name, const char *value)
+static void note_top_member(struct walk *walk, enum member member, const char *value)
 {
-    if (str_eq(name, STR_LIT("error"))) {
-        walk->failed = walk->failed || is_filled(value, walk->end);
-    } else if (str_eq(name, STR_LIT("object"))) {
-        walk->failed = walk->failed || str_eq(string_at(value, walk->end), STR_LIT("error"));
-    } else if (str_eq(name, STR_LIT("type")) && walk->kind == KIND_UNKNOWN) {
-        walk->kind = kind_of(string_at(value, walk->end));
-    } else if (str_eq(name, STR_LIT("choices"))) {
-        walk->decided = walk->decided || !is_filled(value, walk->end); /* usage only */
-    } else if (str_eq(name, STR_LIT("delta")) && value < walk->end && *value == '"') {
-        walk->content = walk->content || is_filled(value, walk->end);
+    const bool filled = is_filled(value, walk->end);
+    const struct str text = string_at(value, walk->end);
+
+    if (member == MEMBER_ERROR && filled) {
+        walk->failed = true;
+    } else if (member == MEMBER_OBJECT && str_eq(text, STR_LIT("error"))) {
+        walk->failed = true;
+    } else if (member == MEMBER_TYPE && walk->kind == KIND_UNKNOWN) {
+        walk->kind = kind_of(text);
+    } else if (member == MEMBER_CHOICES && !filled) {
+        walk->decided = true; /* usage only */
+    } else if (member == MEMBER_DELTA && text.len > 0) {
+        walk->content = true;
     }
 }
 
-static void note_member(struct walk *walk, struct str name, const char *value)
+static void note_member(struct walk *walk, enum member member, const char *value)
 {
-    const bool is_reason =
-        str_eq(name, STR_LIT("finish_reason")) || str_eq(name, STR_LIT("stop_reason"));
-
-    if (is_content_name(name)) {
+    if (member == MEMBER_CONTENT) {
         walk->content = walk->content || is_filled(value, walk->end);
         walk->decided = true;
-    } else if (is_reason) {
+    } else if (member == MEMBER_REASON) {
         walk->finished = walk->finished || string_at(value, walk->end).len > 0;
         walk->decided = true;
     } else if (walk->depth == 1) {
-        note_top_member(walk, name, value);
+        note_top_member(walk, member, value);
     }
 }
 
@@ -201,12 +225,16 @@ static const char *walk_string(struct walk *walk, const char *at)
     const char *const after = skip_string(name, walk->end);
     const char *const colon = skip_space(after, walk->end);
     const char *value;
+    enum member member;
 
     if (colon == walk->end || *colon != ':') {
         return after;
     }
     value = skip_space(colon + 1, walk->end);
-    note_member(walk, str_make(name, (size_t)(after - name - 1)), value);
+    member = find_member(str_make(name, (size_t)(after - name - 1)));
+    if (member != MEMBER_OTHER) {
+        note_member(walk, member, value);
+    }
     return value;
 }
 

@@ -144,9 +144,10 @@ static void on_lost(const char *why, void *arg)
 
 /* ---- the end of a request ---- */
 
-void kv_request_note_error(struct kv_request *request, struct str text)
+void kv_request_note_refusal(struct kv_request *request, const struct kv_reply *reply)
 {
-    err_set(&request->kv->error, "%.*s", STR_FMT(text));
+    err_set(&request->kv->error, "%s",
+            reply->kind == KV_REPLY_ERROR ? reply->text.ptr : "an unexpected kind of reply");
 }
 
 void kv_request_finish(struct kv_request *request, enum kv_result result, struct kv_reply *reply)
@@ -195,28 +196,25 @@ static void on_deliver(struct loop_task *task, void *arg)
 
 /* ---- replies ---- */
 
-static enum kv_result result_of_error(struct kv_request *request, struct str text)
-{
-    kv_request_note_error(request, text);
-    return KV_REFUSED;
-}
-
+/* An answer of another kind than the command has would mean that the replies are out of step:
+ * better no value than another key's. */
 static enum kv_result result_of_reply(struct kv_request *request, const struct kv_reply *reply)
 {
-    switch (reply->kind) {
-    case KV_REPLY_ERROR:
-        return result_of_error(request, reply->text);
-    case KV_REPLY_NIL:
-        return KV_MISS;
-    case KV_REPLY_STRING:
-    case KV_REPLY_STATUS:
+    static const enum kv_reply_kind wanted[KV_KIND_COUNT] = {
+        [KV_KIND_GET] = KV_REPLY_STRING,
+        [KV_KIND_SET] = KV_REPLY_STATUS,
+        [KV_KIND_PING] = KV_REPLY_STATUS,
+    };
+
+    if (reply->kind == wanted[request->kind]) {
         request->value = reply->text;
         return KV_OK;
-    case KV_REPLY_INTEGER:
-    case KV_REPLY_ARRAY:
-        break;
     }
-    return result_of_error(request, STR_LIT("an unexpected kind of reply"));
+    if (reply->kind == KV_REPLY_NIL && request->kind == KV_KIND_GET) {
+        return KV_MISS;
+    }
+    kv_request_note_refusal(request, reply);
+    return KV_REFUSED;
 }
 
 /* A Redis that answers is well, even if it refuses this command; unless it refuses them all. */

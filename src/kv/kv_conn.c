@@ -275,12 +275,18 @@ static void login_send(struct kv_conn *conn, enum conn_state state, const struct
     loop_task_queue(conn->loop, &conn->flush);
 }
 
+/* The default user is named by leaving the name out: Redis before 6 knows no other way. */
+static bool has_own_user(const struct kv_conn *conn)
+{
+    return *conn->user != '\0' && !str_eq(str_of(conn->user), STR_LIT("default"));
+}
+
 static void login_auth(struct kv_conn *conn)
 {
     struct str words[3] = {STR_LIT("AUTH")};
     size_t count = 1;
 
-    if (*conn->user != '\0') {
+    if (has_own_user(conn)) {
         words[count++] = str_of(conn->user);
     }
     words[count++] = str_of(conn->password);
@@ -308,7 +314,9 @@ static void conn_ready(struct kv_conn *conn)
 /* Connected, or a step of the login is done: the next one. */
 static void conn_advance(struct kv_conn *conn)
 {
-    if (conn->state < CONN_AUTH && *conn->password != '\0') {
+    bool needs_auth = *conn->password != '\0' || has_own_user(conn);
+
+    if (conn->state < CONN_AUTH && needs_auth) {
         login_auth(conn);
     } else if (conn->state < CONN_SELECT && conn->database != 0) {
         login_select(conn);
@@ -473,11 +481,11 @@ static uint64_t conn_wait_ms(struct kv_conn *conn)
     return kv_backoff_ms(conn->attempts++, rng_next(&conn->rng));
 }
 
-/* Half-built is fine. The stream is reset: whatever was on its way is of no use to anybody. */
-static void conn_close(struct kv_conn *conn)
+/* Half-built is fine. */
+static void conn_close(struct kv_conn *conn, bool abort)
 {
     if (conn->stream != NULL) {
-        stream_close(conn->stream, true);
+        stream_close(conn->stream, abort);
         conn->stream = NULL;
     }
     kv_reader_free(conn->reader);
@@ -495,7 +503,7 @@ static void conn_drop(struct kv_conn *conn, enum kv_result result, const char *w
     struct kv_listener listener;
 
     err_set(&text, "%s", why);
-    conn_close(conn);
+    conn_close(conn, true); /* what is still on its way nobody waits for */
     conn_move(conn, CONN_BACKOFF);
     deadline_set_in_ms(&conn->deadline, wait_ms);
 
@@ -536,7 +544,7 @@ struct kv_conn *kv_conn_new(struct loop *loop, const struct kv_target *target,
 
 void kv_conn_free(struct kv_conn *conn)
 {
-    conn_close(conn);
+    conn_close(conn, false); /* what was stored last shall arrive */
     kv_pipeline_done(&conn->pipeline);
     deadline_done(&conn->deadline);
     deadline_done(&conn->stall);

@@ -54,8 +54,8 @@ bool kv_request_submit(struct kv_request *request, const struct str *words,
 /* The request has its result; `reply` (may be NULL) becomes its own. The callback comes at the
  * end of the turn. */
 void kv_request_finish(struct kv_request *request, enum kv_result result, struct kv_reply *reply);
-/* Redis's error text, for kv_last_error(). */
-void kv_request_note_error(struct kv_request *request, struct str text);
+/* Keep for kv_last_error() what Redis said instead of what was wanted. */
+void kv_request_note_refusal(struct kv_request *request, const struct kv_reply *reply);
 
 /* kv_sweep.c: SCAN, UNLINK, SCAN ... until the cursor is 0 again. */
 bool kv_sweep_start(struct kv_request *request, struct str pattern) MUST_CHECK;

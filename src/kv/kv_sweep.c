@@ -118,9 +118,7 @@ void kv_sweep_reply(struct kv_request *request, struct kv_reply *reply)
         sweep->deleted += (uint64_t)reply->integer;
         sweep_next(request);
     } else {
-        kv_request_note_error(request, reply->kind == KV_REPLY_ERROR
-                                           ? reply->text
-                                           : STR_LIT("an unexpected kind of reply"));
+        kv_request_note_refusal(request, reply);
         kv_request_finish(request, KV_REFUSED, NULL);
     }
     kv_reply_free(reply);

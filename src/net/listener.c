@@ -46,35 +46,64 @@ static bool set_flag(int fd, int level, int option)
     return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
 }
 
-static bool bind_and_listen(int fd, const struct addr *addr)
+static bool bind_only(int fd, const struct addr *addr)
 {
     bool is_v6 = addr->sa.any.sa_family == AF_INET6;
 
-    socket_set_options(fd); /* accepted sockets inherit these: no calls per connection */
     /* An address of the other family is a listener of its own: "[::]" must not take "0.0.0.0"'s
      * place, or fail because of it. */
-    return set_flag(fd, SOL_SOCKET, SO_REUSEADDR) && set_flag(fd, SOL_SOCKET, SO_REUSEPORT) &&
+    return set_flag(fd, SOL_SOCKET, SO_REUSEADDR) &&
            (!is_v6 || set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
-           bind(fd, &addr->sa.any, addr->len) == 0 && listen(fd, BACKLOG) == 0;
+           bind(fd, &addr->sa.any, addr->len) == 0;
 }
 
-enum status listener_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
+static bool bind_and_listen(int fd, const struct addr *addr)
+{
+    /* Accepted sockets inherit these: no calls per connection. */
+    socket_set_options(fd, SOCKET_UNACKED_CLIENT_MS);
+    return set_flag(fd, SOL_SOCKET, SO_REUSEPORT) && bind_only(fd, addr) &&
+           listen(fd, BACKLOG) == 0;
+}
+
+static int socket_for(const struct addr *addr)
+{
+    return socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static enum status refuse(const struct addr *addr, int error_number, int fd, struct errbuf *err)
 {
     char where[ADDR_TEXT_LEN];
     char why[ERRNO_TEXT_LEN];
-    int fd = socket(addr->sa.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (fd >= 0 && bind_and_listen(fd, addr)) {
-        *ret_fd = fd;
-        return STATUS_OK;
-    }
-    (void)errno_text(errno, why);
+    (void)errno_text(error_number, why);
     (void)addr_format(addr, where);
     err_set(err, "%s: %s", where, why);
     if (fd >= 0) {
         (void)close(fd);
     }
     return STATUS_FAILED;
+}
+
+enum status listener_check_free(const struct addr *addr, struct errbuf *err)
+{
+    int fd = socket_for(addr);
+
+    if (fd < 0 || !bind_only(fd, addr)) {
+        return refuse(addr, errno, fd, err);
+    }
+    (void)close(fd);
+    return STATUS_OK;
+}
+
+enum status listener_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
+{
+    int fd = socket_for(addr);
+
+    if (fd < 0 || !bind_and_listen(fd, addr)) {
+        return refuse(addr, errno, fd, err);
+    }
+    *ret_fd = fd;
+    return STATUS_OK;
 }
 
 /* ---- accepting ---- */

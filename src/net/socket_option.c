@@ -14,23 +14,20 @@
 #define KEEPALIVE_IDLE_S     15
 #define KEEPALIVE_INTERVAL_S 5
 #define KEEPALIVE_PROBES     3
-/* The same 30 s for data that nobody acknowledges, where keepalive is silent and the kernel's own
- * retries would go on for a quarter of an hour. It also ends a peer that keeps its window shut. */
-#define UNACKED_MAX_MS 30000
 
 static void set_int(int fd, int level, int option, int value)
 {
     (void)setsockopt(fd, level, option, &value, sizeof(value)); /* best effort by contract */
 }
 
-void socket_set_options(int fd)
+void socket_set_options(int fd, int unacked_max_ms)
 {
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
     set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MAX_MS);
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, unacked_max_ms);
 }
 
 void socket_set_abort(int fd)
@@ -66,7 +63,8 @@ bool socket_is_closed(int fd)
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_STATE_CLOSE;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_state == TCP_STATE_CLOSE;
 }
 
 const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN])

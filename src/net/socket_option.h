@@ -8,9 +8,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* For data that nobody acknowledges, where keepalive is silent and the kernel's own retries would
+ * go on for a quarter of an hour. It also ends a peer that keeps its window shut: an endpoint has
+ * no reason to, a slow client has, and its own deadline (timeouts.idle_ms) is to come first. */
+#define SOCKET_UNACKED_ENDPOINT_MS 30000
+#define SOCKET_UNACKED_CLIENT_MS   120000
+
 /* TCP_NODELAY, keepalive and the limit on unacknowledged data. Best effort: a socket without them
  * works. Accepted sockets inherit them from the listening one. */
-void socket_set_options(int fd);
+void socket_set_options(int fd, int unacked_max_ms);
 
 /* Have close() send a reset instead of a FIN. */
 void socket_set_abort(int fd);

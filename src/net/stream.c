@@ -99,7 +99,7 @@ static bool begin_connect(struct stream *stream)
         stream_note_errno(stream, errno);
         return false;
     }
-    socket_set_options(stream->fd);
+    socket_set_options(stream->fd, SOCKET_UNACKED_ENDPOINT_MS);
     if (connect(stream->fd, &addr->sa.any, addr->len) != 0 && errno != EINPROGRESS) {
         stream_note_errno(stream, errno);
         return false;

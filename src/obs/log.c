@@ -58,9 +58,7 @@ static void write_to_stderr(struct str line)
     (void)done;
 }
 
-static void format_line(struct buf *line, enum log_level level, const char *event,
-                        const char *format, va_list args) PRINTF_LIKE(4, 0);
-
+PRINTF_LIKE(4, 0)
 static void format_line(struct buf *line, enum log_level level, const char *event,
                         const char *format, va_list args)
 {
@@ -205,23 +203,28 @@ static void swap_text(char **a, char **b)
     *b = kept;
 }
 
-void log_commit(struct log_change *change)
+/* The old texts are left in `change`. */
+static void take_settings(struct log_change *change)
 {
     pthread_mutex_lock(&state.lock);
     swap_text(&state.edge_id, &change->edge_id);
     for (size_t i = 0; i < LOG_SINK_COUNT; i++) {
         swap_text(&state.paths[i], &change->paths[i]);
-        log_sink_aim(&state.sinks[i], &change->targets[i]);
-        change->targets[i] = (struct log_target){.fd = -1}; /* the sink's now */
     }
     atomic_store(&state.format, (int)change->format);
     atomic_store(&state.level, (int)change->level);
     pthread_mutex_unlock(&state.lock);
+}
 
-    log_abandon(change); /* what is left in it are the old texts */
-    if (atomic_load(&state.is_started)) {
-        log_writer_wake(&state.writer);
+void log_commit(struct log_change *change)
+{
+    take_settings(change);
+    for (size_t i = 0; i < LOG_SINK_COUNT; i++) {
+        log_sink_aim(&state.sinks[i], &change->targets[i]);
+        change->targets[i] = (struct log_target){.fd = -1}; /* the sink's now */
     }
+    log_writer_wake(&state.writer);
+    log_abandon(change);
 }
 
 /* The note of lost lines goes into the event log, so that access lines stay all of one kind. */
@@ -256,10 +259,12 @@ enum status log_start(const struct log_conf *conf, struct errbuf *err)
     if (log_prepare(conf, &change, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
+    take_settings(change);
     for (size_t i = 0; i < LOG_SINK_COUNT; i++) {
-        log_sink_init(&state.sinks[i]);
+        log_sink_init(&state.sinks[i], &change->targets[i]);
+        change->targets[i] = (struct log_target){.fd = -1}; /* the sink's now */
     }
-    log_commit(change);
+    log_abandon(change);
     if (log_writer_start(&state.writer, state.sinks, on_dropped, err) != STATUS_OK) {
         release_all();
         return STATUS_FAILED;

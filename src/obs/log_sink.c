@@ -54,9 +54,13 @@ void log_target_close(struct log_target *target)
 
 /* --- the callers' side ----------------------------------------------------------------------- */
 
-void log_sink_init(struct log_sink *sink)
+void log_sink_init(struct log_sink *sink, const struct log_target *target)
 {
-    *sink = (struct log_sink){.target = nowhere, .next_target = nowhere};
+    *sink = (struct log_sink){
+        .is_on = target->fd >= 0,
+        .target = *target,
+        .next_target = nowhere,
+    };
     pthread_mutex_init(&sink->lock, NULL);
     buf_init(&sink->filling);
     buf_init(&sink->writing);
@@ -121,6 +125,14 @@ static uint64_t count_lines(struct str text)
         count += text.ptr[i] == '\n';
     }
     return count;
+}
+
+bool log_sink_has_room(struct log_sink *sink)
+{
+    pthread_mutex_lock(&sink->lock);
+    bool answer = buf_len(&sink->filling) < LOG_SINK_BYTES_MAX / 2;
+    pthread_mutex_unlock(&sink->lock);
+    return answer;
 }
 
 /* The target refuses (disk full, reader gone): count what is lost; say so, but not each time. */

@@ -55,8 +55,8 @@ struct log_sink {
 enum log_put { LOG_PUT_OK, LOG_PUT_WAKE, LOG_PUT_DROPPED };
 enum log_flush { LOG_FLUSH_IDLE, LOG_FLUSH_WROTE, LOG_FLUSH_STUCK };
 
-void log_sink_init(struct log_sink *sink); /* off */
-void log_sink_done(struct log_sink *sink); /* no writer may run */
+void log_sink_init(struct log_sink *sink, const struct log_target *target); /* taken over */
+void log_sink_done(struct log_sink *sink);                                  /* no writer may run */
 
 /* Add whole lines, or none of them. LOG_PUT_WAKE: much is waiting, wake the writer. Thread: any. */
 enum log_put log_sink_put(struct log_sink *sink, const char *lines, size_t len);
@@ -67,5 +67,8 @@ void log_sink_aim(struct log_sink *sink, const struct log_target *target);
 /* Write out what waits. IDLE: nothing waited; STUCK: the target takes no more now. Thread: the
  * writer, as all below. */
 enum log_flush log_sink_flush(struct log_sink *sink);
+
+/* Whether a note of ours would fit, with room to spare for what others put meanwhile. */
+bool log_sink_has_room(struct log_sink *sink);
 
 #endif

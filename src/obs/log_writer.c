@@ -21,8 +21,9 @@
 #include <string.h>
 #include <time.h>
 
-#define LOG_WRITER_LATE_MS 50             /* how old a buffered line may grow */
-#define LOG_WRITER_STOP_NS (2 * NS_PER_S) /* what a stuck reader may cost at the end */
+#define LOG_WRITER_LATE_MS   50             /* how old a buffered line may grow */
+#define LOG_WRITER_STOP_NS   (2 * NS_PER_S) /* what a stuck reader may cost at the end */
+#define LOG_WRITER_REPORT_NS NS_PER_S       /* between two notes of lost lines */
 
 /* What a turn over all sinks came to; the later the word, the stronger. */
 static enum log_flush flush_all(struct log_writer *writer)
@@ -36,18 +37,41 @@ static enum log_flush flush_all(struct log_writer *writer)
     return all;
 }
 
-/* Only while lines get through: a note into a full buffer would be one more line lost. */
-static void report_dropped(struct log_writer *writer, struct metric_block *metrics)
+static bool has_unreported(const struct log_writer *writer)
 {
-    for (unsigned i = 0; i < LOG_SINK_COUNT; i++) {
-        struct log_sink *sink = &writer->sinks[i];
-        uint64_t dropped = atomic_load_explicit(&sink->dropped, memory_order_relaxed);
-        uint64_t count = dropped - sink->dropped_reported;
+    bool answer = false;
 
-        if (count > 0 && writer->on_dropped(i, count)) {
-            metric_add(metrics, METRIC_LIMIT_HITS, LIMIT_LOG_BUFFER, 0, 0, (int64_t)count);
-            sink->dropped_reported = dropped;
-        }
+    for (size_t i = 0; i < LOG_SINK_COUNT; i++) {
+        const struct log_sink *sink = &writer->sinks[i];
+        answer |=
+            atomic_load_explicit(&sink->dropped, memory_order_relaxed) != sink->dropped_reported;
+    }
+    return answer;
+}
+
+static void report_sink(struct log_writer *writer, unsigned index)
+{
+    struct log_sink *sink = &writer->sinks[index];
+    uint64_t dropped = atomic_load_explicit(&sink->dropped, memory_order_relaxed);
+    uint64_t count = dropped - sink->dropped_reported;
+
+    if (count > 0 && writer->on_dropped(index, count)) {
+        metric_add(writer->metrics, METRIC_LIMIT_HITS, LIMIT_LOG_BUFFER, 0, 0, (int64_t)count);
+        sink->dropped_reported = dropped;
+    }
+}
+
+/* Say what was lost, once a second while it goes on, and only when there is room again: a note
+ * into a full buffer would be one more line lost. */
+static void report_dropped(struct log_writer *writer, uint64_t now_ns)
+{
+    if (!has_unreported(writer) || now_ns < writer->next_report_ns ||
+        !log_sink_has_room(&writer->sinks[LOG_SINK_EVENTS])) {
+        return;
+    }
+    writer->next_report_ns = now_ns + LOG_WRITER_REPORT_NS;
+    for (unsigned i = 0; i < LOG_SINK_COUNT; i++) {
+        report_sink(writer, i);
     }
 }
 
@@ -103,6 +127,10 @@ static void rest(struct log_writer *writer, enum log_flush last)
         wait_for_lines(writer, false);
         break;
     case LOG_FLUSH_IDLE:
+        if (has_unreported(writer)) { /* a note is due when its second is over */
+            wait_for_lines(writer, false);
+            break;
+        }
         atomic_store(&writer->is_dozing, true);
         if (flush_all(writer) == LOG_FLUSH_IDLE) {
             wait_for_lines(writer, true);
@@ -128,18 +156,16 @@ static void write_the_rest(struct log_writer *writer)
 static void *run(void *arg)
 {
     struct log_writer *writer = arg;
-    struct metric_block *metrics = metric_block_new();
 
+    writer->metrics = metric_block_new();
     (void)pthread_setname_np(pthread_self(), "log"); /* cosmetic */
     while (!is_stopping(writer)) {
         enum log_flush last = flush_all(writer);
 
-        if (last != LOG_FLUSH_STUCK) {
-            report_dropped(writer, metrics);
-        }
+        report_dropped(writer, clock_mono_ns());
         rest(writer, last);
     }
-    report_dropped(writer, metrics);
+    report_dropped(writer, UINT64_MAX - LOG_WRITER_REPORT_NS); /* due, whatever the time */
     write_the_rest(writer);
     return NULL;
 }

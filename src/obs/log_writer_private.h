@@ -17,8 +17,10 @@ struct log_writer {
     pthread_t thread;
     struct log_sink *sinks; /* borrowed: LOG_SINK_COUNT of them */
     log_dropped_fn on_dropped;
-    atomic_bool is_dozing; /* sleeps until woken: nothing was waiting */
-    pthread_mutex_t lock;  /* guards the next three */
+    struct metric_block *metrics; /* the thread's own */
+    uint64_t next_report_ns;      /* the thread's own */
+    atomic_bool is_dozing;        /* sleeps until woken: nothing was waiting */
+    pthread_mutex_t lock;         /* guards the next three */
     pthread_cond_t wake;
     bool is_woken;
     bool is_stopping;

@@ -50,15 +50,15 @@ static void put_ms(struct line *line, const char *key, uint64_t from_ns, uint64_
 
 static void put_way(struct line *line, const struct request *request)
 {
-    const char *region = request->served_slot < 0
-                             ? (request->last_slot < 0 ? NULL
-                                                       : metric_region_name((unsigned)request->last_slot))
-                             : metric_region_name((unsigned)request->served_slot);
+    const char *region =
+        request->served_slot < 0
+            ? (request->last_slot < 0 ? NULL : metric_region_name((unsigned)request->last_slot))
+            : metric_region_name((unsigned)request->served_slot);
 
     put_text(line, "region", str_of(region == NULL ? "" : region));
     put_text(line, "endpoint", str_of(request->served_endpoint));
-    put_text(line, "route", str_of(request->attempts > 0 ? route_reason_word(request->choice.reason)
-                                                         : ""));
+    put_text(line, "route",
+             str_of(request->attempts > 0 ? route_reason_word(request->choice.reason) : ""));
     put_number(line, "attempts", request->attempts);
     put_text(line, "cache", str_of(request->cache_word));
     put_text(line, "reason", str_of(request->reason));

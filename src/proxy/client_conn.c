@@ -322,8 +322,7 @@ static size_t feed(struct client_conn *conn, struct str input)
 
     while (total < input.len && wants_bytes(conn)) {
         struct str rest = str_slice(input, total, input.len);
-        size_t used = conn->state == CLIENT_REQUEST ? feed_body(conn, rest)
-                                                    : feed_head(conn, rest);
+        size_t used = conn->state == CLIENT_REQUEST ? feed_body(conn, rest) : feed_head(conn, rest);
         if (used == 0) {
             break;
         }
@@ -451,8 +450,8 @@ static void drop_bytes(struct client_conn *conn)
     size_t len = 0;
 
     for (unsigned reads = 0; reads < CLIENT_READS; reads++) {
-        enum stream_io io = stream_read(conn->stream, conn->worker->client_bytes,
-                                        WORKER_READ_BYTES, &len);
+        enum stream_io io =
+            stream_read(conn->stream, conn->worker->client_bytes, WORKER_READ_BYTES, &len);
         if (io == STREAM_AGAIN) {
             return;
         }

@@ -18,13 +18,13 @@
 #include <nearside/http/head.h>
 #include <nearside/loop/loop.h>
 
-#define CLIENT_MAGIC         0x636c6e74u
-#define CLIENT_OUT_HIGH      262144 /* unsent bytes at which the source pauses */
-#define CLIENT_OUT_LOW       65536  /* ... and goes on */
-#define CLIENT_READS         4      /* reads per turn and connection */
-#define CLIENT_LINGER_MS     2000   /* for a client to take a last answer and close */
-#define CLIENT_LINGER_BYTES  1048576
-#define CLIENT_URI_BYTES     16384
+#define CLIENT_MAGIC        0x636c6e74u
+#define CLIENT_OUT_HIGH     262144 /* unsent bytes at which the source pauses */
+#define CLIENT_OUT_LOW      65536  /* ... and goes on */
+#define CLIENT_READS        4      /* reads per turn and connection */
+#define CLIENT_LINGER_MS    2000   /* for a client to take a last answer and close */
+#define CLIENT_LINGER_BYTES 1048576
+#define CLIENT_URI_BYTES    16384
 
 struct request;
 struct stream;
@@ -45,13 +45,13 @@ enum client_state {
 struct client_conn {
     uint32_t magic;
     enum client_state state;
-    struct list link;       /* in worker->connections */
-    struct worker *worker;  /* borrowed: outlives this */
-    struct world *world;    /* ref held: of the listener; requests take the newest */
-    struct stream *stream;  /* owned */
+    struct list link;        /* in worker->connections */
+    struct worker *worker;   /* borrowed: outlives this */
+    struct world *world;     /* ref held: of the listener; requests take the newest */
+    struct stream *stream;   /* owned */
     struct request *request; /* owned while it runs */
-    struct buf in;          /* not yet understood: part of a head, or pipelined requests */
-    struct buf out;         /* not yet taken by the kernel */
+    struct buf in;           /* not yet understood: part of a head, or pipelined requests */
+    struct buf out;          /* not yet taken by the kernel */
     struct deadline read_deadline;
     struct deadline write_deadline;
     struct loop_task drive_task;

@@ -64,8 +64,7 @@ static bool enqueue(struct request *request)
 {
     struct worker *worker = request->worker;
     const struct view_region *region = &request->view->regions[request->choice.region];
-    const struct conf_region *conf =
-        conf_find_region(request->world->conf, str_of(region->name));
+    const struct conf_region *conf = conf_find_region(request->world->conf, str_of(region->name));
     const struct conf_limits *limits = conf != NULL ? &conf->limits : &request->world->conf->limits;
     atomic_uint *queued = &worker->deps.shared->queued[region->slot];
 
@@ -81,8 +80,7 @@ static bool enqueue(struct request *request)
     worker->queued_count++;
     request_hold_pending(request, region->slot);
     if (request->queue_until_ns == 0) {
-        request->queue_until_ns =
-            loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
+        request->queue_until_ns = loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
     }
     if (!deadline_is_set(&request->deadline) ||
         request->deadline.due_ns > request->queue_until_ns) {
@@ -152,6 +150,11 @@ static void remember_tried(struct request *request, const struct view_region *re
     request->last_slot = (int)region->slot;
 }
 
+const struct conf_timeouts *request_timeouts(const struct request *request)
+{
+    return &request->view->regions[request->choice.region].conf->timeouts;
+}
+
 static void start_attempt(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -180,6 +183,11 @@ static void start_attempt(struct request *request)
     list_push_back(&worker->waiting, &request->link);
     request_move(request, REQUEST_ATTEMPT);
     request_wait_begin(request);
+    if (endpoint->tls && target.tls == NULL) {
+        /* The view is older than the config: its region is gone. Never in the clear instead. */
+        request_on_failure(request, OUTCOME_TLS_ERROR);
+        return;
+    }
     exchange_start(&request->exchange, &target);
 }
 
@@ -376,4 +384,3 @@ void request_evict(struct request *request, enum outcome why)
     request_on_failure(request, why);
     request_drive(request);
 }
-

@@ -136,7 +136,8 @@ void exchange_start(struct exchange *exchange, const struct upstream_target *tar
     ASSERT(exchange->conn == NULL);
     reset(exchange);
     exchange->started_ns = loop_now_ns(worker->loop);
-    exchange->chunked_request = request->body.framing == HTTP_BODY_CHUNKED && !request->body.complete;
+    exchange->chunked_request =
+        request->body.framing == HTTP_BODY_CHUNKED && !request->body.complete;
     if (!request->fresh_only) {
         exchange->conn = pool_take(worker->pool, target, on_stream, request);
     }
@@ -267,7 +268,8 @@ static bool nothing_left(const struct exchange *exchange)
 {
     const struct request_body *body = &exchange->request->body;
 
-    return body->complete && buf_len(&exchange->out) == 0 && exchange->body_sent >= body->received &&
+    return body->complete && buf_len(&exchange->out) == 0 &&
+           exchange->body_sent >= body->received &&
            (!exchange->chunked_request || exchange->end_made);
 }
 
@@ -372,8 +374,7 @@ static size_t feed_head(struct exchange *exchange, struct str input)
     };
     struct http_head *head = &worker->upstream_head;
     size_t used = 0;
-    enum h1_result result =
-        h1_parse_response(input, &limits, request->head->method, head, &used);
+    enum h1_result result = h1_parse_response(input, &limits, request->head->method, head, &used);
 
     if (result == H1_NEED_MORE) {
         return 0;
@@ -402,8 +403,8 @@ static size_t feed_chunked(struct exchange *exchange, struct str input, bool *re
     while (total < input.len) {
         struct str data = STR_EMPTY;
         size_t used = 0;
-        enum h1_result result = h1_chunked_parse(
-            &exchange->chunked, str_slice(input, total, input.len), &used, &data);
+        enum h1_result result =
+            h1_chunked_parse(&exchange->chunked, str_slice(input, total, input.len), &used, &data);
         total += used;
         if (data.len > 0) {
             exchange->got_body = true;
@@ -463,8 +464,8 @@ static size_t feed(struct exchange *exchange, struct str input)
 
     while (total < input.len && !done && !request->attempt_failed) {
         struct str rest = str_slice(input, total, input.len);
-        size_t used = exchange->answer_begun ? feed_body(exchange, rest, &done)
-                                             : feed_head(exchange, rest);
+        size_t used =
+            exchange->answer_begun ? feed_body(exchange, rest, &done) : feed_head(exchange, rest);
         total += used;
         if (exchange->answer_begun && body_is_empty(exchange)) {
             done = true;

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EXCHANGE_READS        4  /* per turn */
-#define EXCHANGE_INTERIM_MAX  8  /* 1xx answers of one exchange */
+#define EXCHANGE_READS       4 /* per turn */
+#define EXCHANGE_INTERIM_MAX 8 /* 1xx answers of one exchange */
 
 struct request;
 struct upstream_conn;
@@ -43,15 +43,15 @@ struct exchange {
     uint64_t left; /* of a counted answer */
     struct h1_chunked chunked;
     enum http_body framing;
-    bool head_made;      /* the request's head was written or stands in `out` */
-    bool end_made;       /* of a chunked request body: the last chunk, likewise */
+    bool head_made; /* the request's head was written or stands in `out` */
+    bool end_made;  /* of a chunked request body: the last chunk, likewise */
     bool all_sent;
     bool write_blocked;
     bool readable;
     bool paused;
-    bool got_bytes;      /* something of an answer came */
-    bool got_body;       /* something of its body */
-    bool answer_begun;   /* the final head came */
+    bool got_bytes;    /* something of an answer came */
+    bool got_body;     /* something of its body */
+    bool answer_begun; /* the final head came */
     bool keep_alive;
     bool chunked_request; /* the request's body goes out in chunks */
     uint8_t interim_count;

@@ -165,7 +165,7 @@ void forward_common_fields(struct request *request)
 
 static struct str cache_status(const struct request *request)
 {
-    if (request->fill != NULL) {
+    if (request->fill != NULL && cache_fill_is_good(request->fill)) {
         return STR_LIT("nearside; fwd=miss; stored");
     }
     if (request->plan.lookup) {
@@ -178,8 +178,7 @@ void forward_answer_head(struct request *request, const struct http_head *head)
 {
     struct client_conn *client = request->client;
     struct str length = http_head_value(head, HTTP_NAME_CONTENT_LENGTH);
-    bool no_body = request->head->method == HTTP_HEAD || head->status == 204 ||
-                   head->status == 304;
+    bool no_body = request->head->method == HTTP_HEAD || head->status == 204 || head->status == 304;
 
     client_reply_head(client, head->status);
     write_answer_fields(request, head);

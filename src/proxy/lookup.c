@@ -20,9 +20,8 @@ static void understand(struct request *request)
     struct json_scan *scan = &request->worker->scan;
 
     request_body_understand(request);
-    request->plan =
-        cache_plan_request(&conf->cache, request->head->method, request->api, &request->control,
-                           request->scan_ok, scan);
+    request->plan = cache_plan_request(&conf->cache, request->head->method, request->api,
+                                       &request->control, request->scan_ok, scan);
     if (request->plan.lookup || request->plan.store) {
         struct str caller = http_head_value(request->head, HTTP_NAME_AUTHORIZATION);
         if (caller.len == 0) {
@@ -170,4 +169,3 @@ enum request_step step_lookup(struct request *request)
     request_move(request, REQUEST_ROUTE);
     return STEP_AGAIN;
 }
-

@@ -67,7 +67,8 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
-    if (outcome != OUTCOME_OK && request->counted_attempts + 1 < request->world->conf->retry.attempts &&
+    if (outcome != OUTCOME_OK &&
+        request->counted_attempts + 1 < request->world->conf->retry.attempts &&
         somewhere_untried(request)) {
         request_on_failure(request, outcome);
         return;

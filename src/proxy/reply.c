@@ -38,8 +38,8 @@ static void error_fields(struct client_conn *conn, const struct reply_error *err
     }
     if (error->proxy_status != NULL) {
         char text[96];
-        size_t len = (size_t)snprintf(text, sizeof(text), "nearside; error=%s",
-                                      error->proxy_status);
+        size_t len =
+            (size_t)snprintf(text, sizeof(text), "nearside; error=%s", error->proxy_status);
         client_reply_field(conn, STR_LIT("Proxy-Status"), str_make(text, len));
     }
 }

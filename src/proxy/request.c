@@ -52,7 +52,6 @@ struct request_row {
     enum metric_phase phase;
 };
 
-
 #define TO(x) (1u << REQUEST_##x)
 
 /* RELAY has no way back to ROUTE: past the commit point nothing is repeated. */
@@ -182,6 +181,7 @@ static void request_init(struct request *request, struct client_conn *client)
     deadline_init(&request->deadline, worker->loop, on_deadline, request);
     exchange_init(&request->exchange, request);
     request->route.last_region = ROUTE_NOBODY;
+    request->route.turns = worker->turns;
     request->first_region_slot = -1;
     request->served_slot = -1;
     request->last_slot = -1;

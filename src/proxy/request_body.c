@@ -89,8 +89,7 @@ bool request_body_begin(struct request *request)
     }
     /* A counted body is booked and allocated whole, so that it is never moved. */
     if (body->framing == HTTP_BODY_LENGTH &&
-        (!reserve(request, body->expected) ||
-         !buf_reserve(&body->bytes, (size_t)body->expected))) {
+        (!reserve(request, body->expected) || !buf_reserve(&body->bytes, (size_t)body->expected))) {
         refuse_full(request);
         return false;
     }
@@ -182,7 +181,7 @@ void request_body_understand(struct request *request)
     if (!request->scan_ok) {
         return;
     }
-    request->wants_stream = scan->stream == JSON_TRUE;
+    request->wants_stream = scan->stream == JSON_SCAN_TRUE;
     if (scan->model.len > 0) {
         request->model = arena_str(&request->arena, scan->model);
         request->route.model = request->model;

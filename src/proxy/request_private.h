@@ -25,8 +25,8 @@
 
 #define REQUEST_MAGIC       0x72657173u
 #define REQUEST_ID_MAX      128
-#define REQUEST_ARENA_BYTES 2048 /* head and fields of a common request */
-#define REQUEST_MOVES_MAX   8    /* times a waiting request is moved off a lost region */
+#define REQUEST_ARENA_BYTES 2048   /* head and fields of a common request */
+#define REQUEST_MOVES_MAX   8      /* times a waiting request is moved off a lost region */
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
 
 struct client_conn;
@@ -49,28 +49,28 @@ enum request_state {
 enum request_end {
     REQUEST_END_OK,
     REQUEST_END_CLIENT_GONE,
-    REQUEST_END_CUT,      /* an answer was broken off after the commit point */
-    REQUEST_END_REFUSED,  /* answered here with an error */
-    REQUEST_END_ABORTED,  /* the worker was stopped */
+    REQUEST_END_CUT,     /* an answer was broken off after the commit point */
+    REQUEST_END_REFUSED, /* answered here with an error */
+    REQUEST_END_ABORTED, /* the worker was stopped */
 };
 
 /* The request's body as far as it is kept. */
 struct request_body {
     struct buf bytes;
-    uint64_t start;     /* offset of bytes' first byte in the body: 0 while all is kept */
+    uint64_t start; /* offset of bytes' first byte in the body: 0 while all is kept */
     uint64_t received;
-    uint64_t expected;  /* framing LENGTH */
-    uint64_t reserved;  /* of shared->buffered_bytes */
+    uint64_t expected; /* framing LENGTH */
+    uint64_t reserved; /* of shared->buffered_bytes */
     enum http_body framing;
     bool complete;
-    bool streaming;     /* too large to keep, or nothing here needs it whole: sent as it comes */
-    bool lost;          /* some of it is no longer kept */
+    bool streaming; /* too large to keep, or nothing here needs it whole: sent as it comes */
+    bool lost;      /* some of it is no longer kept */
 };
 
 struct request {
     uint32_t magic;
     enum request_state state;
-    struct list link; /* worker->waiting, worker->queued[], or worker->free_requests */
+    struct list link;           /* worker->waiting, worker->queued[], or worker->free_requests */
     struct worker *worker;      /* borrowed: outlives this */
     struct client_conn *client; /* borrowed: owns this */
     struct world *world;        /* ref held */
@@ -81,7 +81,7 @@ struct request {
     char id[REQUEST_ID_MAX + 1];
     uint16_t id_len;
     enum api api;
-    struct str model;       /* in the arena */
+    struct str model; /* in the arena */
     bool wants_stream;
     bool scan_ok;
     struct cache_control control;
@@ -95,13 +95,13 @@ struct request {
     struct route_choice choice;
     struct fleet_view *view; /* ref held: `choice` is in its terms */
     struct exchange exchange;
-    struct deadline deadline; /* total_ms; queue_timeout_ms while queued */
+    struct deadline deadline;    /* total_ms; queue_timeout_ms while queued */
     struct cache_lookup *lookup; /* while Redis is asked */
     struct cache_fill *fill;
-    struct cache_entry *entry;   /* the hit being written; ref held */
+    struct cache_entry *entry; /* the hit being written; ref held */
     size_t entry_offset;
-    struct sse *sse;             /* in the arena; NULL: not an event stream */
-    struct http_head *answer;    /* held back until the commit point; in the arena */
+    struct sse *sse;          /* in the arena; NULL: not an event stream */
+    struct http_head *answer; /* held back until the commit point; in the arena */
 
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */
@@ -205,7 +205,7 @@ void request_finish(struct request *request);
 void request_wait_begin(struct request *request); /* time from here on is others' */
 void request_wait_end(struct request *request);
 void request_observe_overhead(struct request *request);
-void request_reply(struct request *request); /* move to REPLY */
+void request_reply(struct request *request);                 /* move to REPLY */
 uint64_t request_deadline_ns(const struct request *request); /* total_ms; 0: none */
 
 /* lookup.c, dispatch.c, relay.c: one step each */
@@ -246,8 +246,8 @@ void forward_common_fields(struct request *request);
 /* reply.c */
 struct reply_error {
     unsigned status;
-    const char *type;    /* OpenAI's: invalid_request_error, rate_limit_error, server_error */
-    const char *code;    /* static word */
+    const char *type;         /* OpenAI's: invalid_request_error, rate_limit_error, server_error */
+    const char *code;         /* static word */
     const char *proxy_status; /* RFC 9209 error, or NULL */
     unsigned retry_after_s;   /* 0: none */
     const char *message;

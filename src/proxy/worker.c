@@ -100,7 +100,8 @@ static void on_accept(struct listener *listener, int fd, const struct addr *peer
             "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
             "Content-Type: application/json\r\nContent-Length: 151\r\n\r\n"
             "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "
-            "shortly.\",\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}}\n";
+            "shortly.\",\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}"
+            "}\n";
         _Static_assert(sizeof(refusal) > 0, "");
         metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
         if (worker->world->listener_tls[mine->index] == NULL) {
@@ -157,8 +158,7 @@ static void follow_listeners(struct worker *worker)
     struct list *link;
     struct list *after;
 
-    LIST_FOREACH_SAFE(link, after, &worker->listeners)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->listeners) {
         struct worker_listener *listener = LIST_ITEM(link, struct worker_listener, link);
         bool stays = false;
         for (uint32_t i = 0; i < conf->listener_count && !stays; i++) {
@@ -201,12 +201,10 @@ static void on_drain_message(struct loop_message *message, void *arg)
     struct list *after;
 
     worker->draining = true;
-    LIST_FOREACH_SAFE(link, after, &worker->listeners)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->listeners) {
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
-    LIST_FOREACH_SAFE(link, after, &worker->connections)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->connections) {
         client_drain(LIST_ITEM(link, struct client_conn, link));
     }
     loop_task_queue(worker->loop, &worker->drain_task);
@@ -373,12 +371,10 @@ static void tear_down(struct worker *worker)
     struct list *link;
     struct list *after;
 
-    LIST_FOREACH_SAFE(link, after, &worker->listeners)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->listeners) {
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
-    LIST_FOREACH_SAFE(link, after, &worker->connections)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->connections) {
         client_close(LIST_ITEM(link, struct client_conn, link), true);
     }
     loop_task_cancel(&worker->queue_task);

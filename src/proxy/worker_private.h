@@ -18,13 +18,13 @@
 #include <pthread.h>
 #include <sys/uio.h>
 
-#define WORKER_MAGIC           0x776f726bu
-#define WORKER_READ_BYTES      65536 /* one read; also the most that one TLS or TCP read gives */
-#define WORKER_FREE_REQUESTS   512   /* kept for use again */
-#define WORKER_PIECES_MAX      64    /* runs of body bytes in one write */
-#define WORKER_MOVES           256   /* waiting requests moved per turn */
-#define WORKER_QUEUE_STEPS     64    /* queued requests let go per turn and region */
-#define WORKER_QUEUE_TICK_MS   20
+#define WORKER_MAGIC         0x776f726bu
+#define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
+#define WORKER_FREE_REQUESTS 512   /* kept for use again */
+#define WORKER_PIECES_MAX    64    /* runs of body bytes in one write */
+#define WORKER_MOVES         256   /* waiting requests moved per turn */
+#define WORKER_QUEUE_STEPS   64    /* queued requests let go per turn and region */
+#define WORKER_QUEUE_TICK_MS 20
 
 struct cache_worker;
 struct client_conn;
@@ -64,6 +64,7 @@ struct worker {
     struct cache_worker *cache;
     struct retry_budget retry_budget;
     struct rng rng;
+    uint32_t turns[METRIC_REGIONS_MAX]; /* of round_robin, by region slot */
     struct digest *digest;
 
     struct list listeners;   /* of worker_listener.link */
@@ -91,7 +92,7 @@ struct worker {
     struct http_head client_head;
     struct http_head upstream_head;
     struct json_scan scan;
-    struct buf reply_head;   /* not yet in a write */
+    struct buf reply_head; /* not yet in a write */
     struct buf request_head;
     struct buf access_line;
     struct client_batch batch;
@@ -99,7 +100,7 @@ struct worker {
 
 /* worker.c */
 struct str worker_date(struct worker *worker); /* now, as an HTTP date; valid until the next call */
-double worker_budget_floor(const struct worker *worker);     /* retries per second, this worker's */
+double worker_budget_floor(const struct worker *worker); /* retries per second, this worker's */
 int worker_region_index(const struct worker *worker, int slot); /* in the newest view */
 struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name); /* borrowed */
 

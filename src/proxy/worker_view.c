@@ -36,12 +36,10 @@ static bool move_waiting(struct worker *worker)
     struct list *after;
     unsigned moved = 0;
 
-    LIST_FOREACH_SAFE(link, after, &worker->waiting)
-    {
+    LIST_FOREACH_SAFE (link, after, &worker->waiting) {
         struct request *request = LIST_ITEM(link, struct request, link);
         bool region_lost;
-        if (request->counted == NULL ||
-            request->seen_view == worker->view->version ||
+        if (request->counted == NULL || request->seen_view == worker->view->version ||
             !endpoint_is_lost(worker->view, request->counted->id, &region_lost)) {
             continue;
         }

@@ -47,8 +47,8 @@ struct pool {
 
 struct upstream_conn {
     uint32_t magic;
-    struct pool *pool;     /* borrowed: outlives this */
-    struct stream *stream; /* owned */
+    struct pool *pool;          /* borrowed: outlives this */
+    struct stream *stream;      /* owned */
     struct endpoint_live *live; /* ref held */
     struct tls_ctx *tls;        /* ref held; NULL: plain */
     struct pool_group *group;   /* while idle */
@@ -152,8 +152,7 @@ struct upstream_conn *pool_take(struct pool *pool, const struct upstream_target 
     if (group == NULL) {
         return NULL;
     }
-    LIST_FOREACH(link, &group->idle)
-    {
+    LIST_FOREACH (link, &group->idle) {
         struct upstream_conn *conn = LIST_ITEM(link, struct upstream_conn, link);
         if (conn->tls == target->tls) {
             conn_leave_idle(conn);
@@ -257,8 +256,7 @@ void pool_sweep(struct pool *pool, bool (*keep)(uint64_t endpoint_id, void *arg)
     struct list *link;
     struct list *after;
 
-    LIST_FOREACH_SAFE(link, after, &pool->idle_by_age)
-    {
+    LIST_FOREACH_SAFE (link, after, &pool->idle_by_age) {
         struct upstream_conn *conn = LIST_ITEM(link, struct upstream_conn, age_link);
         if (!keep(conn->live->id, arg)) {
             conn_leave_idle(conn);

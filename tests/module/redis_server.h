@@ -104,7 +104,7 @@ static inline void redis_start_at(struct redis_server *server, uint16_t port,
         (void)waitpid(server->pid, NULL, 0);
     }
     server->pid = 0;
-    assert_true(!"redis-server did not start");
+    fail_msg("redis-server did not start");
 }
 
 static inline void redis_start(struct redis_server *server, const char *const *options)

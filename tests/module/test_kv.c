@@ -202,15 +202,35 @@ static void connect_as(struct fixture *fixture, const char *user, const char *pa
     fixture->kv = kv_new(fixture->loop, &target);
 }
 
-static void test_a_password_opens_the_default_user(void **state)
+static void test_a_password_opens_the_default_user_named_or_not(void **state)
 {
     static const char *const options[] = {"--requirepass", "s3cret", NULL};
+    static const char *const users[] = {"", "default"};
     struct fixture *fixture = *state;
 
     redis_start(&fixture->redis, options);
-    connect_as(fixture, "", "s3cret");
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        kv_free(fixture->kv);
+        connect_as(fixture, users[i], "s3cret");
+        assert_result(set(fixture, "a", "one"), KV_OK);
+        assert_result(get(fixture, "a", PATIENT_MS), KV_OK);
+    }
+}
+
+static void test_a_user_without_a_password_is_logged_in_as_himself(void **state)
+{
+    static const char *const options[] = {"--user", "nearside", "on",   "nopass", "~*",
+                                          "-@all",  "+get",     "+set", NULL};
+    struct fixture *fixture = *state;
+
+    redis_start(&fixture->redis, options);
+    connect_as(fixture, "nearside", "");
     assert_result(set(fixture, "a", "one"), KV_OK);
-    assert_result(get(fixture, "a", PATIENT_MS), KV_OK);
+    forget_calls(fixture);
+    (void)kv_ping(fixture->kv, PATIENT_MS, on_done, fixture);
+    wait_for_calls(fixture, 1);
+    assert_result(fixture->result, KV_REFUSED);
+    assert_error(fixture, "NOPERM"); /* the default user may */
 }
 
 static void test_without_a_password_each_command_is_refused_but_redis_is_up(void **state)
@@ -548,7 +568,8 @@ int main(void)
         WITH_REDIS(test_500_gets_at_once_each_get_their_own_value_in_order),
         WITH_REDIS(test_a_cancelled_request_does_not_call_back_nor_shift_the_replies),
         WITH_REDIS(test_a_request_cancelled_when_written_does_not_shift_the_replies),
-        WITH_OWN(test_a_password_opens_the_default_user),
+        WITH_OWN(test_a_password_opens_the_default_user_named_or_not),
+        WITH_OWN(test_a_user_without_a_password_is_logged_in_as_himself),
         WITH_OWN(test_without_a_password_each_command_is_refused_but_redis_is_up),
         WITH_OWN(test_a_wrong_password_is_refused_then_down_at_once),
         WITH_OWN(test_a_user_may_do_what_the_acl_allows_and_no_more),

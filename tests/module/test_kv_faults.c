@@ -325,6 +325,48 @@ static void test_what_is_not_resp_leads_to_new_attempts_with_backoff(void **stat
     }
 }
 
+#define STABLE_MS 5000 /* KV_STABLE_MS of kv_conn.c */
+
+static bool is_visited_again(struct fixture *fixture)
+{
+    return ((struct oracle *)fixture->peer)->connections > fixture->calls;
+}
+
+/* Hang up, and wait for the next visit; how long that took. */
+static uint64_t hang_up_ms(struct fixture *fixture, struct oracle *oracle)
+{
+    uint64_t begin_ns = clock_mono_ns();
+
+    fixture->calls = oracle->connections;
+    oracle_hang_up(oracle);
+    wait_until(fixture, is_visited_again);
+    return (clock_mono_ns() - begin_ns) / NS_PER_MS;
+}
+
+static void test_a_connection_that_served_long_is_made_anew_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct oracle oracle = {.words = "+PONG\r\n", .waits_for_question = true};
+    uint64_t begin_ns;
+
+    fixture->peer = &oracle;
+    oracle_start(fixture, &oracle);
+    (void)kv_ping(fixture->kv, PATIENT_MS, on_done, fixture);
+    wait_for_calls(fixture, 1);
+    (void)hang_up_ms(fixture, &oracle); /* after 100 ms */
+    (void)hang_up_ms(fixture, &oracle); /* 200 */
+    assert_in_range(hang_up_ms(fixture, &oracle), 300, 100000);
+    begin_ns = clock_mono_ns();
+    while (clock_mono_ns() - begin_ns < (STABLE_MS + 100) * NS_PER_MS) {
+        settle(fixture);
+    }
+    assert_in_range(hang_up_ms(fixture, &oracle), 0, 500); /* else 800, less a quarter */
+
+    kv_free(fixture->kv);
+    fixture->kv = NULL;
+    oracle_stop(&oracle);
+}
+
 static void test_an_answer_of_the_wrong_kind_is_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -397,6 +439,7 @@ int main(void)
         WITH_OWN(test_a_port_where_nobody_listens_is_down),
         WITH_OWN(test_a_redis_full_of_clients_says_so),
         WITH_OWN(test_what_is_not_resp_leads_to_new_attempts_with_backoff),
+        WITH_OWN(test_a_connection_that_served_long_is_made_anew_at_once),
         WITH_OWN(test_an_answer_of_the_wrong_kind_is_refused),
         WITH_OWN(test_a_redis_that_is_loading_opens_the_breaker),
         WITH_OWN(test_one_who_never_answers_the_login_is_given_up),

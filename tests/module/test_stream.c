@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "module/certificates.h"
+#include "module/identities.h"
 #include "module/stream_pair.h"
 
 #include <openssl/err.h>
@@ -18,103 +18,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
 #define BIG         (6UL * 1024 * 1024) /* more than both sockets' buffers hold */
 #define TINY        10UL
 #define NOTICE_MS   150 /* the header's promise for a break nobody reads into */
 #define SLOW_FACTOR 10  /* for a loaded machine */
-
-/* ---- certificates of all tests ---- */
-
-struct identities {
-    char directory[64];
-    struct certificate ca;
-    struct certificate old_ca; /* expired */
-    struct certificate a;
-    struct certificate b;
-    struct certificate of_old_ca;
-    struct certificate expired;
-    struct certificate client;
-};
-
-static struct identities ids;
-
-static int make_identities(void **state)
-{
-    const char *dir = ids.directory;
-
-    (void)state;
-    (void)snprintf(ids.directory, sizeof(ids.directory), "/tmp/nearside-stream-XXXXXX");
-    assert_non_null(mkdtemp(ids.directory));
-    certificate_make(dir, &(struct certificate_wish){"Test CA", NULL, NULL, -2, 2}, &ids.ca);
-    certificate_make(dir, &(struct certificate_wish){"Old CA", NULL, NULL, -2, -1}, &ids.old_ca);
-    certificate_make(
-        dir, &(struct certificate_wish){"a.test", "DNS:a.test,IP:127.0.0.1", &ids.ca, -1, 1},
-        &ids.a);
-    certificate_make(
-        dir, &(struct certificate_wish){"b.test", "DNS:b.test,DNS:*.w.test", &ids.ca, -1, 2},
-        &ids.b);
-    certificate_make(dir, &(struct certificate_wish){"o.test", "DNS:a.test", &ids.old_ca, -1, 1},
-                     &ids.of_old_ca);
-    certificate_make(dir, &(struct certificate_wish){"x.test", "DNS:x.test", &ids.ca, -2, -1},
-                     &ids.expired);
-    certificate_make(dir, &(struct certificate_wish){"edge", "DNS:edge", &ids.ca, -1, 1},
-                     &ids.client);
-    return 0;
-}
-
-static int remove_identities(void **state)
-{
-    (void)state;
-    certificate_remove(&ids.ca);
-    certificate_remove(&ids.old_ca);
-    certificate_remove(&ids.a);
-    certificate_remove(&ids.b);
-    certificate_remove(&ids.of_old_ca);
-    certificate_remove(&ids.expired);
-    certificate_remove(&ids.client);
-    return rmdir(ids.directory);
-}
-
-static struct tls_ctx *server_of(const struct certificate *first, const struct certificate *second,
-                                 const struct certificate *client_ca,
-                                 enum conf_tls_version min_version)
-{
-    struct conf_certificate pairs[2] = {{first->certificate_path, first->key_path}};
-    struct conf_listener_tls conf = {
-        .certificates = pairs,
-        .certificate_count = second == NULL ? 1 : 2,
-        .client_ca = client_ca == NULL ? "" : client_ca->certificate_path,
-        .min_version = min_version,
-    };
-    struct tls_ctx *ctx = NULL;
-    struct errbuf err = {.text = ""};
-
-    if (second != NULL) {
-        pairs[1] = (struct conf_certificate){second->certificate_path, second->key_path};
-    }
-    assert_int_equal(tls_ctx_new_server(&conf, &ctx, &err), STATUS_OK);
-    assert_string_equal(err.text, "");
-    return ctx;
-}
-
-static struct tls_ctx *client_of(const struct certificate *ca, const struct certificate *own,
-                                 bool verify)
-{
-    struct conf_region_tls conf = {
-        .ca = ca == NULL ? "" : ca->certificate_path,
-        .verify = verify,
-        .server_name = "",
-        .certificate = own == NULL ? "" : own->certificate_path,
-        .key = own == NULL ? "" : own->key_path,
-    };
-    struct tls_ctx *ctx = NULL;
-    struct errbuf err = {.text = ""};
-
-    assert_int_equal(tls_ctx_new_client(&conf, &ctx, &err), STATUS_OK);
-    return ctx;
-}
 
 /* ---- fixture: a pair, and contexts that fit each other ---- */
 
@@ -742,65 +650,6 @@ static void test_tls_1_2_is_refused_where_1_3_is_the_least(void **state)
     assert_int_equal(foreign.reason, SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
 }
 
-/* ---- setting up contexts ---- */
-
-struct load_case {
-    const char *title;
-    const char *certificate;
-    const char *key;
-    const char *client_ca;
-    const char *names; /* in the error */
-    const char *says;
-};
-
-static void test_tls_context_errors_name_the_file_and_the_reason(void **state)
-{
-    const char *ca = ids.ca.certificate_path;
-    const char *a = ids.a.certificate_path;
-    const char *key = ids.a.key_path;
-    const struct load_case cases[] = {
-        {"no file", "/nonexistent.crt", key, "", "/nonexistent.crt", "no such file"},
-        {"no key file", a, "/nonexistent.key", "", "/nonexistent.key", "no such file"},
-        {"no certificate", key, key, "", key, "no certificate in PEM form"},
-        {"no key", a, a, "", a, "no private key in PEM form"},
-        {"another's key", a, ids.b.key_path, "", ids.b.key_path, "not the key of"},
-        {"expired", ids.expired.certificate_path, ids.expired.key_path, "",
-         ids.expired.certificate_path, "has expired"},
-        {"no client CA", a, key, "/nonexistent.ca", "/nonexistent.ca", "no such file"},
-        {"bad client CA", a, key, key, key, "no certificate authority"},
-    };
-
-    (void)state;
-    assert_non_null(ca);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct conf_certificate pair = {cases[i].certificate, cases[i].key};
-        struct conf_listener_tls conf = {
-            .certificates = &pair, .certificate_count = 1, .client_ca = cases[i].client_ca};
-        struct errbuf err = {.text = ""};
-        struct tls_ctx *ctx = NULL;
-
-        print_message("    %s\n", cases[i].title);
-        assert_int_not_equal(tls_ctx_new_server(&conf, &ctx, &err), STATUS_OK);
-        assert_null(ctx);
-        assert_non_null(strstr(err.text, cases[i].names));
-        assert_non_null(strstr(err.text, cases[i].says));
-        assert_int_equal(ERR_peek_error(), 0);
-    }
-}
-
-static void test_tls_context_knows_its_first_expiry(void **state)
-{
-    struct tls_ctx *server = server_of(&ids.b, &ids.a, NULL, CONF_TLS_1_2);
-    struct tls_ctx *client = client_of(&ids.ca, NULL, true);
-    int64_t in_s = tls_ctx_expires_at(server) - (int64_t)(clock_wall_ms() / 1000);
-
-    (void)state;
-    assert_true(in_s > DAY_S - 600 && in_s <= DAY_S);
-    assert_int_equal(tls_ctx_expires_at(client), 0);
-    tls_ctx_unref(server);
-    tls_ctx_unref(client);
-}
-
 #define PLAIN(name)                                                                                \
     {                                                                                              \
 #name " (plain)", name, set_up_plain, tear_down, NULL                                      \
@@ -841,8 +690,6 @@ int main(void)
         TLS(test_tls_alpn_without_http1_is_an_alert),
         TLS(test_tls_1_2_is_spoken_by_default),
         TLS(test_tls_1_2_is_refused_where_1_3_is_the_least),
-        cmocka_unit_test(test_tls_context_errors_name_the_file_and_the_reason),
-        cmocka_unit_test(test_tls_context_knows_its_first_expiry),
     };
 
     return cmocka_run_group_tests(tests, make_identities, remove_identities);

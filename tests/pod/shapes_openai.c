@@ -175,7 +175,7 @@ static void embedding_prompt(const json_t *body, struct buf *ret_prompt)
     }
 }
 
-/* A multiple of 2^-23 in [-1, 1): exact as a 32-bit float and in nine decimal digits. */
+/* A multiple of 2^-23 in [-1, 1): exact as a 32-bit float and in decimal. */
 static float next_component(struct generation *generation)
 {
     uint64_t bits = generation->seed >> 40;
@@ -188,7 +188,7 @@ static void vector_as_floats(struct generation *generation, struct buf *out)
 {
     buf_append_char(out, '[');
     for (uint64_t i = 0; i < generation->dimensions; i++) {
-        buf_printf(out, i == 0 ? "%.9g" : ",%.9g", (double)next_component(generation));
+        buf_printf(out, i == 0 ? "%.17g" : ",%.17g", (double)next_component(generation));
     }
     buf_append_char(out, ']');
 }

@@ -40,7 +40,7 @@ struct admin_cache {
 /* What admin cannot know by itself; all called on the control thread. */
 struct admin_source {
     void *arg;
-    struct conf *(*conf)(void *arg);                    /* the one in force; borrowed */
+    struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
     bool (*is_draining)(void *arg);

@@ -84,7 +84,6 @@ static inline void list_append(struct list *to, struct list *from)
 /* `item` is a `struct list *`. The _SAFE form lets the body remove the current item. */
 #define LIST_FOREACH(item, head) for (item = (head)->next; item != (head); item = item->next)
 #define LIST_FOREACH_SAFE(item, after, head)                                                       \
-    for (item = (head)->next, after = item->next; item != (head);                                  \
-         item = after, after = item->next)
+    for (item = (head)->next, after = item->next; item != (head); item = after, after = item->next)
 
 #endif

@@ -24,7 +24,7 @@ enum conf_cache_share { CONF_SHARE_KEY, CONF_SHARE_ALL };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
 
 struct conf_edge {
-    const char *id; /* default: the host's name */
+    const char *id;   /* default: the host's name */
     uint32_t workers; /* 0 in the file: one per CPU; here the real number */
     uint32_t drain_timeout_s;
 };
@@ -86,12 +86,12 @@ struct conf_health {
 
 /* 0 means none for total_ms only. */
 struct conf_timeouts {
-    uint32_t connect_ms;     /* TCP and TLS to an endpoint */
-    uint32_t request_ms;     /* reading a request's body from the client, between two reads;
-                                writing it to the endpoint, between two writes */
-    uint32_t first_token_ms; /* request sent to first body byte */
-    uint32_t idle_ms;        /* between two reads from the endpoint, two writes to the client */
-    uint32_t total_ms;       /* the whole request, all attempts */
+    uint32_t connect_ms;       /* TCP and TLS to an endpoint */
+    uint32_t request_ms;       /* reading a request's body from the client, between two reads;
+                                  writing it to the endpoint, between two writes */
+    uint32_t first_token_ms;   /* request sent to first body byte */
+    uint32_t idle_ms;          /* between two reads from the endpoint, two writes to the client */
+    uint32_t total_ms;         /* the whole request, all attempts */
     uint32_t client_header_ms; /* a request's head, first byte to last */
     uint32_t client_idle_ms;   /* between requests on a kept connection */
 };
@@ -167,7 +167,7 @@ struct conf_region {
 };
 
 struct conf {
-    unsigned refs; /* atomic; use conf_ref() and conf_unref() */
+    unsigned refs;       /* atomic; use conf_ref() and conf_unref() */
     uint64_t generation; /* set by app on commit; 1 is the first */
     const char *path;    /* empty: from the command line */
 

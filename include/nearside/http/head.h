@@ -16,7 +16,8 @@
 #define HTTP_FIELDS_MAX 100
 
 /* Header names we look at, found once while parsing so that nobody compares strings later.
- * HTTP_NAME_HOP names are hop-by-hop (RFC 9110 7.6.1) and never forwarded. */
+ * Those marked 1 are hop-by-hop (RFC 9110 7.6.1) and never forwarded. A new name needs its place
+ * in head.c as well; its test says so. */
 #define HTTP_NAMES(X)                                                                              \
     X(CONNECTION, "connection", 1)                                                                 \
     X(KEEP_ALIVE, "keep-alive", 1)                                                                 \

@@ -102,8 +102,8 @@ bool stream_is_tls(const struct stream *stream);
 /* The peer's FIN or a breakdown has been noticed (bytes may be left to read). A breakdown that
  * nobody reads into is noticed within 150 ms. */
 bool stream_peer_is_closed(const struct stream *stream);
-/* The connection is gone in both directions (a reset came), whether or not anybody has read into it.
- * Costs one getsockopt(). */
+/* The connection is gone in both directions (a reset came), whether or not anybody has read into
+ * it. Costs one getsockopt(). */
 bool stream_is_broken(const struct stream *stream);
 /* Nothing arrived, nothing closed: good enough to use again. Costs one recv(). */
 bool stream_is_quiet(struct stream *stream);

@@ -41,7 +41,8 @@ struct log_conf {
  * log lines go straight to stderr, and access lines nowhere. */
 enum status log_start(const struct log_conf *conf, struct errbuf *err) MUST_CHECK;
 
-/* Apply a new config (reload): in two steps, so that a failure to open changes nothing. */
+/* Apply a new config (reload): in two steps, so that a failure to open changes nothing. The log
+ * must have been started before a commit. */
 struct log_change;
 enum status log_prepare(const struct log_conf *conf, struct log_change **ret_change,
                         struct errbuf *err) MUST_CHECK;

@@ -86,14 +86,14 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 /* Label dimensions of a family. */
 enum metric_labels {
     METRIC_L_NONE,
-    METRIC_L_REGION,            /* region */
-    METRIC_L_REGION_CLASS,      /* region, class: 1xx 2xx 3xx 4xx 5xx */
-    METRIC_L_FROM_TO_REASON,    /* from, to (regions), reason (outcome) */
-    METRIC_L_REGION_OUTCOME,    /* region, outcome */
-    METRIC_L_TIER_RESULT,       /* tier: memory redis; result: hit miss error timeout store reject */
-    METRIC_L_RESULT,            /* result: success failure */
-    METRIC_L_LIMIT,             /* limit */
-    METRIC_L_PHASE,             /* phase: reading queued waiting streaming */
+    METRIC_L_REGION,         /* region */
+    METRIC_L_REGION_CLASS,   /* region, class: 1xx 2xx 3xx 4xx 5xx */
+    METRIC_L_FROM_TO_REASON, /* from, to (regions), reason (outcome) */
+    METRIC_L_REGION_OUTCOME, /* region, outcome */
+    METRIC_L_TIER_RESULT,    /* tier: memory redis; result: hit miss error timeout store reject */
+    METRIC_L_RESULT,         /* result: success failure */
+    METRIC_L_LIMIT,          /* limit */
+    METRIC_L_PHASE,          /* phase: reading queued waiting streaming */
 };
 
 enum metric_class { METRIC_1XX, METRIC_2XX, METRIC_3XX, METRIC_4XX, METRIC_5XX, METRIC_CLASSES };
@@ -173,8 +173,7 @@ enum metric_phase {
       "Request bodies held for retry and cache key.")                                              \
     X(PROBES, "nearside_probes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,                    \
       "Health probes by how they ended.")                                                          \
-    X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
-      "Configuration reloads.")
+    X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT, "Configuration reloads.")
 
 enum metric_family {
 #define X(id, name, type, labels, help) METRIC_##id,

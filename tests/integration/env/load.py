@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Many clients at once that check every answer to the last byte.
 
-Each client keeps a connection, sends one chat request after the other, every second one streamed,
-and holds each answer against what the pod must have said. Nothing is retried: whatever a user
+Each client keeps a connection and sends one chat request after the other, every second one
+streamed, and holds each answer against what the pod must have said. Nothing is retried: whatever a user
 would see as a failure is one here."""
 import asyncio
 import json
@@ -19,8 +19,9 @@ class Failure(Exception):
 
 class Load:
     def __init__(self, port, clients=20, tokens=6, headers=None, pause_s=0.0, prompts="unique",
-                 timeout=30.0):
-        """prompts: unique (never the same twice) or a list to go around in."""
+                 timeout=30.0, stream=True):
+        """prompts: unique (never the same twice) or a list to go around in.
+        stream: every second request is one."""
         self.port = port
         self.clients = clients
         self.tokens = tokens
@@ -28,6 +29,7 @@ class Load:
         self.pause_s = pause_s
         self.prompts = prompts
         self.timeout = timeout
+        self.stream = stream
         self.failures = []
         self.done = []  # (begun, ended, region, was streamed)
         self._stopping = threading.Event()
@@ -99,7 +101,7 @@ class Load:
         else:
             prompt = self.prompts[(number + sequence) % len(self.prompts)]
         body = answers.chat(prompt, max_tokens=self.tokens)
-        if (number + sequence) % 2:
+        if self.stream and (number + sequence) % 2:
             body["stream"] = True
         return body
 

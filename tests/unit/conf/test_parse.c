@@ -21,6 +21,8 @@ static const struct bad_case syntax_cases[] = {
     {LISTEN REGION "\n@include \"bad.inc\"", "bad.inc:3: health.fall: found 0"},
     {LISTEN REGION "\n@include \"syntax.inc\"", "syntax.inc:2: syntax error"},
     {LISTEN REGION "\n@include \"wide.inc\"", "wide.inc:2: found an integer over"},
+    {"/*\n*/ @include \"loop.inc\"", "t.conf:2: syntax error"},
+    {"@include \"loop.inc", "t.conf:1: found a string without an end"},
     {"@include \"loop.inc\"", "loop.inc:1: @include: found too many"},
 };
 

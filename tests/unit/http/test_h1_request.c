@@ -129,6 +129,8 @@ static const struct fault_case fault_cases[] = {
     {"3986 3.2.2: IPv6 without brackets", S(LINE "Host: ::1\r\n" END), H1_BAD_HOST},
     {"3986 3.2.2: bracket not closed", S(LINE "Host: [::1\r\n" END), H1_BAD_HOST},
     {"3986 3.2.2: no address in brackets", S(LINE "Host: [a]\r\n" END), H1_BAD_HOST},
+    {"3986 3.2.2: a name in brackets", S(LINE "Host: [abc]\r\n" END), H1_BAD_HOST},
+    {"3986 3.2.2: IPv4 in brackets", S(LINE "Host: [10.0.0.1]\r\n" END), H1_BAD_HOST},
     {"3986 3.2.2: empty brackets", S(LINE "Host: []\r\n" END), H1_BAD_HOST},
     {"3986 3.2.2: text after brackets", S(LINE "Host: [::1]a\r\n" END), H1_BAD_HOST},
     {"6874: zone", S(LINE "Host: [fe80::1%25eth0]\r\n" END), H1_BAD_HOST},

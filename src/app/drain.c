@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end: readiness fails, workers stop accepting and let requests finish for
+ * edge.drain_timeout_s; then whatever is left is ended. A second signal ends at once.
+ */
+#include "edge.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/conf/tree.h>
+#include <nearside/obs/log.h>
+
+void edge_drain(struct edge *edge)
+{
+    uint32_t timeout_s = edge->conf->edge.drain_timeout_s;
+
+    if (edge->draining) {
+        log_warn("stopping_now", "why=second_signal");
+        loop_stop(edge->loop);
+        return;
+    }
+    edge->draining = true;
+    log_info("draining", "timeout_s=%u", timeout_s);
+    deadline_cancel(&edge->open_deadline);
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        worker_send_drain(edge->workers[i]);
+    }
+    deadline_set_in_ms(&edge->drain_deadline, timeout_s * 1000ULL);
+}
+
+void edge_on_drain_deadline(struct deadline *deadline, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    (void)deadline;
+    log_warn("drain_timeout", "timeout_s=%u", edge->conf->edge.drain_timeout_s);
+    loop_stop(edge->loop);
+}
+
+void edge_on_drained(void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    edge->drained_workers++;
+    if (edge->drained_workers == edge->worker_count && edge->draining) {
+        loop_stop(edge->loop);
+    }
+}

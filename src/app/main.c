@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* nearside: read the command line, do what it says. */
+#include "edge.h"
+#include "options.h"
+
+#include <nearside/admin/docs.h>
+#include <nearside/base/buf.h>
+#include <nearside/conf/describe.h>
+#include <nearside/conf/tree.h>
+#include <nearside/obs/metric_text.h>
+#include <nearside/proxy/world.h>
+
+#include <stdio.h>
+#include <string.h>
+
+enum { EXIT_OK = 0, EXIT_BAD_CONFIG = 1, EXIT_NOT_STARTED = 2 };
+
+static int complain(const struct errbuf *err, int code)
+{
+    (void)fprintf(stderr, "nearside: %s\n", err->text);
+    return code;
+}
+
+static int print_buf(struct buf *out)
+{
+    bool ok =
+        fwrite(buf_str(out).ptr, 1, buf_len(out), stdout) == buf_len(out) && fflush(stdout) == 0;
+
+    buf_done(out);
+    return ok ? EXIT_OK : EXIT_NOT_STARTED;
+}
+
+static int print_docs(const char *what)
+{
+    struct errbuf err;
+    struct buf out;
+
+    buf_init(&out);
+    if (strcmp(what, "configuration") == 0) {
+        conf_describe_docs(&out);
+    } else if (strcmp(what, "metrics") == 0) {
+        metric_text_docs(&out);
+        admin_metrics_docs(&out);
+    } else if (strcmp(what, "conf") == 0) {
+        conf_describe(NULL, &out);
+    } else {
+        err_set(&err, "--docs %s: allowed are configuration, metrics, conf", what);
+        return complain(&err, EXIT_BAD_CONFIG);
+    }
+    return print_buf(&out);
+}
+
+static int print_config(const struct options *options)
+{
+    struct conf *conf = NULL;
+    struct errbuf err;
+    struct buf out;
+
+    buf_init(&out);
+    if (options->file != NULL || options->region_count > 0) {
+        if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
+            return complain(&err, EXIT_BAD_CONFIG);
+        }
+    }
+    conf_describe(conf, &out);
+    conf_unref(conf);
+    return print_buf(&out);
+}
+
+/* Certificates are loaded too: what -t accepts, a start or a reload accepts. */
+static int test_config(const struct options *options)
+{
+    struct conf *conf;
+    struct world *world;
+    struct errbuf err;
+
+    if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
+        return complain(&err, EXIT_BAD_CONFIG);
+    }
+    if (world_new(conf, &world, &err) != STATUS_OK) {
+        if (options->file != NULL) {
+            err_wrap(&err, "%s: ", options->file);
+        }
+        conf_unref(conf);
+        return complain(&err, EXIT_BAD_CONFIG);
+    }
+    world_unref(world);
+    conf_unref(conf);
+    (void)fputs("ok\n", stdout);
+    return EXIT_OK;
+}
+
+static int run(const struct options *options)
+{
+    struct conf *conf;
+    struct errbuf err;
+    struct edge edge;
+    enum status status;
+
+    if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
+        return complain(&err, EXIT_BAD_CONFIG);
+    }
+    status = edge_start(&edge, options, conf, &err);
+    conf_unref(conf);
+    if (status != STATUS_OK) {
+        (void)complain(&err, EXIT_NOT_STARTED);
+        edge_free(&edge);
+        return EXIT_NOT_STARTED;
+    }
+    edge_run(&edge);
+    edge_free(&edge);
+    return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct errbuf err;
+
+    if (options_parse(argc, argv, &options, &err) != STATUS_OK) {
+        return complain(&err, EXIT_BAD_CONFIG);
+    }
+    switch (options.action) {
+    case ACTION_HELP:
+        (void)fputs(options_help, stdout);
+        return EXIT_OK;
+    case ACTION_VERSION:
+        (void)fputs("nearside " NEARSIDE_VERSION "\n", stdout);
+        return EXIT_OK;
+    case ACTION_DOCS:
+        return print_docs(options.docs);
+    case ACTION_PRINT_CONFIG:
+        return print_config(&options);
+    case ACTION_TEST:
+        return test_config(&options);
+    case ACTION_RUN:
+        break;
+    }
+    return run(&options);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A reload in two halves. The first builds everything that can fail: the file, certificates, new
+ * sockets, log files. Any failure there leaves the old world as it was. The second commits, and
+ * cannot fail.
+ *
+ *   read ─> validate ─> certificates ─> sockets ─> log files ║ commit ─> workers ─> fleet ─> health
+ *      any failure: nothing changed, log, metric, page       ║
+ */
+#include "edge.h"
+
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+#include <nearside/cache/cache.h>
+#include <nearside/conf/tree.h>
+#include <nearside/fleet/fleet.h>
+#include <nearside/health/health.h>
+#include <nearside/obs/log.h>
+#include <nearside/obs/metric.h>
+#include <nearside/proxy/world.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a reload has built and not committed yet. */
+struct change {
+    struct conf *conf;
+    struct world *world;
+    struct edge_listener *listeners;
+    struct log_change *log;
+    int admin_fd; /* -1: the admin listener stays, or goes */
+    bool admin_moves;
+};
+
+static void change_drop(struct edge *edge, struct change *change)
+{
+    if (change->listeners != NULL) {
+        edge_listeners_free(change->listeners, change->conf->listener_count, edge->worker_count);
+    }
+    log_abandon(change->log);
+    if (change->admin_fd >= 0) {
+        (void)close(change->admin_fd);
+    }
+    world_unref(change->world);
+    conf_unref(change->conf);
+}
+
+static enum status build_admin(struct edge *edge, struct change *change, struct errbuf *err)
+{
+    const struct conf_admin *conf = &change->conf->admin;
+
+    change->admin_moves = strcmp(conf->bind, edge->admin_bind) != 0;
+    if (!change->admin_moves || conf->bind[0] == '\0') {
+        return STATUS_OK;
+    }
+    if (admin_bind(&conf->addr, &change->admin_fd, err) != STATUS_OK) {
+        err_wrap(err, "admin ");
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
+static enum status build(struct edge *edge, struct change *change, struct errbuf *err)
+{
+    struct log_conf log;
+    enum status status = edge_read_conf(edge->options, &change->conf, err);
+
+    if (status == STATUS_OK) {
+        status = world_new(change->conf, &change->world, err);
+    }
+    if (status == STATUS_OK) {
+        status = edge_bind(edge, change->conf, &change->listeners, err);
+    }
+    if (status == STATUS_OK) {
+        status = build_admin(edge, change, err);
+    }
+    if (status == STATUS_OK) {
+        edge_log_conf(change->conf, &log);
+        status = log_prepare(&log, &change->log, err);
+    }
+    return status;
+}
+
+static void commit_admin(struct edge *edge, struct change *change)
+{
+    const struct conf_admin *conf = &change->conf->admin;
+
+    if (change->admin_moves) {
+        admin_serve(edge->admin, change->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        change->admin_fd = -1;
+        mem_free(edge->admin_bind);
+        edge->admin_bind = mem_strdup(conf->bind);
+    } else {
+        admin_set_token(edge->admin, conf->token);
+    }
+}
+
+/* From here on nothing can fail. The workers get the world before the view that may need it. */
+static void commit(struct edge *edge, struct change *change)
+{
+    struct conf *old_conf = edge->conf;
+    struct world *old_world = edge->world;
+
+    change->conf->generation = old_conf->generation + 1;
+    log_commit(change->log);
+    edge->conf = change->conf;
+    edge->world = change->world;
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        worker_send_world(edge->workers[i], edge->world);
+    }
+    edge_listeners_commit(edge, change->listeners, edge->conf->listener_count);
+    cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
+    fleet_apply(edge->fleet, edge->conf);
+    health_apply(edge->health, edge->conf, edge->world->region_tls);
+    commit_admin(edge, change);
+    if (edge->conf->edge.workers != edge->worker_count) {
+        log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,
+                 edge->conf->edge.workers);
+    }
+    world_unref(old_world);
+    conf_unref(old_conf);
+}
+
+bool edge_reload(struct edge *edge)
+{
+    struct change change = {.admin_fd = -1};
+    struct errbuf err = {.text = ""};
+    bool ok;
+
+    if (edge->draining) {
+        err_set(&err, "draining: the process is about to end");
+        ok = false;
+    } else {
+        ok = build(edge, &change, &err) == STATUS_OK;
+    }
+    edge->last_reload = (struct admin_reload){.ok = ok, .wall_ms = clock_wall_ms()};
+    metric_inc(edge->metrics, METRIC_RELOADS, ok ? METRIC_SUCCESS : METRIC_FAILURE);
+    if (!ok) {
+        char quoted[1024];
+        (void)snprintf(edge->last_reload.error, sizeof(edge->last_reload.error), "%s", err.text);
+        log_warn("reload_failed", "error=\"%s\"",
+                 log_quote(str_of(err.text), quoted, sizeof(quoted)));
+        fleet_note(edge->fleet, "reload", "", "", "failed", err.text);
+        change_drop(edge, &change);
+        return false;
+    }
+    commit(edge, &change);
+    log_info("reloaded", "generation=%llu regions=%u", (unsigned long long)edge->conf->generation,
+             edge->conf->region_count);
+    fleet_note(edge->fleet, "reload", "", "", "ok", "");
+    return true;
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Build the edge floor by floor, then open the doors.
+ *
+ * The doors open once every endpoint has a first verdict, or after EDGE_OPEN_MS: a connection that
+ * comes earlier waits in the kernel's queue, so the first requests are routed by what was measured
+ * and not by chance.
+ */
+#include "edge.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+#include <nearside/cache/cache.h>
+#include <nearside/conf/parse.h>
+#include <nearside/conf/tree.h>
+#include <nearside/dns/resolver.h>
+#include <nearside/fleet/fleet.h>
+#include <nearside/health/health.h>
+#include <nearside/obs/log.h>
+#include <nearside/proxy/world.h>
+
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
+                           struct errbuf *err)
+{
+    if (options->file != NULL) {
+        return conf_read_file(options->file, ret_conf, err);
+    }
+    return conf_from_args(options->region_count, options->regions, ret_conf, err);
+}
+
+void edge_log_conf(const struct conf *conf, struct log_conf *ret_log)
+{
+    static const struct {
+        const char *word;
+        enum log_level level;
+    } levels[] = {
+        {"error", LOG_LEVEL_ERROR},
+        {"warn", LOG_LEVEL_WARN},
+        {"info", LOG_LEVEL_INFO},
+        {"debug", LOG_LEVEL_DEBUG},
+    };
+
+    *ret_log = (struct log_conf){
+        .level = LOG_LEVEL_INFO,
+        .format = strcmp(conf->log.format, "text") == 0 ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON,
+        .file = conf->log.file,
+        .access_file = conf->log.access_file,
+        .edge_id = conf->edge.id,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        if (strcmp(levels[i].word, conf->log.level) == 0) {
+            ret_log->level = levels[i].level;
+        }
+    }
+}
+
+/* ---- what others call ---- */
+
+static bool all_probed(const struct fleet_view *view)
+{
+    for (uint32_t r = 0; r < view->region_count; r++) {
+        if (view->regions[r].endpoint_count == 0) {
+            return false; /* its name is still being resolved */
+        }
+        for (uint32_t e = 0; e < view->regions[r].endpoint_count; e++) {
+            if (view->regions[r].endpoints[e].state == ENDPOINT_UNKNOWN) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void on_view(struct fleet_view *view, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (edge->workers[i] != NULL) {
+            worker_send_view(edge->workers[i], view);
+        }
+    }
+    if (!edge->doors_open && deadline_is_set(&edge->open_deadline) && all_probed(view)) {
+        deadline_cancel(&edge->open_deadline);
+        edge_open_doors(edge);
+    }
+}
+
+static void on_open_deadline(struct deadline *deadline, void *arg)
+{
+    (void)deadline;
+    edge_open_doors(OBJ_CAST(arg, edge, EDGE_MAGIC));
+}
+
+static void on_signal(int signal_number, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    switch (signal_number) {
+    case SIGHUP:
+        (void)edge_reload(edge);
+        break;
+    case SIGUSR1:
+        log_reopen();
+        break;
+    default:
+        edge_drain(edge);
+        break;
+    }
+}
+
+/* ---- what admin asks ---- */
+
+static struct conf *source_conf(void *arg)
+{
+    return ((struct edge *)arg)->conf;
+}
+
+static const struct admin_reload *source_last_reload(void *arg)
+{
+    return &((struct edge *)arg)->last_reload;
+}
+
+static void source_cache(void *arg, struct admin_cache *ret_cache)
+{
+    struct cache_stats stats;
+
+    cache_stats(((struct edge *)arg)->cache, &stats);
+    *ret_cache = (struct admin_cache){
+        .bytes = stats.bytes,
+        .bytes_max = stats.bytes_max,
+        .entries = stats.entries,
+        .evictions = stats.evictions,
+    };
+}
+
+static bool source_is_draining(void *arg)
+{
+    return ((struct edge *)arg)->draining;
+}
+
+static uint64_t source_started(void *arg)
+{
+    return ((struct edge *)arg)->started_wall_ms;
+}
+
+static bool source_reload(void *arg)
+{
+    return edge_reload(OBJ_CAST(arg, edge, EDGE_MAGIC));
+}
+
+static void source_purge(void *arg, bool redis)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+    struct fleet_view *view = fleet_view_now(edge->fleet);
+
+    cache_purge(edge->cache);
+    for (uint32_t i = 0; redis && i < view->region_count; i++) {
+        worker_send_purge_redis(edge->workers[0], view->regions[i].slot);
+    }
+}
+
+/* ---- building ---- */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static enum status start_admin(struct edge *edge, struct errbuf *err)
+{
+    struct admin_source source = {
+        .arg = edge,
+        .conf = source_conf,
+        .last_reload = source_last_reload,
+        .cache = source_cache,
+        .is_draining = source_is_draining,
+        .started_wall_ms = source_started,
+        .reload = source_reload,
+        .purge = source_purge,
+    };
+    const struct conf_admin *conf = &edge->conf->admin;
+    int fd = -1;
+
+    edge->admin = admin_new(edge->loop, edge->fleet, &source);
+    edge->admin_bind = mem_strdup(conf->bind);
+    if (conf->bind[0] == '\0') {
+        return STATUS_OK;
+    }
+    if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
+        err_wrap(err, "admin ");
+        return STATUS_FAILED;
+    }
+    admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
+    return STATUS_OK;
+}
+
+static void start_signals(struct edge *edge)
+{
+    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
+
+    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
+        edge->signals[i] = loop_signal_new(edge->loop, numbers[i], on_signal, edge);
+    }
+}
+
+static enum status start_workers(struct edge *edge, struct errbuf *err)
+{
+    struct worker_deps deps = {
+        .cache = edge->cache,
+        .health = edge->health,
+        .shared = &edge->shared,
+        .control = edge->loop,
+        .drained = edge_on_drained,
+        .arg = edge,
+    };
+    sigset_t all;
+    sigset_t before;
+    enum status status = STATUS_OK;
+
+    /* Signals are the control thread's. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &before);
+    for (uint32_t i = 0; i < edge->worker_count && status == STATUS_OK; i++) {
+        edge->workers[i] = worker_new(i, &deps, edge->world, fleet_view_now(edge->fleet));
+        status = worker_start(edge->workers[i], err);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
+/* The parts that may refuse: certificates, ports, files. */
+static enum status start_fallible(struct edge *edge, struct errbuf *err)
+{
+    struct edge_listener *listeners;
+    struct log_conf log;
+
+    if (world_new(edge->conf, &edge->world, err) != STATUS_OK ||
+        edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    edge_listeners_commit(edge, listeners, edge->conf->listener_count);
+    edge_log_conf(edge->conf, &log);
+    if (log_start(&log, err) != STATUS_OK ||
+        resolver_new(edge->loop, &edge->resolver, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
+enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
+                       struct errbuf *err)
+{
+    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options};
+    edge->conf = conf_ref(conf);
+    edge->conf->generation = 1;
+    edge->started_wall_ms = clock_wall_ms();
+    edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
+    raise_descriptor_limit();
+    edge->loop = loop_new("control");
+    edge->metrics = metric_block_new();
+    deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
+    deadline_init(&edge->drain_deadline, edge->loop, edge_on_drain_deadline, edge);
+    edge->worker_count = conf->edge.workers;
+    edge->workers = mem_new_array(edge->worker_count, struct worker *);
+    if (start_fallible(edge, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
+    edge->fleet = fleet_new(edge->loop, on_view, edge);
+    fleet_apply(edge->fleet, edge->conf);
+    edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
+    if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    health_apply(edge->health, edge->conf, edge->world->region_tls);
+    start_signals(edge);
+    deadline_set_in_ms(&edge->open_deadline, EDGE_OPEN_MS);
+    log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
+             edge->worker_count, edge->conf->region_count, edge->conf->path);
+    fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
+    return STATUS_OK;
+}
+
+void edge_run(struct edge *edge)
+{
+    loop_run(edge->loop);
+}
+
+static void on_last_message(struct loop_message *message, void *arg)
+{
+    mem_free(message);
+    loop_stop(arg);
+}
+
+/* What the workers told before they ended is heard while those it is for still live. */
+static void hear_the_rest(struct edge *edge)
+{
+    loop_post(edge->loop, mem_new(struct loop_message), on_last_message, edge->loop);
+    loop_run(edge->loop);
+}
+
+void edge_free(struct edge *edge)
+{
+    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
+        if (edge->signals[i] != NULL) {
+            loop_signal_free(edge->signals[i]);
+        }
+    }
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (edge->workers[i] != NULL) {
+            worker_stop(edge->workers[i]);
+        }
+    }
+    hear_the_rest(edge);
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (edge->workers[i] != NULL) {
+            worker_free(edge->workers[i]);
+        }
+    }
+    hear_the_rest(edge);
+    admin_free(edge->admin);
+    health_free(edge->health);
+    fleet_free(edge->fleet);
+    resolver_free(edge->resolver);
+    edge_listeners_free(edge->listeners, edge->listener_count, edge->worker_count);
+    deadline_done(&edge->open_deadline);
+    deadline_done(&edge->drain_deadline);
+    loop_free(edge->loop);
+    cache_free(edge->cache);
+    mem_free(edge->workers);
+    mem_free(edge->admin_bind);
+    world_unref(edge->world);
+    conf_unref(edge->conf);
+    log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    log_stop();
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the cache costs, by itself: nanoseconds per memory hit and per key. Not a test; for a quiet
+ * machine.
+ *
+ *   make build/libnearside.a && cc -O2 -std=c11 -D_GNU_SOURCE -Iinclude -pthread \
+ *       tests/bench/micro_cache.c build/libnearside.a -levent_core -levent_pthreads -lssl -lcrypto
+ * \ -lhiredis -lm -o build/micro_cache
+ */
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/digest.h>
+#include <nearside/base/mem.h>
+#include <nearside/base/rng.h>
+#include <nearside/cache/cache.h>
+#include <nearside/cache/key.h>
+#include <nearside/http/h1.h>
+#include <nearside/http/json_scan.h>
+#include <nearside/loop/loop.h>
+#include <nearside/obs/metric.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define ENTRIES 100000u
+#define BODY    1000
+
+static volatile uint64_t keep;
+
+/* The best of five rounds: the others met somebody else's work. */
+#define MEASURE(ret_ns, count, statement)                                                          \
+    do {                                                                                           \
+        (ret_ns) = 1e18;                                                                           \
+        for (int round = 0; round < 5; round++) {                                                  \
+            const uint64_t start = clock_mono_ns();                                                \
+            for (uint64_t i = 0; i < (count); i++) {                                               \
+                statement;                                                                         \
+            }                                                                                      \
+            const double took = (double)(clock_mono_ns() - start) / (double)(count);               \
+            (ret_ns) = took < (ret_ns) ? took : (ret_ns);                                          \
+        }                                                                                          \
+    } while (0)
+
+/* ---- memory ---- */
+
+static struct cache_key key_of(uint64_t number)
+{
+    struct cache_key key = {.bytes = {0}};
+
+    memcpy(key.bytes, &number, sizeof(number));
+    return key;
+}
+
+static void store(struct cache_worker *worker, uint64_t number)
+{
+    static const struct h1_limits limits = {.head_bytes = 4096, .uri_bytes = 64, .fields = 32};
+    static const char head[] = "HTTP/1.1 200 OK\r\n"
+                               "content-type: application/json\r\n"
+                               "server: uvicorn\r\n"
+                               "transfer-encoding: chunked\r\n\r\n";
+    static char body[BODY];
+    static struct http_head response;
+    struct cache_key key = key_of(number);
+    size_t used;
+
+    enum h1_result result = h1_parse_response(str_of(head), &limits, HTTP_POST, &response, &used);
+    ASSERT(result == H1_COMPLETE);
+    struct cache_fill *fill = cache_fill_start(worker, &key, &response, 3600000, 1048576);
+    cache_fill_add(fill, str_make(body, sizeof(body)));
+    bool is_stored = cache_fill_commit(fill, METRIC_REGION_NONE, 5);
+    ASSERT(is_stored);
+}
+
+static void get(struct cache_worker *worker, uint64_t number, bool is_there)
+{
+    struct cache_key key = key_of(number);
+    struct cache_entry *entry = cache_get_memory(worker, &key);
+
+    ASSERT((entry != NULL) == is_there);
+    keep += entry == NULL ? 0 : cache_entry_body(entry).len;
+    cache_entry_unref(entry);
+}
+
+static void measure_memory(void)
+{
+    struct loop *loop = loop_new("bench");
+    struct cache *cache = cache_new(1ULL << 30);
+    struct cache_worker *worker = cache_worker_new(cache, loop, metric_block_new());
+    struct rng rng;
+    double ns;
+
+    rng_init_seed(&rng, 1);
+    MEASURE(ns, ENTRIES, store(worker, i));
+    printf("memory_store_1000_bytes_ns %.0f\n", ns);
+    MEASURE(ns, 1000000, get(worker, 7, true));
+    printf("memory_hit_same_key_ns %.0f\n", ns);
+    MEASURE(ns, 1000000, get(worker, rng_below(&rng, ENTRIES), true));
+    printf("memory_hit_of_%u_ns %.0f\n", ENTRIES, ns);
+    MEASURE(ns, 1000000, get(worker, ENTRIES + i, false));
+    printf("memory_miss_ns %.0f\n", ns);
+    cache_worker_free(worker);
+    cache_free(cache);
+}
+
+/* ---- keys ---- */
+
+static void make_key(struct digest *digest, const struct json_scan *scan)
+{
+    struct cache_key key;
+    struct cache_key_parts parts = {
+        .method = STR_LIT("POST"),
+        .target = STR_LIT("/v1/chat/completions"),
+        .authorization = STR_LIT("Bearer sk-proj-0123456789abcdefghijklmnopqrstuvwxyz"),
+        .scan = scan,
+    };
+
+    cache_key_make(digest, &parts, &key);
+    keep += key.bytes[0];
+}
+
+static void measure_key(const char *name, size_t prompt_len, uint64_t count)
+{
+    static const char before[] =
+        "{\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"temperature\":0,"
+        "\"messages\":[{\"role\":\"user\",\"content\":\"";
+    static const char after[] = "\"}],\"stream\":true,\"max_tokens\":256}";
+    static struct json_scan scan;
+    struct digest *digest = digest_new();
+    size_t len = sizeof(before) - 1 + prompt_len + sizeof(after) - 1;
+    char *body = mem_alloc(len);
+    double ns;
+
+    memcpy(body, before, sizeof(before) - 1);
+    for (size_t i = 0; i < prompt_len; i++) {
+        body[sizeof(before) - 1 + i] = "the quick brown fox "[i % 20];
+    }
+    memcpy(body + sizeof(before) - 1 + prompt_len, after, sizeof(after) - 1);
+    MEASURE(ns, count, keep += json_scan(str_make(body, len), &scan));
+    printf("scan_%s_ns %.0f\n", name, ns);
+    MEASURE(ns, count, make_key(digest, &scan));
+    printf("key_%s_ns %.0f\n", name, ns);
+    mem_free(body);
+    digest_free(digest);
+}
+
+int main(void)
+{
+    measure_memory();
+    measure_key("1_kib", 1024, 200000);
+    measure_key("1_mib", 1048576, 200);
+    return 0;
+}

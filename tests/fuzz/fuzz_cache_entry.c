@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Any bytes as a stored entry, whole and as the fields of one. What passes must be a message that
+ * our own strict parser reads as we would send it: these fields, framed by our Content-Length
+ * alone.
+ */
+#include <nearside/base/assert.h>
+#include <nearside/base/buf.h>
+#include <nearside/cache/entry.h>
+#include <nearside/http/h1.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_message(const struct cache_entry *entry)
+{
+    static const struct h1_limits limits = {
+        .head_bytes = 65536, .uri_bytes = 64, .fields = HTTP_FIELDS_MAX};
+    static struct http_head head;
+    struct str body = cache_entry_body(entry);
+    struct buf out;
+    size_t used;
+
+    buf_init(&out);
+    buf_append_str(&out, STR_LIT("HTTP/1.1 200 OK\r\n"));
+    buf_append_str(&out, cache_entry_fields(entry));
+    buf_printf(&out, "Content-Length: %zu\r\n\r\n", body.len);
+    enum h1_result result = h1_parse_response(buf_str(&out), &limits, HTTP_POST, &head, &used);
+    if (result == H1_COMPLETE) {
+        ASSERT(used == buf_len(&out));
+        ASSERT(head.body == HTTP_BODY_LENGTH && head.content_length == body.len);
+        ASSERT(http_head_find(&head, HTTP_NAME_SET_COOKIE) == NULL);
+    } else {
+        ASSERT(result == H1_TOO_MANY); /* ours was one too many */
+    }
+    buf_done(&out);
+}
+
+static void check(struct str bytes)
+{
+    struct cache_entry *entry = cache_entry_from_bytes(bytes);
+
+    if (entry == NULL) {
+        return;
+    }
+    ASSERT(str_eq(cache_entry_bytes(entry), bytes));
+    ASSERT(cache_entry_fields(entry).len + cache_entry_body(entry).len + 32 == bytes.len);
+    ASSERT(cache_entry_ttl_ms(entry) > 0);
+    ASSERT(cache_entry_stored_wall_ms(entry) + cache_entry_ttl_ms(entry) > 0);
+    check_message(entry);
+    cache_entry_unref(entry);
+}
+
+/* Few inputs have lengths that add up; so let all of them be fields, too. */
+static void check_as_fields(struct str fields)
+{
+    static const char head[24] = "NSC1\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0";
+    const uint8_t lengths[8] = {(uint8_t)fields.len, (uint8_t)(fields.len >> 8),
+                                (uint8_t)(fields.len >> 16), (uint8_t)(fields.len >> 24), 2};
+    struct buf block;
+
+    buf_init(&block);
+    buf_append(&block, head, sizeof(head));
+    buf_append(&block, lengths, sizeof(lengths));
+    buf_append_str(&block, fields);
+    buf_append_str(&block, STR_LIT("{}"));
+    check(buf_str(&block));
+    buf_done(&block);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct str bytes = str_make((const char *)data, size);
+
+    check(bytes);
+    check_as_fields(bytes);
+    return 0;
+}

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""TLS on both sides: towards clients, towards pods."""
+import shutil
+import ssl
+
+import pytest
+from env import answers, raw
+from env.conf import region
+from env.waiting import wait_until
+
+
+@pytest.fixture
+def pod(make_pod):
+    return make_pod("a")
+
+
+def listener(certificate, **more):
+    return {"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert,
+                                           "key": certificate.key, **more}}
+
+
+def ask(proxy, context, path="/echo", server_name="localhost"):
+    return raw.one_request(proxy.tls_port, "GET", path, tls=context, server_name=server_name)
+
+
+def test_a_listener_speaks_tls(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[listener(authority.issue("edge"))])
+    response = ask(proxy, authority.client_context())
+    seen = {name.lower(): value for name, value in response.json()["headers"]}
+    assert seen["x-forwarded-proto"] == "https"
+
+
+def test_a_large_answer_passes_through_tls(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[listener(authority.issue("edge"))])
+    assert len(ask(proxy, authority.client_context(), "/bytes/5000000").body) == 5000000
+
+
+def test_a_stream_passes_through_tls_event_by_event(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[listener(authority.issue("edge"))])
+    body = answers.chat("x", stream=True, max_tokens=5)
+    with raw.Conn(proxy.tls_port, tls=authority.client_context()) as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "40"}))
+        conn.read_head()
+        events = list(conn.events())
+    times = [when for when, event in events if b'"content":"' in event][1:]
+    assert all(b - a > 0.015 for a, b in zip(times, times[1:])), times
+    assert raw.sse_text(event for _, event in events)[:2] == (answers.chat_text(body), True)
+
+
+def test_plain_and_tls_listeners_stand_side_by_side(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[
+        {"bind": "127.0.0.1:0"}, listener(authority.issue("edge"))])
+    assert proxy.get("/echo").status == 200
+    assert ask(proxy, authority.client_context()).status == 200
+
+
+def test_the_minimum_version_is_kept(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[
+        listener(authority.issue("edge"), min_version="1.3")])
+    context = authority.client_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        ask(proxy, context)
+    assert ask(proxy, authority.client_context()).status == 200
+
+
+def test_a_client_certificate_is_asked_for(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[
+        listener(authority.issue("edge"), client_ca=authority.cert)])
+    with pytest.raises((ssl.SSLError, ConnectionError, raw.Closed)):
+        ask(proxy, authority.client_context())
+    mine = authority.issue("client", purpose="client")
+    assert ask(proxy, authority.client_context(mine)).status == 200
+
+
+def test_the_name_asked_for_picks_the_certificate(make_proxy, pod, authority):
+    one = authority.issue("one", ["DNS:one.test"])
+    two = authority.issue("two", ["DNS:two.test"])
+    proxy = make_proxy([region("near", pod)], listeners=[{
+        "bind": "127.0.0.1:0", "tls": [{"certificate": cert.cert, "key": cert.key}
+                                       for cert in (one, two)]}])
+    for name in ("one.test", "two.test"):
+        assert ask(proxy, authority.client_context(), server_name=name).status == 200
+
+
+def test_plain_http_to_a_tls_listener_harms_nobody(make_proxy, pod, authority):
+    proxy = make_proxy([region("near", pod)], listeners=[listener(authority.issue("edge"))])
+    with raw.Conn(proxy.tls_port) as conn:
+        conn.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        try:
+            conn.read_to_end()
+        except raw.Closed:
+            pass
+    assert ask(proxy, authority.client_context()).status == 200
+
+
+def test_a_reload_brings_the_new_certificate(make_proxy, pod, authority, tmp_path):
+    first, second = authority.issue("first"), authority.issue("second")
+    path = tmp_path / "live.crt", tmp_path / "live.key"
+    shutil.copy(first.cert, path[0])
+    shutil.copy(first.key, path[1])
+    proxy = make_proxy([region("near", pod)], listeners=[
+        {"bind": "127.0.0.1:0", "tls": {"certificate": path[0], "key": path[1]}}])
+
+    def shown():
+        with raw.Conn(proxy.tls_port, tls=authority.client_context()) as conn:
+            return dict(item[0] for item in conn.socket.getpeercert()["subject"])["commonName"]
+    assert shown() == "first"
+    shutil.copy(second.cert, path[0])
+    shutil.copy(second.key, path[1])
+    proxy.reload_ok()
+    wait_until(lambda: shown() == "second", "the new certificate")
+
+
+# ---- towards pods ----
+
+def tls_pod(make_pod, authority, name="a", sans=("DNS:localhost", "IP:127.0.0.1"), **options):
+    certificate = authority.issue(f"pod-{name}", sans)
+    return make_pod(name, scheme="https", tls_cert=certificate.cert, tls_key=certificate.key,
+                    **options)
+
+
+def test_a_pod_is_spoken_to_over_tls(make_pod, make_proxy, authority):
+    pod = tls_pod(make_pod, authority)
+    proxy = make_proxy([region("near", pod, tls={"ca": authority.cert})])
+    assert proxy.get("/bytes/2000000").status == 200
+    body = answers.chat("x")
+    assert proxy.chat(body).json()["choices"][0]["message"]["content"] == answers.chat_text(body)
+
+
+def test_a_pod_that_nobody_vouches_for_is_not_trusted(make_pod, make_proxy, authority, tmp_path):
+    from env.certs import Authority
+    other = Authority(tmp_path, "other")
+    pod = tls_pod(make_pod, authority)
+    proxy = make_proxy([region("near", pod, tls={"ca": other.cert})], wait="listening")
+    response = proxy.get("/echo")
+    assert response.status in (502, 503)
+    assert response.error
+    assert pod.counters()["started"] == 0
+
+
+def test_a_pod_with_another_name_is_not_trusted(make_pod, make_proxy, authority):
+    pod = tls_pod(make_pod, authority, sans=("DNS:elsewhere.test",))
+    proxy = make_proxy([region("near", pod, tls={"ca": authority.cert})], wait="listening")
+    assert proxy.get("/echo").status in (502, 503)
+
+
+def test_the_expected_name_can_be_given(make_pod, make_proxy, authority):
+    pod = tls_pod(make_pod, authority, sans=("DNS:elsewhere.test",))
+    proxy = make_proxy([region("near", pod, tls={"ca": authority.cert,
+                                                 "server_name": "elsewhere.test"})])
+    assert proxy.get("/echo").status == 200
+
+
+def test_verification_can_be_switched_off(make_pod, make_proxy, authority):
+    pod = tls_pod(make_pod, authority, sans=("DNS:elsewhere.test",))
+    proxy = make_proxy([region("near", pod, tls={"verify": False})])
+    assert proxy.get("/echo").status == 200
+
+
+def test_a_pod_can_ask_for_our_certificate(make_pod, make_proxy, authority):
+    pod = tls_pod(make_pod, authority, tls_client_ca=authority.cert)
+    mine = authority.issue("edge-client", purpose="client")
+    proxy = make_proxy([region("near", pod, tls={"ca": authority.cert, "certificate": mine.cert,
+                                                 "key": mine.key})])
+    assert proxy.get("/echo").status == 200
