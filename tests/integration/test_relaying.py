@@ -239,3 +239,27 @@ def test_a_question_to_redis_takes_no_turn_of_the_round_robin(make_pod, make_red
         body = {"model": "sim", "messages": [{"role": "user", "content": f"prompt {index}"}]}
         assert proxy.chat(body).status == 200
     assert [pod.counters()["finished"] for pod in pods] == [10, 10]
+
+# ---- clients that leave ----
+
+def test_a_client_that_resets_in_a_paused_upload_is_seen_at_once(make_origin, make_proxy):
+    seen, closed = threading.Event(), threading.Event()
+
+    def handler(peer, line, headers):
+        seen.set()
+        time.sleep(3)
+        try:
+            while True:
+                peer.read_exactly(1)
+        finally:
+            closed.set()
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    conn = proxy.connect()
+    conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 30000000\r\n\r\n")
+    conn.socket.settimeout(0.3)
+    _send_until_refused(conn)
+    assert seen.wait(5)
+    conn.reset()
+    proxy.wait_metric("nearside_client_connections", None, 0, timeout=2)
+    assert closed.wait(5)
