@@ -279,7 +279,7 @@ bool request_requeue(struct request *request)
 
 /* The first repetition after a transport failure is free: what failed did no work, so repeating it
  * adds no load, and a region that dies takes many requests with it at once. */
-static bool retry_is_free(const struct request *request, enum outcome outcome)
+static bool retry_is_free(enum outcome outcome, uint32_t attempts)
 {
     switch (outcome) {
     case OUTCOME_STALE:
@@ -290,13 +290,13 @@ static bool retry_is_free(const struct request *request, enum outcome outcome)
     case OUTCOME_CONNECT_ERROR:
     case OUTCOME_TLS_ERROR:
     case OUTCOME_RESET:
-        return request->counted_attempts <= 1;
+        return attempts <= 1;
     default:
         return false;
     }
 }
 
-static bool may_retry(struct request *request, enum outcome outcome)
+static bool may_retry(struct request *request, enum outcome outcome, uint32_t attempts)
 {
     const struct conf_retry *conf = &request->world->conf->retry;
     struct worker *worker = request->worker;
@@ -305,9 +305,7 @@ static bool may_retry(struct request *request, enum outcome outcome)
         .outcome = outcome,
         .committed = request->state == REQUEST_RELAY,
         .body_replayable = !request->body.lost || !sent_body,
-        .attempts = outcome == OUTCOME_REGION_DOWN || outcome == OUTCOME_STALE
-                        ? 0
-                        : request->counted_attempts,
+        .attempts = outcome == OUTCOME_REGION_DOWN || outcome == OUTCOME_STALE ? 0 : attempts,
         .attempts_max = conf->attempts,
         .budget_left = true,
         .now_ns = loop_now_ns(worker->loop),
@@ -321,12 +319,18 @@ static bool may_retry(struct request *request, enum outcome outcome)
     if (verdict != RETRY_YES) {
         return false;
     }
-    if (!retry_is_free(request, outcome) &&
+    if (!retry_is_free(outcome, attempts) &&
         !retry_budget_take(&worker->retry_budget, worker_budget_floor(worker), facts.now_ns)) {
         metric_limit_hit(worker->metrics, LIMIT_RETRY_BUDGET);
         return false;
     }
     return true;
+}
+
+bool request_grant_retry(struct request *request, enum outcome outcome)
+{
+    request->retry_granted = may_retry(request, outcome, request->counted_attempts + 1);
+    return request->retry_granted;
 }
 
 /* Account for a failed attempt and take the connection down. */
@@ -363,7 +367,8 @@ enum request_step step_attempt(struct request *request)
     } else if (outcome != OUTCOME_REGION_DOWN) {
         request->counted_attempts++;
     }
-    if (may_retry(request, outcome)) {
+    if (request->retry_granted || may_retry(request, outcome, request->counted_attempts)) {
+        request->retry_granted = false;
         attempt_over(request, outcome);
         request_move(request, REQUEST_ROUTE);
         return STEP_AGAIN;

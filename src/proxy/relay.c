@@ -67,9 +67,9 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
-    if (outcome != OUTCOME_OK &&
-        request->counted_attempts + 1 < request->world->conf->retry.attempts &&
-        somewhere_untried(request)) {
+    /* An answer that cannot be bettered is passed on as it is. */
+    if (outcome != OUTCOME_OK && somewhere_untried(request) &&
+        request_grant_retry(request, outcome)) {
         request_on_failure(request, outcome);
         return;
     }

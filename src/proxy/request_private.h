@@ -118,6 +118,7 @@ struct request {
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
     bool attempt_failed;
+    bool retry_granted; /* for this failure, and paid from the budget */
     bool answer_ended;
     bool lookup_done;
     bool queue_expired;
@@ -224,6 +225,8 @@ struct route_choice request_pick(struct request *request);
 /* The same as a mere question: takes no turn of a round robin. */
 struct route_choice request_peek(struct request *request);
 void request_dequeue(struct request *request);
+/* May an attempt with this outcome be repeated? A yes is paid for. */
+bool request_grant_retry(struct request *request, enum outcome outcome);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);
