@@ -24,7 +24,7 @@ const char page_style[] =
     "th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);"
     "vertical-align:top;white-space:nowrap}"
     "th{font-weight:600;color:var(--soft)}td.wrap{white-space:normal;word-break:break-word}"
-    ".num{text-align:right;font-variant-numeric:tabular-nums}"
+    ".num{font-variant-numeric:tabular-nums}"
     ".lead{font-size:1.15rem;margin:1rem 0 .2rem}.soft{color:var(--soft)}"
     ".up,.good{color:var(--good);font-weight:600}.down,.bad{color:var(--bad);font-weight:600}"
     ".degraded,.warming,.drained,.warn{color:var(--warn);font-weight:600}"
