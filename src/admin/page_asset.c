@@ -65,7 +65,7 @@ const char page_script[] =
     "function tick(){if(document.hidden){setTimeout(tick,1000);return;}"
     "fetch('/status.json').then(function(answer){return answer.json();}).then(function(status){"
     "var now=shape(status),was=known;known=now;live.textContent='live';"
-    "if(now!==was)return redraw();patch(status);})"
+    "if(now!==was)return redraw().then(function(){patch(status);});patch(status);})"
     ".catch(function(){known=null;live.textContent='no answer since '+"
     "(live.dataset.since=live.dataset.since||new Date().toLocaleTimeString());})"
     ".then(function(){if(known!==null)delete live.dataset.since;setTimeout(tick,1000);});}"
