@@ -327,6 +327,7 @@ void edge_free(struct edge *edge)
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_free(edge->workers[i]);
+            edge->workers[i] = NULL; /* a view may still be published */
         }
     }
     hear_the_rest(edge);

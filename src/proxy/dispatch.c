@@ -340,6 +340,7 @@ enum request_step step_attempt(struct request *request)
         /* Not the endpoint's fault, and nothing of it was tried: once more, on a new connection. */
         request->fresh_only = true;
         request->route.tried_count--;
+        request->route.last_region_attempts--;
         request->attempts--;
     }
     if (request->retry_granted || request_grant_retry(request, outcome)) {

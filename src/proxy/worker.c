@@ -381,6 +381,19 @@ void worker_stop(struct worker *worker)
     worker->started = false;
 }
 
+static void on_last_message(struct loop_message *message, void *arg)
+{
+    mem_free(message);
+    loop_stop(arg);
+}
+
+/* What was posted after the worker's last turn is taken while all that it needs still lives. */
+static void hear_the_rest(struct worker *worker)
+{
+    loop_post(worker->loop, mem_new(struct loop_message), on_last_message, worker->loop);
+    loop_run(worker->loop);
+}
+
 /* After the worker's last turn, on the thread that made it: everything on its loop goes. */
 static void tear_down(struct worker *worker)
 {
@@ -433,6 +446,7 @@ enum status worker_start(struct worker *worker, struct errbuf *err)
 void worker_free(struct worker *worker)
 {
     ASSERT(!worker->started);
+    hear_the_rest(worker);
     tear_down(worker);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);
