@@ -149,7 +149,8 @@ class Proxy:
         return self.post("/v1/chat/completions", body, headers, timeout)
 
     def admin(self, method, path, body=None, headers=None):
-        return raw.one_request(self.admin_port, method, path, body, headers, 5.0)
+        port = self.admin_port
+        return raw.one_request(port, method, path, body, headers, 5.0, host=f"127.0.0.1:{port}")
 
     def admin_post(self, path, headers=None):
         return self.admin("POST", path, b"", headers)

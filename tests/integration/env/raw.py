@@ -217,10 +217,11 @@ def request_bytes(method, path, body=None, headers=None, host="test"):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
 
-def one_request(port, method, path, body=None, headers=None, timeout=10.0, **connection):
+def one_request(port, method, path, body=None, headers=None, timeout=10.0, host="test",
+                **connection):
     """One request on a connection of its own."""
     with Conn(port, timeout=timeout, **connection) as conn:
-        conn.send(request_bytes(method, path, body, headers))
+        conn.send(request_bytes(method, path, body, headers, host))
         return conn.read_response(method)
 
 
