@@ -97,8 +97,9 @@ static int run(const struct options *options)
     struct edge edge;
     enum status status;
 
-    if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
-        return complain(&err, EXIT_BAD_CONFIG);
+    status = edge_read_conf(options, &conf, &err);
+    if (status != STATUS_OK) {
+        return complain(&err, status == STATUS_FAILED ? EXIT_NOT_STARTED : EXIT_BAD_CONFIG);
     }
     status = edge_start(&edge, options, conf, &err);
     conf_unref(conf);

@@ -129,10 +129,10 @@ WITH_TLS = MINIMAL.replace(
     '"; }', '"; tls = { certificate = "edge.crt"; key = "edge.key"; }; }', 1)
 
 
-def test_a_missing_certificate_is_an_error_of_the_file(conf_file):
+def test_a_missing_certificate_is_exit_code_2(conf_file):
     path = conf_file(WITH_TLS)
     done = run("-c", path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{path}:1: listeners[0].tls.certificate" in done.stderr
 
 
