@@ -125,11 +125,23 @@ def test_a_taken_port_is_exit_code_2(conf_file):
     assert str(port) in done.stderr
 
 
-def test_an_unreadable_certificate_is_exit_code_2(conf_file):
-    done = run("-c", conf_file(MINIMAL.replace(
-        '"; }', '"; tls = { certificate = "none.crt"; key = "none.key"; }; }', 1)))
+WITH_TLS = MINIMAL.replace(
+    '"; }', '"; tls = { certificate = "edge.crt"; key = "edge.key"; }; }', 1)
+
+
+def test_a_missing_certificate_is_exit_code_2(conf_file):
+    path = conf_file(WITH_TLS)
+    done = run("-c", path)
     assert done.returncode == 2
-    assert "none.crt" in done.stderr
+    assert f"{path}:1: listeners[0].tls.certificate" in done.stderr
+
+
+def test_a_certificate_that_is_none_is_exit_code_2(conf_file, tmp_path):
+    for name in ("edge.crt", "edge.key"):
+        (tmp_path / name).write_text("not a certificate")
+    done = run("-c", conf_file(WITH_TLS))
+    assert done.returncode == 2
+    assert "edge.crt" in done.stderr
 
 
 def port_is_free(port):
