@@ -232,6 +232,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
         .cache = edge->cache,
         .health = edge->health,
         .shared = &edge->shared,
+        .worker_count = edge->worker_count,
         .control = edge->loop,
         .drained = edge_on_drained,
         .wake_queues = on_room,
@@ -258,7 +259,7 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     struct edge_listener *listeners;
     struct log_conf log;
 
-    if (world_new(edge->conf, &edge->world, err) != STATUS_OK ||
+    if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }

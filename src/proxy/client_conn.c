@@ -630,6 +630,7 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
             .proxy_status = "http_request_error",
             .message = "The request's header did not arrive within timeouts.client_header_ms.",
         };
+        metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
         conn->version_minor = 1;
         conn->close_after = true;
         reply_error_raw(conn, &error);

@@ -67,9 +67,10 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
-    /* An answer that cannot be bettered is passed on as it is. */
+    /* Without a retry the answer in hand is passed on: it says more than one of ours would. */
     if (outcome != OUTCOME_OK && somewhere_untried(request) &&
         request_grant_retry(request, outcome)) {
+        request->retry_granted = true;
         request_on_failure(request, outcome);
         return;
     }

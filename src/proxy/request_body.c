@@ -108,7 +108,7 @@ static void refuse_large(struct request *request)
 
     metric_limit_hit(request->worker->metrics, LIMIT_BODY_BYTES);
     if (request->state == REQUEST_RELAY) {
-        request_on_failure(request, OUTCOME_CUT);
+        request_on_failure(request, OUTCOME_LOCAL_LIMIT);
         return;
     }
     request_leave(request, OUTCOME_CLIENT_GONE);

@@ -118,7 +118,7 @@ struct request {
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
     bool attempt_failed;
-    bool retry_granted; /* for this failure, and paid from the budget */
+    bool retry_granted; /* ... and its repetition is booked already */
     bool answer_ended;
     bool lookup_done;
     bool queue_expired;
@@ -225,7 +225,6 @@ struct route_choice request_pick(struct request *request);
 /* The same as a mere question: takes no turn of a round robin. */
 struct route_choice request_peek(struct request *request);
 void request_dequeue(struct request *request);
-/* May an attempt with this outcome be repeated? A yes is paid for. */
 bool request_grant_retry(struct request *request, enum outcome outcome);
 
 /* request_body.c */
@@ -276,6 +275,7 @@ void reply_stream_error(struct request *request);
 
 /* access.c */
 void access_log_request(struct request *request, uint64_t now_ns);
+void access_log_refused(struct client_conn *client, unsigned status, const char *reason);
 
 /* phase gauge */
 void request_set_phase(struct request *request, enum metric_phase phase);
