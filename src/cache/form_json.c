@@ -10,6 +10,7 @@
 
 #include <nearside/base/assert.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Bound what a tree of `text` would take. Syntax is not looked at: that is the parser's. */
@@ -81,20 +82,17 @@ enum form_result form_json_parse(struct str text, size_t *nodes_left, json_t **r
 
 static void write_real(struct buf *out, double value)
 {
+    char text[32]; /* -1.2345678901234567e-308 */
+
     for (int digits = 15; digits <= 17; digits++) {
-        size_t start = out->end;
-        buf_printf(out, "%.*g", digits, value);
-        size_t len = out->end - start;
-        buf_append_char(out, '\0'); /* for strtod */
-        out->end = start + len;
-        if (digits < 17 && strtod(out->data + start, NULL) != value) {
-            out->end = start;
-            continue;
+        (void)snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value) {
+            break;
         }
-        if (strpbrk(out->data + start, ".e") == NULL) {
-            buf_append_str(out, STR_LIT(".0")); /* 1.0 stays a real */
-        }
-        return;
+    }
+    buf_append_str(out, str_of(text));
+    if (strpbrk(text, ".e") == NULL) {
+        buf_append_str(out, STR_LIT(".0")); /* 1.0 stays a real */
     }
 }
 

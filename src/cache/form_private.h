@@ -12,8 +12,8 @@
 
 /* Parse an object; *nodes_left is FORM_NODES_MAX at first and counts down over all texts of one
  * answer. Members keep their order. */
-enum form_result form_json_parse(struct str text, size_t *nodes_left, json_t **ret_object)
-    MUST_CHECK;
+enum form_result form_json_parse(struct str text, size_t *nodes_left,
+                                 json_t **ret_object) MUST_CHECK;
 void form_json_write(struct buf *out, const json_t *value);
 /* Write `"name":` with `before` ("{" or ",") in front. */
 void form_json_write_name(struct buf *out, char before, const char *name);

@@ -23,11 +23,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define FORM_DEPTH_MAX      32       /* of nested arrays and objects */
+#define FORM_DEPTH_MAX      32        /* of nested arrays and objects */
 #define FORM_NODES_MAX      (1 << 18) /* JSON values in all of the input: bounds the trees' memory */
-#define FORM_CHOICES_MAX    128      /* OpenAI's own bound of `n` */
-#define FORM_TOOL_CALLS_MAX 128      /* of one choice */
-#define FORM_PIECE_BYTES    64       /* of text in one event that we make */
+#define FORM_CHOICES_MAX    128       /* OpenAI's own bound of `n` */
+#define FORM_TOOL_CALLS_MAX 128       /* of one choice */
+#define FORM_PIECE_BYTES    64        /* of text in one event that we make */
 
 enum form_result {
     FORM_OK,
