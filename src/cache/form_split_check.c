@@ -139,6 +139,9 @@ static enum form_result check_member(const struct form_split *split, const char 
     if (split->api == API_COMPLETIONS && strcmp(name, "text") == 0) {
         return json_is_string(value) ? FORM_OK : FORM_INEXACT;
     }
+    if (split->api == API_CHAT && strcmp(name, "delta") == 0) {
+        return FORM_INEXACT; /* its place in the events is taken */
+    }
     if (strcmp(name, "index") == 0 || json_is_null(value)) {
         return FORM_OK;
     }

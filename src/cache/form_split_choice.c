@@ -397,6 +397,15 @@ static void write_last_logprobs(const struct sender *sender)
     buf_append_char(out, '}');
 }
 
+/* Members that have a place of their own in events. */
+static bool is_placed(const struct sender *sender, const char *name)
+{
+    const char *body = sender->split->api == API_CHAT ? "message" : "text";
+
+    return strcmp(name, "index") == 0 || strcmp(name, body) == 0 || strcmp(name, "logprobs") == 0 ||
+           strcmp(name, "finish_reason") == 0;
+}
+
 static void send_finish(struct sender *sender, json_t *choice, bool is_last)
 {
     struct buf *out = sender->split->out;
@@ -410,9 +419,7 @@ static void send_finish(struct sender *sender, json_t *choice, bool is_last)
     form_json_write(out, json_object_get(choice, "finish_reason"));
     json_object_foreach(choice, name, value)
     {
-        if (strcmp(name, "index") != 0 && strcmp(name, "message") != 0 &&
-            strcmp(name, "text") != 0 && strcmp(name, "logprobs") != 0 &&
-            strcmp(name, "finish_reason") != 0) {
+        if (!is_placed(sender, name)) {
             form_json_write_name(out, ',', name);
             form_json_write(out, value);
         }
