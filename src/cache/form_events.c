@@ -20,6 +20,7 @@ struct reader {
     struct str rest;
     struct buf joined; /* of the present event, when it has several data lines */
     size_t nodes_left;
+    size_t mark_len; /* of the byte order mark: it belongs to the first event's raw bytes */
     bool done;
 };
 
@@ -88,7 +89,9 @@ static struct event next_event(struct reader *reader, struct str *ret_raw)
         }
         take_line(reader, &event, line);
     }
-    *ret_raw = str_slice(start, 0, start.len - reader->rest.len);
+    *ret_raw =
+        str_make(start.ptr - reader->mark_len, start.len - reader->rest.len + reader->mark_len);
+    reader->mark_len = 0;
     return event;
 }
 
@@ -148,7 +151,8 @@ enum form_result form_each_chunk(struct str events, form_chunk_fn each, void *ar
     enum form_result result = FORM_OK;
 
     if (str_starts(events, STR_LIT("\xEF\xBB\xBF"))) {
-        reader.rest = str_slice(events, 3, events.len);
+        reader.mark_len = 3;
+        reader.rest = str_slice(events, reader.mark_len, events.len);
     }
     buf_init(&reader.joined);
     while (result == FORM_OK && reader.rest.len > 0) {

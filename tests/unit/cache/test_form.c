@@ -983,6 +983,16 @@ static void test_the_filter_takes_usage_away_and_nothing_else(void **state)
                     "data: [DONE]\n\n");
 }
 
+/* The second mark begins the name of a field; alone it would be a mark. */
+static void test_the_filter_keeps_a_byte_order_mark(void **state)
+{
+    static const char events[] = "\xEF\xBB\xBF\xEF\xBB\xBF"
+                                 "data: x\n\ndata: [DONE]\n\n";
+
+    (void)state;
+    assert_filtered(events, events);
+}
+
 static void test_the_filter_loses_no_timings(void **state)
 {
     struct buf quoted;
@@ -1215,6 +1225,7 @@ int main(void)
         cmocka_unit_test(test_event_streams_are_read_as_the_standard_says),
         cmocka_unit_test(test_a_cut_stream_is_never_whole),
         cmocka_unit_test(test_the_filter_takes_usage_away_and_nothing_else),
+        cmocka_unit_test(test_the_filter_keeps_a_byte_order_mark),
         cmocka_unit_test(test_the_filter_loses_no_timings),
         cmocka_unit_test(test_generated_answers_come_back_as_the_same),
         cmocka_unit_test(test_filtering_is_the_same_as_not_asking_for_usage),
