@@ -128,11 +128,17 @@ static enum form_result read_event(struct reader *reader, const struct event *ev
     return form_json_parse(event->data, &reader->nodes_left, ret_chunk);
 }
 
-static enum form_result pass_event(struct reader *reader, form_chunk_fn each, void *arg)
+static enum form_result pass_event(struct reader *reader, form_data_fn is_known, form_chunk_fn each,
+                                   void *arg)
 {
     struct str raw;
     json_t *chunk;
     struct event event = next_event(reader, &raw);
+
+    if (is_known != NULL && event.data_lines == 1 && event.name.len == 0 && !event.is_error &&
+        !reader->done && is_known(arg, event.data)) {
+        return FORM_OK;
+    }
     enum form_result result = read_event(reader, &event, &chunk);
 
     if (result == FORM_OK && chunk != NULL && says_error(chunk)) {
@@ -145,7 +151,8 @@ static enum form_result pass_event(struct reader *reader, form_chunk_fn each, vo
     return result;
 }
 
-enum form_result form_each_chunk(struct str events, form_chunk_fn each, void *arg)
+enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_chunk_fn each,
+                                 void *arg)
 {
     struct reader reader = {.rest = events, .nodes_left = FORM_NODES_MAX};
     enum form_result result = FORM_OK;
@@ -156,7 +163,7 @@ enum form_result form_each_chunk(struct str events, form_chunk_fn each, void *ar
     }
     buf_init(&reader.joined);
     while (result == FORM_OK && reader.rest.len > 0) {
-        result = pass_event(&reader, each, arg);
+        result = pass_event(&reader, is_known, each, arg);
     }
     buf_done(&reader.joined);
     return result == FORM_OK && !reader.done ? FORM_INVALID : result;

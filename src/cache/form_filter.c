@@ -55,7 +55,7 @@ enum form_result form_stream_filter_usage(enum api api, struct str events,
     if (api != API_CHAT && api != API_COMPLETIONS) {
         return FORM_INEXACT;
     }
-    enum form_result result = form_each_chunk(events, on_chunk, &filter);
+    enum form_result result = form_each_chunk(events, NULL, on_chunk, &filter);
     if (result != FORM_OK) {
         buf_clear(out);
     }

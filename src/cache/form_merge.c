@@ -9,7 +9,9 @@ struct merge {
     json_t *usage;           /* ref held; NULL until seen */
     bool usage_is_total;     /* the present one is of the whole answer */
     bool usage_stands_alone; /* on an event without choices */
-    size_t choice_count;     /* the highest index + 1 */
+    struct str data;         /* of the present event, if it stands in one line */
+    struct form_repeat repeat;
+    size_t choice_count;                             /* the highest index + 1 */
     struct merged_choice *choices[FORM_CHOICES_MAX]; /* owned; NULL where not seen */
 };
 
@@ -110,10 +112,37 @@ static void take_usage(struct merge *merge, json_t *usage, const json_t *choices
     }
 }
 
+/* A chunk that matches the pattern only adds to a text. The pattern was taken and has no end, so
+ * its choice is there and still open. */
+static bool is_repeat(void *arg, struct str data)
+{
+    struct merge *merge = arg;
+    json_t *text = form_repeat_match(&merge->repeat, data);
+
+    if (text == NULL) {
+        merge->data = data; /* for on_chunk, which comes next */
+        return false;
+    }
+    enum form_result result =
+        form_choice_take_text(merge->choices[merge->repeat.choice_index], merge->repeat.text, text);
+    json_decref(text);
+    return result == FORM_OK; /* else the long way finds the same fault */
+}
+
+/* The data of the present event, once. Empty when it took several lines: those are not kept. */
+static struct str take_data(struct merge *merge)
+{
+    struct str data = merge->data;
+
+    merge->data = STR_EMPTY;
+    return data;
+}
+
 static enum form_result on_chunk(void *arg, struct str raw, json_t *chunk)
 {
     struct merge *merge = arg;
     const json_t *choices = json_object_get(chunk, "choices");
+    struct str data = take_data(merge);
     enum form_result result;
     const char *name;
     json_t *value;
@@ -133,7 +162,11 @@ static enum form_result on_chunk(void *arg, struct str raw, json_t *chunk)
         }
     }
     take_usage(merge, json_object_get(chunk, "usage"), choices);
-    return take_choices(merge, choices);
+    result = take_choices(merge, choices);
+    if (result == FORM_OK) {
+        form_repeat_learn(&merge->repeat, merge->api, data, chunk);
+    }
+    return result;
 }
 
 /* A usage beside a choice is that choice's; with several of them it is not the answer's. */
@@ -227,7 +260,7 @@ enum form_result form_stream_to_plain(enum api api, struct str events, const str
         return FORM_INEXACT;
     }
     merge.members = json_object();
-    enum form_result result = form_each_chunk(events, on_chunk, &merge);
+    enum form_result result = form_each_chunk(events, is_repeat, on_chunk, &merge);
     if (result == FORM_OK) {
         result = finish(&merge, wish->bytes_max, out);
     }

@@ -71,8 +71,8 @@ static enum form_result take_string(struct buf *bytes, const json_t *piece)
     return FORM_OK;
 }
 
-static enum form_result take_text(struct merged_choice *choice, enum form_text which,
-                                  const json_t *piece)
+enum form_result form_choice_take_text(struct merged_choice *choice, enum form_text which,
+                                       const json_t *piece)
 {
     struct merged_text *text = &choice->texts[which];
 
@@ -177,7 +177,7 @@ static enum form_result take_delta_member(struct merged_choice *choice, const ch
     enum form_text text = form_text_of(name);
 
     if (text != FORM_TEXT_COUNT) {
-        return take_text(choice, text, value);
+        return form_choice_take_text(choice, text, value);
     }
     if (strcmp(name, "role") == 0) {
         return take_whole(&choice->role, value);
@@ -305,7 +305,7 @@ enum form_result form_choice_take(struct merged_choice *choice, enum api api, js
     {
         if (strcmp(name, body) == 0) {
             result = api == API_CHAT ? take_delta(choice, value)
-                                     : take_text(choice, FORM_TEXT_CONTENT, value);
+                                     : form_choice_take_text(choice, FORM_TEXT_CONTENT, value);
         } else if (strcmp(name, "finish_reason") == 0) {
             finish_reason = value;
         } else if (strcmp(name, "index") != 0) {

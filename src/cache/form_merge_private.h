@@ -37,8 +37,28 @@ void form_choice_free(struct merged_choice *choice); /* NULL is fine */
 enum form_result form_choice_take(struct merged_choice *choice, enum api api,
                                   json_t *piece) MUST_CHECK;
 
+/* More of a text, from a chunk that says nothing else that is new. */
+enum form_result form_choice_take_text(struct merged_choice *choice, enum form_text text,
+                                       const json_t *piece) MUST_CHECK;
+
 /* The choice of a plain answer, when all of it has come. */
 enum form_result form_choice_finish(const struct merged_choice *choice, enum api api, size_t index,
                                     json_t **ret_choice) MUST_CHECK;
+
+/* ---- chunks that are the one before but for a text (form_repeat.c) ---- */
+
+struct form_repeat {
+    bool is_set;
+    size_t choice_index;
+    enum form_text text;
+    struct str before; /* the text, with its quote; views into the stream */
+    struct str behind; /* the text, with its quote */
+};
+
+/* Make `chunk`, which was taken, the pattern for those to come, if it can be. */
+void form_repeat_learn(struct form_repeat *repeat, enum api api, struct str data,
+                       const json_t *chunk);
+/* The text of a chunk that matches the pattern (the caller's reference), or NULL. */
+json_t *form_repeat_match(const struct form_repeat *repeat, struct str data) MUST_CHECK;
 
 #endif

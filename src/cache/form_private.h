@@ -31,9 +31,14 @@ void form_json_set_missing(json_t *object, const char *name, json_t *value);
  * is borrowed; NULL for what is no JSON: [DONE], or comments alone. */
 typedef enum form_result (*form_chunk_fn)(void *arg, struct str raw, json_t *chunk);
 
+/* Asked first about the data of an event that stands in one line: true when it needs no parsing. */
+typedef bool (*form_data_fn)(void *arg, struct str data);
+
 /* Hand over each event in turn until one is not FORM_OK. FORM_INVALID for an error event, for
- * bytes that are not JSON, for a stream that does not end with [DONE] or goes on behind it. */
-enum form_result form_each_chunk(struct str events, form_chunk_fn each, void *arg) MUST_CHECK;
+ * bytes that are not JSON, for a stream that does not end with [DONE] or goes on behind it.
+ * `is_known` may be NULL. */
+enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_chunk_fn each,
+                                 void *arg) MUST_CHECK;
 
 /* ---- members (form_member.c) ---- */
 

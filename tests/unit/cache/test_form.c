@@ -872,6 +872,98 @@ static void test_depth_and_number_of_values_are_bounded(void **state)
     buf_done(&out);
 }
 
+/* ---- chunks that repeat the one before but for a text ---- */
+
+struct repeat_case {
+    const char *name;
+    enum api api;
+    const char *chunks[CHUNKS_MAX];
+    const char *text; /* of the first choice */
+};
+
+#define TEXT(text) "{'object':'text_completion','choices':[{'index':0,'text':'" text "'}]}"
+#define TEXT_END                                                                                   \
+    "{'object':'text_completion','choices':[{'index':0,'text':'','finish_reason':'stop'}],"        \
+    "'usage':{}}"
+#define TEXT_OF(index, text)                                                                       \
+    "{'object':'text_completion','choices':[{'index':" index ",'text':'" text "'}]}"
+
+static const struct repeat_case repeat_cases[] = {
+    {"the same again", API_COMPLETIONS, {TEXT("a"), TEXT("a"), TEXT(""), TEXT_END, DONE}, "aa"},
+    {"escapes",
+     API_COMPLETIONS,
+     {TEXT("a"), TEXT("\\n\\\\"), TEXT("\\'"), TEXT("\\u0041"), TEXT_END, DONE},
+     "a\n\\\"A"},
+    {"a pattern with escapes",
+     API_COMPLETIONS,
+     {TEXT("\\'b\\'"), TEXT("c"), TEXT_END, DONE},
+     "\"b\"c"},
+    {"two choices by turns",
+     API_COMPLETIONS,
+     {TEXT_OF("0", "a"), TEXT_OF("1", "x"), TEXT_OF("1", "y"), TEXT_OF("0", "b"), TEXT_OF("0", "c"),
+      "{'object':'text_completion','choices':[{'index':1,'text':'',"
+      "'finish_reason':'stop'}]}",
+      "{'object':'text_completion','choices':[{'index':0,'text':'','finish_reason':'stop'}]}",
+      "{'object':'text_completion','choices':[],'usage':{}}", DONE},
+     "abc"},
+    {"the name stands there as a text, too",
+     API_COMPLETIONS,
+     {"{'object':'text_completion','id':'text','choices':[{'index':0,'text':'a'}]}",
+      "{'object':'text_completion','id':'text','choices':[{'index':0,'text':'b'}]}", TEXT_END,
+      DONE},
+     "ab"},
+    {"the name stands there twice",
+     API_COMPLETIONS,
+     {"{'object':'text_completion','timings':{'text':'x'},'choices':[{'index':0,'text':'a'}]}",
+      "{'object':'text_completion','timings':{'text':'y'},'choices':[{'index':0,'text':'a'}]}",
+      TEXT_END, DONE},
+     "aa"},
+    {"a name in escapes",
+     API_COMPLETIONS,
+     {"{'object':'text_completion','timings':{'text':'x'},'choices':[{'index':0,"
+      "'te\\u0078t':'a'}]}",
+      "{'object':'text_completion','timings':{'text':'y'},'choices':[{'index':0,"
+      "'te\\u0078t':'a'}]}",
+      TEXT_END, DONE},
+     "aa"},
+    {"a name elsewhere only",
+     API_COMPLETIONS,
+     {"{'object':'text_completion','timings':{'text':'x'},'choices':[{'index':0}]}",
+      "{'object':'text_completion','timings':{'text':'y'},'choices':[{'index':0}]}", TEXT_END,
+      DONE},
+     ""},
+    {"more than a text between the same ends",
+     API_COMPLETIONS,
+     {TEXT("a"), TEXT("b','stop_reason':'x"), TEXT("c"), TEXT_END, DONE},
+     "abc"},
+};
+
+static void test_chunks_that_look_alike_are_told_apart(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(repeat_cases); i++) {
+        const struct repeat_case *row = &repeat_cases[i];
+        struct buf events;
+        struct buf plain;
+
+        buf_init(&events);
+        buf_init(&plain);
+        append_chunks(&events, row->chunks);
+        enum form_result result =
+            form_stream_to_plain(row->api, buf_str(&events), &without_usage, &plain);
+        note(row->name, result == FORM_OK);
+        assert_int_equal(result, FORM_OK);
+        json_t *got = parse(buf_str(&plain));
+        json_t *choice = json_array_get(json_object_get(got, "choices"), 0);
+        const char *text = json_string_value(json_object_get(choice, "text"));
+        note(row->name, strcmp(text, row->text) == 0);
+        assert_string_equal(text, row->text);
+        json_decref(got);
+        buf_done(&events);
+        buf_done(&plain);
+    }
+}
+
 /* ---- event streams as bytes ---- */
 
 struct bytes_case {
@@ -1220,6 +1312,7 @@ int main(void)
         cmocka_unit_test(test_streams_that_are_not_whole_or_not_known_are_refused),
         cmocka_unit_test(test_plain_answers_that_are_not_whole_or_not_known_are_refused),
         cmocka_unit_test(test_other_apis_keep_their_form),
+        cmocka_unit_test(test_chunks_that_look_alike_are_told_apart),
         cmocka_unit_test(test_output_stays_within_its_bound),
         cmocka_unit_test(test_depth_and_number_of_values_are_bounded),
         cmocka_unit_test(test_event_streams_are_read_as_the_standard_says),
