@@ -44,13 +44,41 @@ uint64_t passive_full_ms(uint64_t retry_after_ms)
 
 /* ---- on the control thread ---- */
 
-static void observe_us(struct health *health, struct endpoint_live *live, atomic_uint *us,
-                       enum latency_source source)
+static void observe_us(struct health *health, struct endpoint_live *live, atomic_uint *us)
 {
     unsigned value = atomic_load_explicit(us, memory_order_relaxed);
 
     if (value > 0) {
-        fleet_observe_latency(health->fleet, live->id, source, (double)value / 1000.0);
+        fleet_observe_latency(health->fleet, live->id, LATENCY_TCP_INFO, (double)value / 1000.0);
+    }
+}
+
+static void hear_samples(struct health *health, struct endpoint_live *live, unsigned told)
+{
+    if ((told & TOLD_CONNECT) != 0) {
+        /* A bound from above: it holds the worker's own delay in noticing. */
+        observe_us(health, live, &live->told_connect_us);
+    }
+    if ((told & TOLD_RTT) != 0) {
+        observe_us(health, live, &live->told_rtt_us);
+    }
+}
+
+static void hear_failures(struct health *health, struct endpoint_live *live, unsigned told)
+{
+    struct target *target = target_find(health, live->id);
+
+    if (target == NULL) {
+        return; /* gone from the fleet meanwhile */
+    }
+    if ((told & TOLD_REFUSED) != 0) {
+        target_on_failure(target, OUTCOME_CONNECT_REFUSED, 1);
+    }
+    if ((told & TOLD_FAILURE) != 0) {
+        unsigned outcome = atomic_load_explicit(&live->told_outcome, memory_order_relaxed);
+
+        target_on_failure(target, (enum outcome)outcome,
+                          atomic_load_explicit(&live->failures, memory_order_relaxed));
     }
 }
 
@@ -60,23 +88,10 @@ static void on_told(struct loop_message *message, void *arg)
     struct endpoint_live *live = CONTAINER_OF(message, struct endpoint_live, message);
     /* From here on the message may be posted again. */
     unsigned told = atomic_exchange_explicit(&live->told, 0, memory_order_acq_rel);
-    struct target *target = target_find(health, live->id);
 
-    if ((told & TOLD_CONNECT) != 0) {
-        observe_us(health, live, &live->told_connect_us, LATENCY_CONNECT);
-    }
-    if ((told & TOLD_RTT) != 0) {
-        observe_us(health, live, &live->told_rtt_us, LATENCY_TCP_INFO);
-    }
-    if (target != NULL && (told & TOLD_REFUSED) != 0) {
-        target_on_failure(target, OUTCOME_CONNECT_REFUSED, 1);
-    }
-    if (target != NULL && (told & TOLD_FAILURE) != 0) {
-        enum outcome outcome =
-            (enum outcome)atomic_load_explicit(&live->told_outcome, memory_order_relaxed);
-
-        target_on_failure(target, outcome,
-                          atomic_load_explicit(&live->failures, memory_order_relaxed));
+    if (!health->ended) {
+        hear_samples(health, live, told);
+        hear_failures(health, live, told);
     }
     endpoint_live_unref(live);
 }

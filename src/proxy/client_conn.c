@@ -66,7 +66,8 @@ void client_move(struct client_conn *conn, enum client_state next)
     conn->state = next;
     switch (next) {
     case CLIENT_IDLE:
-        deadline_set_in_ms(&conn->read_deadline, timeouts->client_idle_ms);
+        deadline_set_in_ms(&conn->read_deadline,
+                           conn->worker->draining ? CLIENT_DRAIN_MS : timeouts->client_idle_ms);
         break;
     case CLIENT_HEAD:
         deadline_set_in_ms(&conn->read_deadline, timeouts->client_header_ms);
@@ -152,8 +153,9 @@ static void finish_idle(struct client_conn *conn)
 void client_drain(struct client_conn *conn)
 {
     conn->close_after = true;
-    if (conn->state == CLIENT_OPENING) {
-        client_close(conn, false);
+    if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
+        /* Just accepted: its first request is probably on its way. */
+        deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);
     } else if (conn->state == CLIENT_IDLE) {
         finish_idle(conn);
     }
@@ -307,7 +309,8 @@ static bool wants_bytes(const struct client_conn *conn)
     switch (conn->state) {
     case CLIENT_IDLE:
     case CLIENT_HEAD:
-        return true;
+        /* Who does not take its answers gets no further ones: client_drive() after each write. */
+        return buf_len(&conn->out) < CLIENT_OUT_HIGH;
     case CLIENT_REQUEST:
         return conn->body_framing != HTTP_BODY_NONE && conn->request != NULL &&
                request_wants_body(conn->request);
@@ -513,7 +516,8 @@ static void client_drive(struct client_conn *conn)
             return;
         }
     }
-    if (conn->eof && (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD)) {
+    if (conn->eof && (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD) &&
+        wants_bytes(conn)) {
         finish_idle(conn);
         return;
     }
@@ -542,7 +546,9 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0) {
         conn->readable = !conn->eof;
-        if (conn->eof && conn->state == CLIENT_REQUEST && stream_is_broken(conn->stream)) {
+        /* Nobody reads while the client has said all, or is paused in its body. */
+        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !wants_bytes(conn));
+        if (conn->state == CLIENT_REQUEST && unread && stream_is_broken(conn->stream)) {
             on_broken(conn);
             return;
         }
@@ -626,6 +632,7 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
             .proxy_status = "http_request_error",
             .message = "The request's header did not arrive within timeouts.client_header_ms.",
         };
+        metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
         conn->version_minor = 1;
         conn->close_after = true;
         reply_error_raw(conn, &error);
@@ -641,6 +648,11 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
         }
         conn->close_after = true;
         request_on_bad_body(conn->request, 408, "body_timeout");
+        return;
+    }
+    if (conn->state == CLIENT_IDLE && buf_len(&conn->out) > 0) {
+        /* The last answer is still being taken: the write deadline judges that. */
+        deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.client_idle_ms);
         return;
     }
     client_close(conn, false);

@@ -35,7 +35,7 @@ static enum outcome outcome_of_answer(const struct http_head *head)
 static bool somewhere_untried(struct request *request)
 {
     struct worker *worker = request->worker;
-    struct route_choice choice = request_pick(request);
+    struct route_choice choice = request_peek(request);
     uint64_t id;
 
     if (choice.region == ROUTE_NOBODY || choice.endpoint == ROUTE_NOBODY) {
@@ -67,9 +67,10 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
-    if (outcome != OUTCOME_OK &&
-        request->counted_attempts + 1 < request->world->conf->retry.attempts &&
-        somewhere_untried(request)) {
+    /* Without a retry the answer in hand is passed on: it says more than one of ours would. */
+    if (outcome != OUTCOME_OK && somewhere_untried(request) &&
+        request_grant_retry(request, outcome)) {
+        request->retry_granted = true;
         request_on_failure(request, outcome);
         return;
     }
@@ -129,10 +130,8 @@ static void commit(struct request *request)
     }
     start_fill(request);
     forward_answer_head(request, request->answer);
-    if (request->body.complete) {
-        request_body_done(request);
-    }
     request_move(request, REQUEST_RELAY);
+    request_body_drop(request);
 }
 
 void request_on_data(struct request *request, struct str bytes)
@@ -179,6 +178,7 @@ void request_on_answer_end(struct request *request)
     if (request->state == REQUEST_ATTEMPT) {
         commit(request);
     }
+    attempt_sample_rtt(request); /* the connection goes back to its pool next */
     if (stream_is_short(request)) {
         request_on_failure(request, OUTCOME_CUT);
         return;
@@ -206,8 +206,8 @@ static enum request_step relay_cut(struct request *request, enum outcome outcome
     if (request->sse != NULL) {
         reply_stream_error(request);
     }
+    (void)client_reply_flush(request->client); /* what came before the break, still framed */
     client_reply_abort(request->client);
-    (void)client_reply_flush(request->client);
     request_move(request, REQUEST_END);
     return STEP_AGAIN;
 }

@@ -108,7 +108,7 @@ static void refuse_large(struct request *request)
 
     metric_limit_hit(request->worker->metrics, LIMIT_BODY_BYTES);
     if (request->state == REQUEST_RELAY) {
-        request_on_failure(request, OUTCOME_CUT);
+        request_on_failure(request, OUTCOME_LOCAL_LIMIT);
         return;
     }
     request_leave(request, OUTCOME_CLIENT_GONE);
@@ -129,8 +129,9 @@ void request_body_add(struct request *request, struct str bytes)
     if (!body->streaming && body->received > limits->buffer_bytes) {
         stream_through(request);
     }
-    if (body->reserved < body->received - body->start &&
-        !reserve(request, body->received - body->start - body->reserved)) {
+    if ((body->reserved < body->received - body->start &&
+         !reserve(request, body->received - body->start - body->reserved)) ||
+        !buf_reserve(&body->bytes, bytes.len)) {
         if (request->state != REQUEST_RELAY) {
             request_leave(request, OUTCOME_LOCAL_LIMIT);
             refuse_full(request);
@@ -161,6 +162,15 @@ void request_body_release(struct request *request, uint64_t up_to)
     }
 }
 
+/* Past the commit point nothing is repeated; but an answer may begin while its body is still being
+ * sent. */
+void request_body_drop(struct request *request)
+{
+    if (request->state == REQUEST_RELAY && request->exchange.all_sent) {
+        request_body_done(request);
+    }
+}
+
 void request_body_done(struct request *request)
 {
     struct request_body *body = &request->body;
@@ -181,7 +191,7 @@ void request_body_understand(struct request *request)
     if (!request->scan_ok) {
         return;
     }
-    request->wants_stream = scan->stream == JSON_TRUE;
+    request->wants_stream = scan->stream == JSON_SCAN_TRUE;
     if (scan->model.len > 0) {
         request->model = arena_str(&request->arena, scan->model);
         request->route.model = request->model;
