@@ -60,7 +60,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod
+tools: $(BUILD)/pod $(BUILD)/wan
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -80,6 +80,11 @@ $(BUILD)/pod: $(wildcard tests/pod/*.c) $(wildcard tests/pod/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY) $(LIBS)
+
+$(BUILD)/wan: $(wildcard tests/wan/*.c) $(wildcard tests/wan/*.h) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
