@@ -48,11 +48,12 @@ static const struct json_member *find_member(const struct json_scan *scan, struc
  * is a form of its own. */
 static struct str form_of(const struct json_scan *scan)
 {
-    if (scan->stream == JSON_TRUE) {
+    if (scan->stream == JSON_SCAN_TRUE) {
         return STR_LIT("stream");
     }
     const struct json_member *member = find_member(scan, STR_LIT("stream"));
-    if (scan->stream == JSON_FALSE || member == NULL || str_eq(member->value, STR_LIT("null"))) {
+    if (scan->stream == JSON_SCAN_FALSE || member == NULL ||
+        str_eq(member->value, STR_LIT("null"))) {
         return STR_LIT("plain");
     }
     return member->value;

@@ -113,6 +113,16 @@ void health_apply(struct health *health, struct conf *conf, struct tls_ctx *cons
     }
 }
 
+/* Behind every report that is still on its way. */
+static void on_ending(struct loop_message *message, void *arg)
+{
+    struct health *health = OBJ_CAST(arg, health, HEALTH_MAGIC);
+
+    (void)message;
+    health->magic = 0;
+    mem_free(health);
+}
+
 void health_free(struct health *health)
 {
     struct list *first;
@@ -130,6 +140,6 @@ void health_free(struct health *health)
         unref_all(health->region_tls, health->conf->region_count);
         conf_unref(health->conf);
     }
-    health->magic = 0;
-    loop_defer_free(health->loop, health);
+    health->ended = true;
+    loop_post(health->loop, &health->ending, on_ending, health);
 }

@@ -46,7 +46,9 @@ struct health {
     struct list target_list;
     struct list lookups;
     struct list redis_watches;
-    uint64_t generation; /* of the last sync: what does not carry it is gone */
+    uint64_t generation;        /* of the last sync: what does not carry it is gone */
+    bool ended;                 /* health_free() was called; reports on their way are dropped */
+    struct loop_message ending; /* the last one: frees this */
 };
 
 /* `ms` with 10 % of jitter either way. */

@@ -54,29 +54,44 @@ static void observe_us(struct health *health, struct endpoint_live *live, atomic
     }
 }
 
-static void on_told(struct loop_message *message, void *arg)
+static void hear_samples(struct health *health, struct endpoint_live *live, unsigned told)
 {
-    struct health *health = OBJ_CAST(arg, health, HEALTH_MAGIC);
-    struct endpoint_live *live = CONTAINER_OF(message, struct endpoint_live, message);
-    /* From here on the message may be posted again. */
-    unsigned told = atomic_exchange_explicit(&live->told, 0, memory_order_acq_rel);
-    struct target *target = target_find(health, live->id);
-
     if ((told & TOLD_CONNECT) != 0) {
         observe_us(health, live, &live->told_connect_us, LATENCY_CONNECT);
     }
     if ((told & TOLD_RTT) != 0) {
         observe_us(health, live, &live->told_rtt_us, LATENCY_TCP_INFO);
     }
-    if (target != NULL && (told & TOLD_REFUSED) != 0) {
+}
+
+static void hear_failures(struct health *health, struct endpoint_live *live, unsigned told)
+{
+    struct target *target = target_find(health, live->id);
+
+    if (target == NULL) {
+        return; /* gone from the fleet meanwhile */
+    }
+    if ((told & TOLD_REFUSED) != 0) {
         target_on_failure(target, OUTCOME_CONNECT_REFUSED, 1);
     }
-    if (target != NULL && (told & TOLD_FAILURE) != 0) {
-        enum outcome outcome =
-            (enum outcome)atomic_load_explicit(&live->told_outcome, memory_order_relaxed);
+    if ((told & TOLD_FAILURE) != 0) {
+        unsigned outcome = atomic_load_explicit(&live->told_outcome, memory_order_relaxed);
 
-        target_on_failure(target, outcome,
+        target_on_failure(target, (enum outcome)outcome,
                           atomic_load_explicit(&live->failures, memory_order_relaxed));
+    }
+}
+
+static void on_told(struct loop_message *message, void *arg)
+{
+    struct health *health = OBJ_CAST(arg, health, HEALTH_MAGIC);
+    struct endpoint_live *live = CONTAINER_OF(message, struct endpoint_live, message);
+    /* From here on the message may be posted again. */
+    unsigned told = atomic_exchange_explicit(&live->told, 0, memory_order_acq_rel);
+
+    if (!health->ended) {
+        hear_samples(health, live, told);
+        hear_failures(health, live, told);
     }
     endpoint_live_unref(live);
 }

@@ -374,9 +374,9 @@ static void note_member(struct json_scan *scan, const struct json_member *member
             scan->model = str_slice(value, 1, value.len - 1);
         }
     } else if (str_eq(name, STR_LIT("stream"))) {
-        scan->stream = str_eq(value, STR_LIT("true"))    ? JSON_TRUE
-                       : str_eq(value, STR_LIT("false")) ? JSON_FALSE
-                                                         : JSON_ABSENT;
+        scan->stream = str_eq(value, STR_LIT("true"))    ? JSON_SCAN_TRUE
+                       : str_eq(value, STR_LIT("false")) ? JSON_SCAN_FALSE
+                                                         : JSON_SCAN_ABSENT;
     } else if (str_eq(name, STR_LIT("temperature"))) {
         scan->temperature_is_zero = is_number(value) && is_zero(value);
     } else if (str_eq(name, STR_LIT("seed"))) {
@@ -446,7 +446,7 @@ enum json_scan_result json_scan(struct str body, struct json_scan *ret_scan)
 
     ret_scan->member_count = 0;
     ret_scan->model = STR_EMPTY;
-    ret_scan->stream = JSON_ABSENT;
+    ret_scan->stream = JSON_SCAN_ABSENT;
     ret_scan->temperature_is_zero = false;
     ret_scan->has_seed = false;
     ret_scan->store = false;

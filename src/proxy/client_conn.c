@@ -307,7 +307,8 @@ static bool wants_bytes(const struct client_conn *conn)
     switch (conn->state) {
     case CLIENT_IDLE:
     case CLIENT_HEAD:
-        return true;
+        /* Who does not take its answers gets no further ones: client_drive() after each write. */
+        return buf_len(&conn->out) < CLIENT_OUT_HIGH;
     case CLIENT_REQUEST:
         return conn->body_framing != HTTP_BODY_NONE && conn->request != NULL &&
                request_wants_body(conn->request);
@@ -513,7 +514,8 @@ static void client_drive(struct client_conn *conn)
             return;
         }
     }
-    if (conn->eof && (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD)) {
+    if (conn->eof && (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD) &&
+        wants_bytes(conn)) {
         finish_idle(conn);
         return;
     }
@@ -641,6 +643,11 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
         }
         conn->close_after = true;
         request_on_bad_body(conn->request, 408, "body_timeout");
+        return;
+    }
+    if (conn->state == CLIENT_IDLE && buf_len(&conn->out) > 0) {
+        /* The last answer is still being taken: the write deadline judges that. */
+        deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.client_idle_ms);
         return;
     }
     client_close(conn, false);

@@ -193,7 +193,7 @@ static void write_pieces(struct client_conn *conn, struct iovec *pieces, int cou
     size_t written = 0;
     enum stream_io io = STREAM_AGAIN;
 
-    if (!conn->write_blocked && count > 0) {
+    if (!conn->write_blocked) {
         io = stream_writev(conn->stream, pieces, count, &written);
     }
     if (io == STREAM_ERROR || io == STREAM_EOF) {
@@ -243,7 +243,7 @@ enum client_room client_reply_flush(struct client_conn *conn)
 
     (void)batch_of(conn);
     count = gather(conn, pieces, chunk_head);
-    if (!conn->write_failed) {
+    if (!conn->write_failed && count > 0) {
         write_pieces(conn, pieces, count);
         write_rest(conn);
     }

@@ -23,6 +23,17 @@ struct route_choice request_pick(struct request *request)
     return route_pick(worker->view, &request->route, loop_now_ns(worker->loop), &worker->rng);
 }
 
+struct route_choice request_peek(struct request *request)
+{
+    uint32_t *turns = request->route.turns;
+    struct route_choice choice;
+
+    request->route.turns = NULL;
+    choice = request_pick(request);
+    request->route.turns = turns;
+    return choice;
+}
+
 static void refuse_route(struct request *request)
 {
     struct reply_error error = {
@@ -253,7 +264,7 @@ bool request_requeue(struct request *request)
     struct route_choice choice;
 
     ASSERT(request->state == REQUEST_QUEUED);
-    choice = request_pick(request);
+    choice = request_peek(request);
     if (choice.region != ROUTE_NOBODY && choice.endpoint == ROUTE_NOBODY) {
         return false;
     }
@@ -375,7 +386,7 @@ void request_evict(struct request *request, enum outcome why)
         request->body.lost) {
         return;
     }
-    choice = request_pick(request);
+    choice = request_peek(request);
     if (choice.region == ROUTE_NOBODY || choice.endpoint == ROUTE_NOBODY ||
         choice.reason == ROUTE_PANIC) {
         return; /* nowhere better to go: it may still be answered where it is */

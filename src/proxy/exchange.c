@@ -289,6 +289,7 @@ static void send_more(struct exchange *exchange)
     struct buf *head_buf = &request->worker->request_head;
     struct str head = STR_EMPTY;
     uint64_t before = exchange->body_sent;
+    bool progress = false;
 
     if (exchange->all_sent || exchange->state == EXCHANGE_CONNECT) {
         return;
@@ -327,8 +328,9 @@ static void send_more(struct exchange *exchange)
         }
         account(exchange, head, written);
         head = STR_EMPTY;
+        progress = true;
     }
-    if (exchange->body_sent != before && exchange->state == EXCHANGE_SEND) {
+    if (progress && exchange->state == EXCHANGE_SEND) {
         deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
     }
     if (nothing_left(exchange)) {
@@ -637,7 +639,8 @@ static void on_deadline(struct deadline *deadline, void *arg)
         outcome = OUTCOME_CONNECT_TIMEOUT;
     } else if (exchange->got_body) {
         outcome = OUTCOME_IDLE_TIMEOUT;
-    } else if (exchange->state == EXCHANGE_SEND && !request->body.complete) {
+    } else if (exchange->state == EXCHANGE_SEND && !request->body.complete &&
+               !exchange->write_blocked) {
         /* The client is the slow one; its own deadline speaks. */
         deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
         return;

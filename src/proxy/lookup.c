@@ -129,7 +129,7 @@ static bool ask_redis(struct request *request)
     const struct view_region *region;
     uint32_t timeout_ms;
 
-    choice = request_pick(request);
+    choice = request_peek(request);
     if (choice.region == ROUTE_NOBODY) {
         return false;
     }
@@ -147,6 +147,7 @@ enum request_step step_lookup(struct request *request)
     struct cache_entry *entry = request->entry;
 
     if (request->out_of_time) {
+        request_leave(request, OUTCOME_DEADLINE);
         reply_failure(request, OUTCOME_DEADLINE);
         return STEP_AGAIN;
     }

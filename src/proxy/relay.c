@@ -35,7 +35,7 @@ static enum outcome outcome_of_answer(const struct http_head *head)
 static bool somewhere_untried(struct request *request)
 {
     struct worker *worker = request->worker;
-    struct route_choice choice = request_pick(request);
+    struct route_choice choice = request_peek(request);
     uint64_t id;
 
     if (choice.region == ROUTE_NOBODY || choice.endpoint == ROUTE_NOBODY) {
@@ -129,10 +129,8 @@ static void commit(struct request *request)
     }
     start_fill(request);
     forward_answer_head(request, request->answer);
-    if (request->body.complete) {
-        request_body_done(request);
-    }
     request_move(request, REQUEST_RELAY);
+    request_body_drop(request);
 }
 
 void request_on_data(struct request *request, struct str bytes)
@@ -206,8 +204,8 @@ static enum request_step relay_cut(struct request *request, enum outcome outcome
     if (request->sse != NULL) {
         reply_stream_error(request);
     }
+    (void)client_reply_flush(request->client); /* what came before the break, still framed */
     client_reply_abort(request->client);
-    (void)client_reply_flush(request->client);
     request_move(request, REQUEST_END);
     return STEP_AGAIN;
 }

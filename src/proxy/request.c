@@ -345,6 +345,7 @@ void request_on_body_end(struct request *request)
 void request_on_body_sent(struct request *request)
 {
     request_body_release(request, request->exchange.body_sent);
+    request_body_drop(request);
     if (request->client->body_framing != HTTP_BODY_NONE && request_wants_body(request)) {
         client_read_on(request->client);
     }

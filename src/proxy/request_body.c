@@ -161,6 +161,15 @@ void request_body_release(struct request *request, uint64_t up_to)
     }
 }
 
+/* Past the commit point nothing is repeated; but an answer may begin while its body is still being
+ * sent. */
+void request_body_drop(struct request *request)
+{
+    if (request->state == REQUEST_RELAY && request->exchange.all_sent) {
+        request_body_done(request);
+    }
+}
+
 void request_body_done(struct request *request)
 {
     struct request_body *body = &request->body;
@@ -181,7 +190,7 @@ void request_body_understand(struct request *request)
     if (!request->scan_ok) {
         return;
     }
-    request->wants_stream = scan->stream == JSON_TRUE;
+    request->wants_stream = scan->stream == JSON_SCAN_TRUE;
     if (scan->model.len > 0) {
         request->model = arena_str(&request->arena, scan->model);
         request->route.model = request->model;

@@ -220,12 +220,15 @@ enum request_step step_end(struct request *request);
 
 /* dispatch.c: choose in the newest view; take out of the queue */
 struct route_choice request_pick(struct request *request);
+/* The same as a mere question: takes no turn of a round robin. */
+struct route_choice request_peek(struct request *request);
 void request_dequeue(struct request *request);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);
 void request_body_add(struct request *request, struct str bytes);
 void request_body_release(struct request *request, uint64_t up_to);
+void request_body_drop(struct request *request); /* once it cannot be needed again */
 void request_body_done(struct request *request);
 void request_body_understand(struct request *request);
 

@@ -74,7 +74,6 @@ static enum fitness fitness_of(const struct view_region *region, uint32_t index,
 struct best {
     int index;
     double score;
-    uint64_t tie;
     uint64_t salt;
     uint32_t good;
     bool full;
@@ -85,7 +84,15 @@ static double score_of(const struct view_endpoint *endpoint)
     unsigned pending = atomic_load_explicit(&endpoint->live->pending, memory_order_relaxed);
     unsigned inflight = atomic_load_explicit(&endpoint->live->inflight, memory_order_relaxed);
 
-    return (PENDING_WEIGHT * (double)pending + (double)inflight + 1.0) / (double)endpoint->weight;
+    double load = PENDING_WEIGHT * (double)pending + (double)inflight + 1.0;
+
+    return endpoint->weight < 1.0F ? load / (double)endpoint->weight : load;
+}
+
+/* Any order of the indexes will do, as long as it is another one each time. */
+static bool wins_tie(const struct best *best, uint32_t index)
+{
+    return hash_u64(best->salt + index) < hash_u64(best->salt + (uint64_t)best->index);
 }
 
 static void consider(struct best *best, const struct view_region *region, uint32_t index,
@@ -93,7 +100,6 @@ static void consider(struct best *best, const struct view_region *region, uint32
 {
     enum fitness fitness = fitness_of(region, index, search);
     double score;
-    uint64_t tie;
 
     if (fitness != FIT_GOOD) {
         best->full |= fitness == FIT_FULL;
@@ -101,11 +107,9 @@ static void consider(struct best *best, const struct view_region *region, uint32
     }
     best->good++;
     score = score_of(&region->endpoints[index]);
-    tie = hash_u64(best->salt + index);
-    if (score < best->score || (score == best->score && tie < best->tie)) {
+    if (score < best->score || (score == best->score && wins_tie(best, index))) {
         best->index = (int)index;
         best->score = score;
-        best->tie = tie;
     }
 }
 
@@ -161,7 +165,7 @@ static int choose_in_turn(const struct view_region *region, const struct endpoin
 int endpoint_choose(const struct view_region *region, const struct endpoint_search *search,
                     bool *ret_full)
 {
-    struct best best = {.index = ROUTE_NOBODY, .score = INFINITY, .tie = UINT64_MAX};
+    struct best best = {.index = ROUTE_NOBODY, .score = INFINITY};
 
     *ret_full = false;
     if (region->endpoint_count == 0) {

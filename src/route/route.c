@@ -36,10 +36,11 @@ struct pick {
     uint64_t now_ns;
     struct rng *rng;
     enum route_tier tier;
-    region_set members;  /* of the tier */
-    region_set demoted;  /* had their attempts */
-    region_set deferred; /* held back by slow start, this time */
-    region_set full;     /* somebody would do but has no room */
+    region_set members;                 /* of the tier */
+    region_set demoted;                 /* had their attempts */
+    region_set deferred;                /* held back by slow start, this time */
+    region_set full;                    /* somebody would do but has no room */
+    uint64_t ranks[METRIC_REGIONS_MAX]; /* by class, home and cost */
 };
 
 const char *route_reason_word(enum route_reason reason)
@@ -163,29 +164,20 @@ static uint64_t base_rank(const struct fleet_view *view, uint32_t index)
     return rank;
 }
 
-static uint64_t full_rank(const struct pick *pick, uint32_t index)
-{
-    uint64_t rank = base_rank(pick->view, index);
-
-    rank |= has(pick->demoted, (int)index) ? RANK_DEMOTED : 0;
-    rank |= has(pick->deferred, (int)index) ? RANK_DEFERRED : 0;
-    return rank;
-}
-
-/* The best of `set`, or ROUTE_NOBODY. */
-static int best_of(const struct pick *pick, region_set set)
+/* The best of `set`, or ROUTE_NOBODY: by rank alone, or also by what holds regions back. */
+static int best_of(const struct pick *pick, region_set set, bool by_rank_alone)
 {
     uint64_t best_rank = UINT64_MAX;
     int best = ROUTE_NOBODY;
 
     for (uint32_t i = 0; i < pick->view->region_count; i++) {
-        uint64_t rank;
+        uint64_t rank = pick->ranks[i];
 
-        if (!has(set, (int)i)) {
-            continue;
+        if (!by_rank_alone) {
+            rank |= has(pick->demoted, (int)i) ? RANK_DEMOTED : 0;
+            rank |= has(pick->deferred, (int)i) ? RANK_DEFERRED : 0;
         }
-        rank = full_rank(pick, i);
-        if (rank < best_rank) {
+        if (has(set, (int)i) && rank < best_rank) {
             best_rank = rank;
             best = (int)i;
         }
@@ -250,14 +242,15 @@ static bool yields_to_home(const struct fleet_view *view, int index)
 
 /* The region that would serve were all healthy and with room. Regions never measured cannot be
  * preferred to measured ones. */
-static int preferred_region(const struct fleet_view *view, region_set allowed)
+static int preferred_region(const struct pick *pick, region_set allowed)
 {
+    const struct fleet_view *view = pick->view;
     uint64_t best_rank = UINT64_MAX;
     int best = ROUTE_NOBODY;
     bool home_allowed = has(allowed, view->home);
 
     for (uint32_t i = 0; i < view->region_count; i++) {
-        uint64_t rank = base_rank(view, i) & ~RANK_NOT_HOME;
+        uint64_t rank = pick->ranks[i] & ~RANK_NOT_HOME;
 
         if (!has(allowed, (int)i) || (home_allowed && yields_to_home(view, (int)i))) {
             continue;
@@ -291,15 +284,11 @@ static enum route_reason reason_of_best(const struct pick *pick, int region)
 
 static enum route_reason reason_of(const struct pick *pick, int region)
 {
-    struct pick plain = *pick;
-    int ideal;
+    int ideal = best_of(pick, pick->members, true);
 
     if (pick->tier != TIER_USABLE) {
         return pick->tier == TIER_PANIC ? ROUTE_PANIC : ROUTE_ONLY_UNKNOWN;
     }
-    plain.demoted = 0;
-    plain.deferred = 0;
-    ideal = best_of(&plain, pick->members);
     if (region == ideal) {
         return reason_of_best(pick, region);
     }
@@ -325,7 +314,7 @@ static bool choose_in_group(struct pick *pick, enum route_group group,
     region_set left = pick->members;
 
     while (left != 0) {
-        int region = best_of(pick, left);
+        int region = best_of(pick, left, false);
         bool full;
         int endpoint = endpoint_choose(&pick->view->regions[region], &search, &full);
 
@@ -358,7 +347,7 @@ static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
     if (pick->full == 0) {
         return false;
     }
-    ret_choice->region = best_of(pick, pick->full);
+    ret_choice->region = best_of(pick, pick->full, false);
     ret_choice->reason = ROUTE_QUEUE;
     return true;
 }
@@ -367,13 +356,21 @@ struct route_choice route_pick(const struct fleet_view *view, const struct route
                                uint64_t now_ns, struct rng *rng)
 {
     struct route_choice choice = {.region = ROUTE_NOBODY, .endpoint = ROUTE_NOBODY};
-    struct pick pick = {.view = view, .request = request, .now_ns = now_ns, .rng = rng};
+    struct pick pick; /* set member by member: its ranks need no zeros */
     region_set allowed;
 
     ASSERT(view->region_count <= METRIC_REGIONS_MAX);
     ASSERT(request->tried_count <= ROUTE_TRIED_MAX);
+    pick.view = view;
+    pick.request = request;
+    pick.now_ns = now_ns;
+    pick.rng = rng;
+    pick.full = 0;
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        pick.ranks[i] = base_rank(view, i);
+    }
     allowed = allowed_regions(view, request, &choice.reason);
-    choice.preferred = preferred_region(view, allowed);
+    choice.preferred = preferred_region(&pick, allowed);
     for (int tier = TIER_USABLE; tier < TIER_COUNT && allowed != 0; tier++) {
         pick.tier = (enum route_tier)tier;
         pick.members = tier_members(view, allowed, pick.tier);

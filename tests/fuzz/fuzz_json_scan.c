@@ -4,12 +4,7 @@
 #include <nearside/base/buf.h>
 #include <nearside/http/json_scan.h>
 
-/* jansson's enum has the same words as ours. */
-#define JSON_TRUE  JANSSON_TRUE
-#define JSON_FALSE JANSSON_FALSE
 #include <jansson.h>
-#undef JSON_TRUE
-#undef JSON_FALSE
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from env.certs import Authority  # noqa: E402
 from env.dns import Dns  # noqa: E402
 from env.load import Load  # noqa: E402
+from env.origin import Origin  # noqa: E402
 from env.pod import Pod  # noqa: E402
 from env.proxy import Proxy  # noqa: E402
 from env.redis import Redis  # noqa: E402
@@ -40,6 +41,20 @@ def make_pod(tmp_path):
 
 
 @pytest.fixture
+def make_origin():
+    """make_origin(handler): an endpoint that answers as the test says."""
+    origins = []
+
+    def make(handler):
+        origins.append(Origin(handler))
+        return origins[-1]
+
+    yield make
+    for origin in origins:
+        origin.close()
+
+
+@pytest.fixture
 def make_redis(tmp_path):
     """make_redis(password="x"): a redis-server."""
     servers = []
@@ -54,7 +69,7 @@ def make_redis(tmp_path):
 
 
 @pytest.fixture
-def make_proxy(tmp_path, request, make_pod, make_redis):
+def make_proxy(tmp_path, request, make_pod, make_origin, make_redis):
     """make_proxy([region("near", pod)], limits={...}): Nearside, ready to serve.
 
     Depends on pods and Redis so that these end after it."""

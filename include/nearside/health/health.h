@@ -33,6 +33,8 @@ struct tls_ctx;
 /* `resolver` and `fleet` outlive it. */
 struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolver *resolver,
                           struct metric_block *metrics);
+/* Ends all probes and look-ups. No thread may report any more; reports that are on their way are
+ * dropped, so the loop need not be empty. NULL is fine. */
 void health_free(struct health *health);
 
 /* Follow a config that the fleet has just adopted: probes and look-ups for what is new, none for

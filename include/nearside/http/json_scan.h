@@ -49,13 +49,13 @@ struct json_member {
     bool spaced;      /* there is white space in `value` outside of strings */
 };
 
-enum json_tristate { JSON_ABSENT, JSON_FALSE, JSON_TRUE };
+enum json_tristate { JSON_SCAN_ABSENT, JSON_SCAN_FALSE, JSON_SCAN_TRUE };
 
 struct json_scan {
     uint32_t member_count;
     struct json_member members[JSON_SCAN_MEMBERS_MAX]; /* in the text's order */
     struct str model;          /* inside of the string; empty when absent or not a plain string */
-    enum json_tristate stream; /* JSON_ABSENT also when it is not a boolean */
+    enum json_tristate stream; /* JSON_SCAN_ABSENT also when it is not a boolean */
     bool temperature_is_zero;  /* "temperature" is a number equal to 0 */
     bool has_seed;             /* "seed" is a number */
     bool store;                /* "store" is true */

@@ -4,12 +4,7 @@
 #include <nearside/base/rng.h>
 #include <nearside/http/json_scan.h>
 
-/* jansson's enum has the same words as ours. */
-#define JSON_TRUE  JANSSON_TRUE
-#define JSON_FALSE JANSSON_FALSE
 #include <jansson.h>
-#undef JSON_TRUE
-#undef JSON_FALSE
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -90,7 +90,8 @@ static inline struct view_region *world_region(struct world *world, uint32_t ind
 {
     struct view_region *region = &world->view_regions[index];
 
-    strncat(world->names[index], name, sizeof(world->names[index]) - 1);
+    ASSERT(strlen(name) < sizeof(world->names[index]));
+    memcpy(world->names[index], name, strlen(name) + 1);
     world->regions[index].name = world->names[index];
     *region =
         (struct view_region){.name = world->names[index],
@@ -154,7 +155,8 @@ static inline void world_set_option(struct world *world, uint32_t index, const c
     if (strcmp(option, "D") == 0) {
         region->drained = true;
     } else if (strncmp(option, "m=", 2) == 0) {
-        strncat(world->models[index], option + 2, sizeof(world->models[index]) - 1);
+        ASSERT(strlen(option + 2) < sizeof(world->models[index]));
+        memcpy(world->models[index], option + 2, strlen(option + 2) + 1);
         world->model_lists[index][0] = world->models[index];
         world->regions[index].models = world->model_lists[index];
         world->regions[index].model_count = 1;

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* The admin object: where it is served, and with which token. */
+#include <nearside/admin/admin.h>
+
+#include "admin_private.h"
+#include "server_private.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
+#include <nearside/loop/loop.h>
+#include <nearside/net/listener.h>
+#include <nearside/obs/log.h>
+
+#include <sys/socket.h>
+
+struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source)
+{
+    struct admin *admin = mem_new(struct admin);
+
+    admin->magic = ADMIN_MAGIC;
+    admin->loop = loop;
+    admin->fleet = fleet;
+    admin->source = *source;
+    admin->token = mem_strdup("");
+    admin->page_policy = admin_page_policy();
+    list_init(&admin->retired);
+    return admin;
+}
+
+enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
+{
+    return listener_bind(addr, ret_fd, err);
+}
+
+static void log_address(int fd)
+{
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof(bound);
+    struct addr addr;
+    char text[ADDR_TEXT_LEN] = "?";
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0 &&
+        addr_from_sockaddr((const struct sockaddr *)&bound, len, &addr)) {
+        (void)addr_format(&addr, text);
+    }
+    log_info("admin_listening", "address=%s", text);
+}
+
+void admin_serve(struct admin *admin, int fd, const char *token, bool loopback)
+{
+    ASSERT(loop_is_home(admin->loop));
+    admin_set_token(admin, token);
+    if (admin->server != NULL) {
+        server_retire(admin->server);
+        admin->server = NULL;
+    }
+    if (fd >= 0) {
+        admin->server = server_new(admin, fd, loopback);
+        log_address(fd);
+    }
+}
+
+void admin_set_token(struct admin *admin, const char *token)
+{
+    mem_free(admin->token);
+    admin->token = mem_strdup(token);
+}
+
+void admin_free(struct admin *admin)
+{
+    if (admin == NULL) {
+        return;
+    }
+    ASSERT(admin->magic == ADMIN_MAGIC);
+    server_free(admin->server);
+    server_free_retired(admin);
+    mem_free(admin->token);
+    mem_free(admin->page_policy);
+    admin->magic = 0;
+    mem_free(admin);
+}

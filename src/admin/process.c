@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads the process's own usage of memory, CPU and descriptors. */
+#include "process_private.h"
+
+#include <nearside/base/str.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The second number of /proc/self/statm: resident pages. */
+static uint64_t read_resident_bytes(void)
+{
+    char text[256];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    struct str rest = str_make(text, len < 0 ? 0 : (size_t)len);
+    struct str item = STR_EMPTY;
+    uint64_t pages = 0;
+
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (!str_next_item(&rest, ' ', &item) || !str_next_item(&rest, ' ', &item) ||
+        !str_to_u64(item, &pages)) {
+        return 0;
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t count_open_fds(void)
+{
+    struct stat stat_now;
+    uint64_t count = 0;
+    DIR *folder;
+
+    /* Since Linux 6.2 the folder's size is the count. */
+    if (stat("/proc/self/fd", &stat_now) == 0 && stat_now.st_size > 0) {
+        return (uint64_t)stat_now.st_size;
+    }
+    folder = opendir("/proc/self/fd");
+    if (folder == NULL) {
+        return 0;
+    }
+    while (readdir(folder) != NULL) {
+        count++;
+    }
+    (void)closedir(folder);
+    return count < 3 ? 0 : count - 3; /* ".", ".." and the folder's own */
+}
+
+static double seconds_of(struct timeval spent)
+{
+    return (double)spent.tv_sec + (double)spent.tv_usec / 1e6;
+}
+
+void process_read_usage(struct process_usage *ret_usage)
+{
+    struct rusage usage = {.ru_maxrss = 0};
+
+    (void)getrusage(RUSAGE_SELF, &usage); /* cannot fail with these arguments */
+    *ret_usage = (struct process_usage){
+        .resident_bytes = read_resident_bytes(),
+        .open_fds = count_open_fds(),
+        .cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime),
+    };
+}

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Bytes on their way through, against endpoints and clients that cut, wait and split them."""
+import threading
+import time
+
+import pytest
+from env import raw
+from env.conf import region
+from env.origin import read_chunked
+from env.waiting import wait_until
+
+MIB = 1024 * 1024
+
+
+def pattern(length):
+    return (b"".join(b"%08x" % index for index in range(length // 8 + 1)))[:length]
+
+
+def in_background(function, *arguments):
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+# ---- answers that begin before the request has ended ----
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_an_upload_goes_on_whole_after_its_answer_has_begun(make_origin, make_proxy, framing):
+    """The endpoint answers first and reads slowly: all of the body is here before it is sent."""
+    body = pattern(6 * MIB)
+    got = []
+
+    def handler(peer, line, headers):
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n")
+        time.sleep(0.3)
+        received = (read_chunked(peer) if framing == "chunked"
+                    else peer.read_exactly(int(headers["content-length"])))
+        got.append(received)
+        peer.send(b"3\r\nend\r\n0\r\n\r\n")
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    with proxy.connect() as conn:
+        if framing == "length":
+            conn.send(raw.request_bytes("POST", "/upload", body))
+        else:
+            conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for at in range(0, len(body), 50000):
+                piece = body[at:at + 50000]
+                conn.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            conn.send(b"0\r\n\r\n")
+        response = conn.read_response()
+    assert response.body == b"beginend"
+    assert len(got) == 1 and got[0] == body
+
+
+def test_an_echo_that_answers_while_it_reads_loses_nothing(make_origin, make_proxy):
+    body = pattern(12 * MIB)
+
+    def handler(peer, line, headers):
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        left = len(body)
+        while left:
+            piece = peer.read_exactly(min(left, 100000))
+            left -= len(piece)
+            peer.send(piece)
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    with proxy.connect() as conn:
+        sender = in_background(conn.send, raw.request_bytes("POST", "/echo", body))
+        assert conn.read_response().body == body
+        sender.join(10)
+
+
+# ---- framing ----
+
+def test_pieces_that_hold_no_data_hold_nothing_up(make_origin, make_proxy):
+    """The end of a chunk in a packet of its own."""
+    def handler(peer, line, headers):
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello")
+        time.sleep(0.1)
+        peer.send(b"\r\n")
+        time.sleep(0.1)
+        peer.send(b"5\r\nworld")
+        time.sleep(0.1)
+        peer.send(b"\r\n0\r\n\r\n")
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    assert proxy.get("/x", timeout=5).body == b"helloworld"
+
+
+def test_an_answer_that_comes_byte_by_byte_is_passed_on_whole(make_origin, make_proxy):
+    answer = (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+              b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+              b"5\r\nhello\r\n6\r\n world\r\n0\r\nX-T: 1\r\n\r\n")
+
+    def handler(peer, line, headers):
+        for index in range(len(answer)):
+            peer.send(answer[index:index + 1])
+            time.sleep(0.001)
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    with proxy.connect() as conn:
+        for _ in range(2):
+            conn.send(raw.request_bytes("GET", "/x"))
+            response = conn.read_response()
+            assert response.body == b"hello world"
+            assert [one.status for one in response.interim] == [103]
+
+
+def test_what_came_before_a_break_is_still_framed(make_origin, make_proxy):
+    """Good data and a broken chunk in one packet: never bytes outside a chunk, never a clean end."""
+    def handler(peer, line, headers):
+        data = b"0\r\n\r\nHTTP/1.1 200 OK\r\n"
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  b"%x\r\n%s\r\nrubbish\r\n" % (len(data), data))
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", "/x"))
+        assert conn.read_head().status == 200
+        assert conn.read_chunk() == b"0\r\n\r\nHTTP/1.1 200 OK\r\n"
+        assert conn.is_closed_by_peer()
+
+
+# ---- clients that do not take what they asked for ----
+
+def test_pipelined_requests_wait_until_the_answers_before_are_taken(make_origin, make_proxy):
+    """1000 requests that the cache can answer at once, 100 KB each, none of it read."""
+    answer = pattern(100000)
+
+    def handler(peer, line, headers):
+        peer.read_exactly(int(headers["content-length"]))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: %d\r\n\r\n%s" % (len(answer), answer))
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))], cache={"enabled": True})
+    prompt = {"model": "sim", "messages": [{"role": "user", "content": "the same"}]}
+    assert proxy.chat(prompt).body == answer
+
+    def answered():
+        with open(proxy.access_path) as file:
+            return sum(1 for _ in file)
+
+    with proxy.connect(receive_buffer=4096) as conn:
+        conn.socket.settimeout(20)
+        sender = in_background(
+            conn.send, raw.request_bytes("POST", "/v1/chat/completions", prompt) * 1000)
+        before = -1
+        while before != answered():
+            before = answered()
+            time.sleep(0.3)
+        assert 2 < before < 200
+        for _ in range(1000):
+            assert conn.read_response().body == answer
+        sender.join(10)
+
+
+def test_pipelined_requests_of_a_client_that_half_closed_are_all_answered(make_origin, make_proxy):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + pattern(100000)
+
+    def handler(peer, line, headers):
+        peer.send(answer)
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    with proxy.connect(receive_buffer=4096) as conn:
+        conn.send(raw.request_bytes("GET", "/x") * 40).half_close()
+        time.sleep(0.3)
+        for _ in range(40):
+            assert conn.read_response().body == answer[-100000:]
+        assert conn.is_closed_by_peer()
+
+
+def test_an_answer_that_is_taken_slowly_outlives_the_idle_timeout(make_origin, make_proxy):
+    body = pattern(16 * MIB)
+
+    def handler(peer, line, headers):
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))],
+                       timeouts={"client_idle_ms": 100, "idle_ms": 5000})
+    with proxy.connect(receive_buffer=4096) as conn:
+        conn.send(raw.request_bytes("GET", "/x"))
+        assert int(conn.read_head().header("Content-Length")) == len(body)
+        for at in range(0, len(body), 128 * 1024):
+            time.sleep(0.1)
+            assert conn.read_exactly(128 * 1024) == body[at:at + 128 * 1024]
+
+
+# ---- deadlines ----
+
+def test_an_endpoint_that_stops_reading_an_endless_upload_is_given_up(make_origin, make_proxy):
+    stopped = threading.Event()
+
+    def handler(peer, line, headers):
+        stopped.wait(15)
+
+    proxy = make_proxy([region("near", make_origin(handler))],
+                       timeouts={"request_ms": 600}, retry={"attempts": 1})
+    with proxy.connect() as conn:
+        conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 30000000\r\n\r\n")
+        conn.socket.settimeout(8)
+        sender = in_background(lambda: _send_until_refused(conn))
+        assert conn.read_head().status == 504
+        stopped.set()
+        sender.join(5)
+
+
+def _send_until_refused(conn):
+    try:
+        for _ in range(300):
+            conn.send(b"x" * 100000)
+    except OSError:
+        pass
+
+
+def test_the_deadline_of_the_request_ends_the_wait_for_redis(make_pod, make_redis, make_proxy):
+    redis = make_redis()
+    proxy = make_proxy([region("near", make_pod("a"), redis)], timeouts={"total_ms": 300},
+                       cache={"enabled": True, "redis_timeout_ms": 1000})
+    time.sleep(0.5)
+    redis.freeze()
+    response = proxy.chat({"model": "sim", "messages": [{"role": "user", "content": "hi"}]})
+    assert response.status == 504
+    redis.thaw()
+
+
+# ---- balance ----
+
+def test_a_question_to_redis_takes_no_turn_of_the_round_robin(make_pod, make_redis, make_proxy):
+    pods = [make_pod("a"), make_pod("b")]
+    proxy = make_proxy([region("near", pods, make_redis())], edge={"workers": 1},
+                       routing={"balance": "round_robin"}, cache={"enabled": True})
+    for index in range(20):
+        body = {"model": "sim", "messages": [{"role": "user", "content": f"prompt {index}"}]}
+        assert proxy.chat(body).status == 200
+    assert [pod.counters()["finished"] for pod in pods] == [10, 10]
