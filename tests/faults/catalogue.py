@@ -162,7 +162,7 @@ FAULTS = [
     Fault("refused", "region refuses connections", pods_fault("refuse"), pods_heal,
           cut_max=0, detect_s=DETECT_S),
     Fault("syn-black-hole", "region's SYNs vanish, old connections live", wan("drop_syn"), wan_heal,
-          cut_max=0, detect_s=DETECT_S),
+          cut_max=0),
     Fault("vanish", "region vanishes (packets dropped both ways)", wan("cut"), wan_heal,
           detect_s=DETECT_S, is_vanish=True),
     Fault("established", "established connections black-holed, new ones work",
