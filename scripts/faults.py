@@ -68,6 +68,7 @@ def run(fault, clients, directory):
         if fault.check is not None:
             row.promises += fault.check(world, notes)
         row.outcomes = outcomes(world)
+        report.keep_answers(os.path.join(directory, "answers.csv"), answers, struck)
     row.notes.update(notes)
     return row
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """docs/fault-matrix.md: the table, what was promised and missed, and on what machine."""
+import csv
 import datetime
 import json
 import os
@@ -22,11 +23,12 @@ Made by `make faults` on {date}: {machine}. One fault alone: `make faults FAULT=
   **wrong**: ended as if well, with another text; must never be.
 * **last hurt**: the last request to be failed, cut, or more than 1 s slower to its first content
   than the steady p99, was begun so long after the fault. **worst**: slowest first content.
+  **stalled**: had begun, and ended more than 1 s late, if at all.
 * **detected**: from the fault to the log line that says so. **back**: from healing until nine in
   ten requests are served by the closest region again.
 
-| fault | requests | failed | cut | wrong | worst | last hurt | detected | back | promises |
-|---|--:|--:|--:|--:|--:|--:|--:|--:|---|
+| fault | requests | failed | cut | stalled | wrong | worst | last hurt | detected | back | promises |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
 """
 
 
@@ -53,7 +55,7 @@ def seconds(value):
 def line_of(row):
     verdict = "kept" if not row.missed else f"**{len(row.missed)} missed**"
     return (f"| `{row.fault}` {row.title} | {row.requests} | {row.failed + row.refused} | {row.cut} "
-            f"| {row.wrong} | {row.worst_ttft_ms / 1000:.2f} s | {seconds(row.last_hurt_s)} "
+            f"| {row.stalled} | {row.wrong} | {row.worst_ttft_ms / 1000:.2f} s | {seconds(row.last_hurt_s)} "
             f"| {seconds(row.detected_s)} | {seconds(row.back_s)} | {verdict} |\n")
 
 
@@ -86,6 +88,18 @@ def kept(directory, name):
         return None
     with open(path) as file:
         return Row(**json.load(file))
+
+
+def keep_answers(path, answers, struck):
+    """Every request of a run, times in seconds from the strike."""
+    with open(path, "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["begun", "first", "ended", "streamed", "outcome", "region", "attempts",
+                      "reconnected", "why"])
+        for one in answers:
+            out.writerow([f"{one.begun - struck:.3f}", f"{one.ttft:.3f}",
+                          f"{one.ended - one.begun:.3f}", int(one.streamed), one.outcome,
+                          one.region, one.attempts, int(one.reconnected), one.why])
 
 
 def keep(directory, row):

@@ -248,9 +248,18 @@ class Wan:
         """Connections under way go on, new ones are never answered."""
         self._filter(name, "tcp flags & (syn | ack) == syn drop")
 
-    def drop_established(self, name):
-        """Connections under way stall for ever, new ones work."""
-        self._filter(name, "ct state established drop")
+    def drop_present(self, name):
+        """Connections that exist now stall for ever, new ones work."""
+        lines = _run("ip", "netns", "exec", self.sites[name].netns,
+                     "ss", "-Htn", "state", "established").splitlines()
+        ports = {line.split()[-1].rsplit(":", 1)[1] for line in lines
+                 if not line.split()[-1].startswith(self.sites[name].network[:-4])}
+        if ports:
+            self._filter(name, f"tcp sport {{ {', '.join(sorted(ports))} }} drop")
+
+    def drop_after_handshake(self, name):
+        """Connects succeed; whatever is said after that vanishes, on old connections too."""
+        self._filter(name, "tcp flags & syn == 0 meta length > 60 drop")
 
     def unreachable(self, name):
         """Connects fail at once: no route to host."""
