@@ -50,7 +50,7 @@ help:
 	@echo 'make test       every test: unit, module, integration, the demo tour'
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
-	@echo 'make asan tsan  the same tests under sanitizers'
+	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='

@@ -89,14 +89,26 @@ void request_set_phase(struct request *request, enum metric_phase phase)
     }
 }
 
+/* While body bytes are still to come the request is being read, whatever else goes on. */
+static void follow_phase(struct request *request)
+{
+    enum metric_phase phase = rows[request->state].phase;
+
+    if (request->state == REQUEST_END) {
+        return;
+    }
+    if (phase == METRIC_PHASE_WAITING && !request->body.complete) {
+        phase = METRIC_PHASE_READING;
+    }
+    request_set_phase(request, phase);
+}
+
 /* The only place that changes request->state. */
 void request_move(struct request *request, enum request_state next)
 {
     ASSERT((rows[request->state].allowed & (1u << next)) != 0);
     request->state = next;
-    if (next != REQUEST_END) {
-        request_set_phase(request, rows[next].phase);
-    }
+    follow_phase(request);
 }
 
 /* ---- begin ---- */
@@ -338,6 +350,7 @@ void request_on_body_end(struct request *request)
 {
     request->body.complete = true;
     request->body_done_ns = loop_now_ns(request->worker->loop);
+    follow_phase(request);
     exchange_body_ready(&request->exchange);
     request_drive(request);
 }

@@ -470,7 +470,8 @@ def test_a_client_that_resets_a_stream_is_seen_by_the_pod(proxy, pod):
 
 
 def test_a_client_that_leaves_in_its_body_leaves_nothing_behind(proxy, pod):
-    conn = leave(proxy, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+    conn = leave(proxy, b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n"
+                        b"Content-Length: 1000\r\n\r\nabc")
     proxy.wait_metric("nearside_inflight_requests", {"phase": "reading"}, 1)
     conn.close()
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "reading"})

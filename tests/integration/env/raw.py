@@ -205,7 +205,8 @@ class Conn:
 
 def request_bytes(method, path, body=None, headers=None, host="test"):
     """A request as bytes; a dict as body becomes JSON."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
+    headers = dict(headers or {})
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {headers.pop('Host', host)}"]
     if isinstance(body, (dict, list)):
         body = json.dumps(body).encode()
         lines.append("Content-Type: application/json")
@@ -213,7 +214,7 @@ def request_bytes(method, path, body=None, headers=None, host="test"):
         body = body.encode()
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
 
