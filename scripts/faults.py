@@ -53,9 +53,9 @@ def tell(fault, world, struck_wall, notes):
 
 def run(fault, clients, directory):
     notes = {}
-    with World(directory, settings=fault.settings, clients=clients, **fault.world) as world, \
-            world.load:
-        world.load.wait_count_all(clients)
+    load = {"clients": clients, **fault.load}
+    with World(directory, settings=fault.settings, load=load, **fault.world) as world, world.load:
+        world.load.wait_count_all(load["clients"])
         steady_from = time.monotonic()
         time.sleep(STEADY_S)
         struck, wall = time.monotonic(), time.time()

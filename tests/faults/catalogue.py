@@ -22,6 +22,7 @@ class Fault:
     during: Optional[Callable] = None  # instead of waiting hold_s
     settings: dict = dataclasses.field(default_factory=dict)
     world: dict = dataclasses.field(default_factory=dict)
+    load: dict = dataclasses.field(default_factory=dict)  # other than the usual clients
     detect: tuple = ("region_down", CLOSEST)  # the event that says it was noticed
     # promises; None: not promised, only recorded
     failed_max: Optional[int] = 0
@@ -165,6 +166,11 @@ FAULTS = [
           cut_max=0),
     Fault("vanish", "region vanishes (packets dropped both ways)", wan("cut"), wan_heal,
           detect_s=DETECT_S, is_vanish=True),
+    Fault("vanish-quiet", "region vanishes, ten clients on warm connections", wan("cut"), wan_heal,
+          detect_s=DETECT_S, is_vanish=True, load={"clients": 10, "pause_s": 0.5}),
+    Fault("vanish-streams", "region vanishes in the middle of 1 s streams, for 15 s", wan("cut"),
+          wan_heal, hold_s=15, detect_s=DETECT_S, is_vanish=True,
+          load={"clients": 60, "tokens": 60, "timeout": 25}),
     Fault("established", "established connections black-holed, new ones work",
           wan("drop_present"), wan_heal, cut_max=0),
     Fault("after-handshake", "connects succeed, all data vanishes", wan("drop_after_handshake"),

@@ -73,7 +73,7 @@ def measure(fault, answers, steady_from, struck, events, back_s):
     row.steady_p50_ms = round(1000 * percentile([a.ttft for a in steady], 0.5), 1)
     row.steady_p99_ms = round(1000 * p99, 1)
     row.worst_ttft_ms = round(1000 * max((a.ttft for a in exposed), default=0.0), 1)
-    row.last_hurt_s = max((answer.begun - struck for answer in hurt), default=None)
+    row.last_hurt_s = max((max(0.0, answer.begun - struck) for answer in hurt), default=None)
     row.detected_s = detected(fault, events)
     late_s = HURT_MARGIN_S + percentile([a.ended - a.begun for a in steady], 0.99)
     row.stalled = sum(a.first > 0 and a.ended - a.begun > late_s and a.ttft <= p99 + HURT_MARGIN_S

@@ -20,14 +20,16 @@ NAME = "llm.us-east.test"
 PODS = 2
 HEALTH = {"interval_ms": 1000, "fast_interval_ms": 500, "timeout_ms": 1000, "fall": 3, "rise": 2}
 CONNECT_MS = 1000
+SERVED_MIN = 5    # answers a second, to say who serves
+STAMP_S = 0.001  # what a log line's time is cut to
 
 
 class World:
     """Everything at its defaults (health checks above all), unless a fault's `settings` differ.
 
-    with_tls: the closest region's pods speak TLS. with_dns: its endpoints are one name."""
+    load: what WanLoad takes. with_tls: the closest region's pods speak TLS. with_dns: its endpoints are one name."""
 
-    def __init__(self, directory, settings=None, with_tls=False, with_dns=False, clients=200):
+    def __init__(self, directory, settings=None, with_tls=False, with_dns=False, load=None):
         self.directory = str(directory)
         self.stack = contextlib.ExitStack()
         self.pods = {}
@@ -40,7 +42,7 @@ class World:
             if with_dns:
                 self._make_dns()
             self._make_edge(settings or {}, with_tls)
-            self.load = WanLoad(self.proxy.port, clients=clients)
+            self.load = WanLoad(self.proxy.port, **(load or {}))
             self.stack.callback(self._end_load)
         except BaseException:
             self.stack.close()
@@ -119,14 +121,15 @@ class World:
         events = []
         for line in self.proxy.log():
             when = datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
-            if when.timestamp() >= wall:
-                events.append((when.timestamp() - wall, line))
+            after_s = when.timestamp() - wall
+            if after_s >= -STAMP_S:
+                events.append((max(0.0, after_s), line))
         return events
 
     def share_of_closest(self, since, until):
         """Of the requests begun then and answered; None when there were too few to tell."""
         served = [answer for answer in self.load.since(since, until) if answer.outcome == "ok"]
-        if len(served) < 10:
+        if len(served) < SERVED_MIN:
             return None
         return sum(answer.region == CLOSEST for answer in served) / len(served)
 
