@@ -43,7 +43,6 @@ class World:
                 self._make_dns()
             self._make_edge(settings or {}, with_tls)
             self.load = WanLoad(self.proxy.port, **(load or {}))
-            self.stack.callback(self._end_load)
         except BaseException:
             self.stack.close()
             raise
@@ -97,10 +96,6 @@ class World:
                            **conf.merged(sections, settings))
         self.stack.callback(self.proxy.destroy)
         wait_until(lambda: self.region_of_one() == CLOSEST, f"{CLOSEST} to serve", 15)
-
-    def _end_load(self):
-        if self.load._thread.is_alive():
-            self.load.stop()
 
     # ---- what faults and figures ask ----
 
