@@ -77,7 +77,7 @@ static int test_config(const struct options *options)
     if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
         return complain(&err, EXIT_BAD_CONFIG);
     }
-    if (world_new(conf, &world, &err) != STATUS_OK) {
+    if (world_new(conf, NULL, &world, &err) != STATUS_OK) {
         if (options->file != NULL) {
             err_wrap(&err, "%s: ", options->file);
         }

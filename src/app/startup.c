@@ -220,6 +220,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
         .cache = edge->cache,
         .health = edge->health,
         .shared = &edge->shared,
+        .worker_count = edge->worker_count,
         .control = edge->loop,
         .drained = edge_on_drained,
         .arg = edge,
@@ -245,7 +246,7 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     struct edge_listener *listeners;
     struct log_conf log;
 
-    if (world_new(edge->conf, &edge->world, err) != STATUS_OK ||
+    if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -326,6 +327,7 @@ void edge_free(struct edge *edge)
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_free(edge->workers[i]);
+            edge->workers[i] = NULL; /* a view may still be published */
         }
     }
     hear_the_rest(edge);

@@ -87,6 +87,34 @@ static struct worker_message *message_new(void)
     return mem_new(struct worker_message);
 }
 
+#define FULL_BODY                                                                                  \
+    "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "          \
+    "shortly.\","                                                                                  \
+    "\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}}\n"
+#define FULL_LENGTH 155
+
+/* No connection object is made for it: that is the point of the limit. It fits any socket buffer,
+ * and a client that is gone does not matter. In the clear only: TLS would need a handshake. */
+static void refuse_connection(struct worker *worker, int fd, bool tls)
+{
+    static const char body[] = FULL_BODY;
+    char answer[512];
+    int len;
+
+    _Static_assert(sizeof(body) - 1 == FULL_LENGTH, "Content-Length");
+    metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
+    len = snprintf(answer, sizeof(answer),
+                   "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+                   "Content-Type: application/json\r\nVia: 1.1 nearside\r\n"
+                   "Proxy-Status: nearside; error=connection_limit_reached\r\n"
+                   "Content-Length: %d\r\n\r\n%s",
+                   FULL_LENGTH, body);
+    if (!tls) {
+        (void)!write(fd, answer, (size_t)len);
+    }
+    (void)close(fd);
+}
+
 /* A client connected: take it, unless the edge is full. */
 static void on_accept(struct listener *listener, int fd, const struct addr *peer, void *arg)
 {
@@ -96,19 +124,7 @@ static void on_accept(struct listener *listener, int fd, const struct addr *peer
 
     (void)listener;
     if (atomic_load_explicit(&worker->deps.shared->connections, memory_order_relaxed) >= limit) {
-        static const char refusal[] =
-            "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-            "Content-Type: application/json\r\nContent-Length: 151\r\n\r\n"
-            "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "
-            "shortly.\",\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}"
-            "}\n";
-        _Static_assert(sizeof(refusal) > 0, "");
-        metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
-        if (worker->world->listener_tls[mine->index] == NULL) {
-            /* Fits any socket buffer; a client that is gone does not matter. */
-            (void)!write(fd, refusal, sizeof(refusal) - 1);
-        }
-        (void)close(fd);
+        refuse_connection(worker, fd, worker->world->listener_tls[mine->index] != NULL);
         return;
     }
     client_new(worker, worker->world, mine->index, fd, peer);
@@ -295,7 +311,7 @@ double worker_budget_floor(const struct worker *worker)
 {
     const struct conf *conf = worker->world->conf;
 
-    return conf->retry.budget_min_per_s / (double)conf->edge.workers;
+    return conf->retry.budget_min_per_s / (double)worker->deps.worker_count;
 }
 
 int worker_region_index(const struct worker *worker, int slot)
@@ -365,6 +381,19 @@ void worker_stop(struct worker *worker)
     worker->started = false;
 }
 
+static void on_last_message(struct loop_message *message, void *arg)
+{
+    mem_free(message);
+    loop_stop(arg);
+}
+
+/* What was posted after the worker's last turn is taken while all that it needs still lives. */
+static void hear_the_rest(struct worker *worker)
+{
+    loop_post(worker->loop, mem_new(struct loop_message), on_last_message, worker->loop);
+    loop_run(worker->loop);
+}
+
 /* After the worker's last turn, on the thread that made it: everything on its loop goes. */
 static void tear_down(struct worker *worker)
 {
@@ -417,6 +446,7 @@ enum status worker_start(struct worker *worker, struct errbuf *err)
 void worker_free(struct worker *worker)
 {
     ASSERT(!worker->started);
+    hear_the_rest(worker);
     tear_down(worker);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);

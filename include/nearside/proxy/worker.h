@@ -35,6 +35,7 @@ struct worker_deps {
     struct cache *cache;         /* NULL never; outlives the workers */
     struct health *health;       /* outlives the workers */
     struct proxy_shared *shared; /* outlives the workers */
+    uint32_t worker_count;       /* how many share the edge's limits */
     struct loop *control;        /* where `drained` is posted */
     void (*drained)(void *arg);  /* on the control thread: no connection is left after a drain */
     void *arg;
