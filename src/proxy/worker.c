@@ -147,6 +147,7 @@ static void on_accept_failed(struct listener *listener, int error_number, void *
 static void drop_listener(struct worker_listener *listener)
 {
     list_remove(&listener->link);
+    listener_accept_rest(listener->listener);
     listener_free(listener->listener);
     mem_free(listener->bind);
     loop_defer_free(listener->worker->loop, listener);
@@ -338,15 +339,35 @@ struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
 
 /* ---- the queue ---- */
 
+static bool others_wait(const struct worker *worker, unsigned slot)
+{
+    return atomic_load_explicit(&worker->deps.shared->queued[slot], memory_order_relaxed) >
+           worker->queued_here[slot];
+}
+
+/* Is it another worker's turn to take the room that was made? Without turns the worker whose
+ * requests hold the endpoints would serve its own queue for ever. */
+static bool gives_way(const struct worker *worker, unsigned slot)
+{
+    return others_wait(worker, slot) &&
+           atomic_load_explicit(&worker->deps.shared->queue_turn[slot], memory_order_relaxed) ==
+               worker->index + 1;
+}
+
 /* Let the oldest of each region go as long as there is room. */
-static void serve_queues(struct worker *worker)
+static void serve_queues(struct worker *worker, bool politely)
 {
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX && worker->queued_count > 0; slot++) {
+        if (politely && gives_way(worker, slot)) {
+            continue;
+        }
         for (unsigned served = 0; served < WORKER_QUEUE_STEPS; served++) {
             struct list *first = list_first(&worker->queued[slot]);
             if (first == NULL || !request_requeue(LIST_ITEM(first, struct request, link))) {
                 break;
             }
+            atomic_store_explicit(&worker->deps.shared->queue_turn[slot], worker->index + 1,
+                                  memory_order_relaxed);
         }
     }
 }
@@ -354,16 +375,43 @@ static void serve_queues(struct worker *worker)
 static void on_queue_task(struct loop_task *task, void *arg)
 {
     (void)task;
-    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC));
+    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC), true);
 }
 
-/* Room can also be made by other workers; they do not tell. */
+void worker_pass_room(struct worker *worker, int slot)
+{
+    if (worker->queued_count > 0) {
+        loop_task_queue(worker->loop, &worker->queue_task);
+    }
+    if (slot >= 0 && others_wait(worker, (unsigned)slot) &&
+        (worker->queued_here[slot] == 0 || gives_way(worker, (unsigned)slot))) {
+        worker->deps.wake_queues(worker->index, worker->deps.arg);
+    }
+}
+
+static void on_wake_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)message;
+    atomic_store_explicit(&worker->queue_wake_sent, false, memory_order_release);
+    serve_queues(worker, false);
+}
+
+void worker_wake_queue(struct worker *worker)
+{
+    if (!atomic_exchange_explicit(&worker->queue_wake_sent, true, memory_order_acq_rel)) {
+        loop_post(worker->loop, &worker->queue_wake, on_wake_message, worker);
+    }
+}
+
+/* What was not taken by those whose turn it was, and room that nobody told of. */
 static void on_queue_tick(struct deadline *deadline, void *arg)
 {
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
 
     (void)deadline;
-    serve_queues(worker);
+    serve_queues(worker, false);
     if (worker->queued_count > 0) {
         deadline_set_in_ms(&worker->queue_tick, WORKER_QUEUE_TICK_MS);
     }
