@@ -210,7 +210,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
