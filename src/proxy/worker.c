@@ -452,7 +452,7 @@ static void tear_down(struct worker *worker)
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
     LIST_FOREACH_SAFE (link, after, &worker->connections) {
-        client_close(LIST_ITEM(link, struct client_conn, link), true);
+        client_stop(LIST_ITEM(link, struct client_conn, link));
     }
     loop_task_cancel(&worker->queue_task);
     loop_task_cancel(&worker->drain_task);
