@@ -661,6 +661,11 @@ void flight_hold(struct flight_member *member, bool is_held)
     pthread_mutex_unlock(&flight->shard->lock);
 }
 
+void flight_read_no_more(struct flight_member *member)
+{
+    flight_reader_done(&member->reader);
+}
+
 void flight_read_from_now(struct flight_member *member)
 {
     struct flight *flight = led_by(member);

@@ -93,7 +93,7 @@ void access_log_request(struct request *request, uint64_t now_ns)
     buf_clear(out);
     clock_iso(clock_wall_ms(), time);
     buf_printf(out, line.json ? "{\"time\":\"%s\"" : "%s", time);
-    peer_len = addr_format(&request->client->peer, peer);
+    peer_len = addr_format(&request->peer, peer);
     put_text(&line, "id", str_make(request->id, request->id_len));
     put_text(&line, "client", str_make(peer, peer_len));
     put_text(&line, "method", request->head->method_text);

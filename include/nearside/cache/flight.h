@@ -164,5 +164,6 @@ bool flight_has_followers(const struct flight_member *member);
 void flight_hold(struct flight_member *member, bool is_held);
 /* Read from here on, as a follower does; works on after flight_end(), until flight_leave(). */
 void flight_read_from_now(struct flight_member *member);
+void flight_read_no_more(struct flight_member *member);
 
 #endif
