@@ -186,7 +186,6 @@ static void request_init(struct request *request, struct client_conn *client)
     request->world = world_ref(worker->world);
     list_init(&request->link);
     list_init(&request->detached_link);
-    flight_member_init(&request->flight, worker->loop, NULL, NULL);
     buf_init(&request->body.bytes);
     deadline_init(&request->deadline, worker->loop, on_deadline, request);
     exchange_init(&request->exchange, request);
