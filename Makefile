@@ -49,7 +49,7 @@ help:
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
 	@echo 'make test       every test: unit, module, integration, the demo tour'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
-	@echo 'make asan tsan  the same tests under sanitizers'
+	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='

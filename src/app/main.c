@@ -77,7 +77,7 @@ static int test_config(const struct options *options)
     if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
         return complain(&err, EXIT_BAD_CONFIG);
     }
-    if (world_new(conf, &world, &err) != STATUS_OK) {
+    if (world_new(conf, NULL, &world, &err) != STATUS_OK) {
         if (options->file != NULL) {
             err_wrap(&err, "%s: ", options->file);
         }
@@ -97,8 +97,9 @@ static int run(const struct options *options)
     struct edge edge;
     enum status status;
 
-    if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
-        return complain(&err, EXIT_BAD_CONFIG);
+    status = edge_read_conf(options, &conf, &err);
+    if (status != STATUS_OK) {
+        return complain(&err, status == STATUS_FAILED ? EXIT_NOT_STARTED : EXIT_BAD_CONFIG);
     }
     status = edge_start(&edge, options, conf, &err);
     conf_unref(conf);

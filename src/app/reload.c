@@ -61,13 +61,43 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
     return STATUS_OK;
 }
 
+static bool slot_is_of(unsigned slot, const struct conf *conf)
+{
+    const char *name = metric_region_name(slot);
+
+    return name != NULL && conf_find_region(conf, str_of(name)) != NULL;
+}
+
+/* Counters are kept by region name for the life of the process, in METRIC_REGIONS_MAX slots. */
+static enum status check_slots(const struct conf *conf, struct errbuf *err)
+{
+    uint32_t known = 0;
+    uint32_t taken = 0;
+
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
+        known += slot_is_of(slot, conf);
+        taken += metric_region_name(slot) != NULL;
+    }
+    if (taken + (conf->region_count - known) > METRIC_REGIONS_MAX) {
+        err_set(err,
+                "regions: this process has known %u region names; with the new ones there "
+                "would be more than %u: restart it",
+                taken, METRIC_REGIONS_MAX);
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
 static enum status build(struct edge *edge, struct change *change, struct errbuf *err)
 {
     struct log_conf log;
     enum status status = edge_read_conf(edge->options, &change->conf, err);
 
     if (status == STATUS_OK) {
-        status = world_new(change->conf, &change->world, err);
+        status = check_slots(change->conf, err);
+    }
+    if (status == STATUS_OK) {
+        status = world_new(change->conf, edge->world, &change->world, err);
     }
     if (status == STATUS_OK) {
         status = edge_bind(edge, change->conf, &change->listeners, err);

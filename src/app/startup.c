@@ -114,6 +114,18 @@ static void on_signal(int signal_number, void *arg)
     }
 }
 
+/* Workers are told by each other; none is freed before all have ended. */
+static void on_room(unsigned index, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (i != index && edge->workers[i] != NULL) {
+            worker_wake_queue(edge->workers[i]);
+        }
+    }
+}
+
 /* ---- what admin asks ---- */
 
 static struct conf *source_conf(void *arg)
@@ -220,8 +232,10 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
         .cache = edge->cache,
         .health = edge->health,
         .shared = &edge->shared,
+        .worker_count = edge->worker_count,
         .control = edge->loop,
         .drained = edge_on_drained,
+        .wake_queues = on_room,
         .arg = edge,
     };
     sigset_t all;
@@ -245,7 +259,7 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     struct edge_listener *listeners;
     struct log_conf log;
 
-    if (world_new(edge->conf, &edge->world, err) != STATUS_OK ||
+    if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -326,6 +340,7 @@ void edge_free(struct edge *edge)
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_free(edge->workers[i]);
+            edge->workers[i] = NULL; /* a view may still be published */
         }
     }
     hear_the_rest(edge);

@@ -57,8 +57,10 @@ static enum status syntax_error(const config_t *tree, const char *name, struct e
 static enum status read_with(config_t *tree, const char *text, const char *name, const char *folder,
                              struct conf **ret_conf, struct errbuf *err)
 {
+    bool system_refused = false;
     struct conf_reader reader = {
         .conf = conf_new(),
+        .system_refused = &system_refused,
         .tree = tree,
         .name = name,
         .folder = folder,
@@ -74,7 +76,7 @@ static enum status read_with(config_t *tree, const char *text, const char *name,
     }
     if (status != STATUS_OK) {
         conf_unref(reader.conf);
-        return status;
+        return system_refused ? STATUS_FAILED : status;
     }
     *ret_conf = reader.conf;
     return STATUS_OK;
@@ -126,6 +128,7 @@ enum status conf_read_file(const char *path, struct conf **ret_conf, struct errb
 
     if (status != STATUS_OK) {
         err_wrap(err, "%s", path);
+        status = STATUS_INVALID;
     } else {
         status = conf_read_text(buf_str(&bytes), path, folder, &conf, err);
     }
@@ -135,5 +138,5 @@ enum status conf_read_file(const char *path, struct conf **ret_conf, struct errb
     }
     buf_done(&bytes);
     mem_free(folder);
-    return status == STATUS_OK ? STATUS_OK : STATUS_INVALID;
+    return status;
 }

@@ -27,6 +27,7 @@ struct conf_reader {
     const char *name;     /* of the file, or the argument: begins each message */
     const char *folder;   /* absolute; relative paths start here */
     struct errbuf *err;
+    bool *system_refused; /* set when the text is right but a file it names cannot be read */
 };
 
 struct conf_path {

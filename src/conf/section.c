@@ -91,6 +91,9 @@ static enum status store_file(const struct conf_reader *reader, const char *path
     const char *whole = conf_reader_keep_path(reader, text);
 
     if (access(whole, R_OK) != 0 || stat(whole, &info) != 0) {
+        if (reader->system_refused != NULL) {
+            *reader->system_refused = true;
+        }
         return conf_reader_fail(reader, path, "found \"%s\" (%s), allowed: a readable file: %s",
                                 text, whole, strerror(errno));
     }

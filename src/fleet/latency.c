@@ -64,8 +64,23 @@ static uint64_t elapsed_ns(uint64_t since_ns, uint64_t now_ns)
     return now_ns > since_ns ? now_ns - since_ns : 0;
 }
 
-static void observe_tcp(struct latency *latency, double ms, uint64_t now_ns)
+/* A bound from above says nothing when it is over a figure that rests on a recent handshake. */
+static bool says_nothing(const struct latency *latency, double ms, uint64_t now_ns)
 {
+    bool timed =
+        latency->handshake_at_ns != 0 && (double)elapsed_ns(latency->handshake_at_ns, now_ns) <=
+                                             LATENCY_HANDSHAKE_S * (double)NS_PER_S;
+
+    return timed && ms > latency->smooth_ms;
+}
+
+static void observe_tcp(struct latency *latency, enum latency_source source, double ms,
+                        uint64_t now_ns)
+{
+    if (ms >= LATENCY_TCP_MS_MAX ||
+        (source == LATENCY_TCP_INFO && says_nothing(latency, ms, now_ns))) {
+        return;
+    }
     window_add(&latency->tcp, ms, now_ns);
     if (!latency->known) {
         latency->known = true;
@@ -75,6 +90,7 @@ static void observe_tcp(struct latency *latency, double ms, uint64_t now_ns)
                                          LATENCY_RISE_S, LATENCY_FALL_S);
     }
     latency->at_ns = now_ns;
+    latency->handshake_at_ns = source == LATENCY_CONNECT ? now_ns : latency->handshake_at_ns;
 }
 
 /* Both ways at the quick pace: the window's minimum is slow to rise by itself, and when it falls
@@ -105,7 +121,7 @@ void latency_observe(struct latency *latency, enum latency_source source, double
     if (source == LATENCY_PROBE) {
         observe_probe(latency, ms, now_ns);
     } else {
-        observe_tcp(latency, ms, now_ns);
+        observe_tcp(latency, source, ms, now_ns);
     }
 }
 

@@ -77,7 +77,8 @@ struct target {
     struct deadline next;  /* the next probe */
     uint64_t started_ns;   /* of the last probe */
     struct threshold threshold;
-    bool has_round_trip;    /* a warm probe has been timed */
+    uint64_t handshake_ns;  /* when one was last timed; 0: never */
+    uint64_t round_trip_ns; /* the same of a warm probe */
     uint64_t held_until_ns; /* probes do not bring it back before; 0: not held */
     uint32_t hold_count;
     uint64_t hold_last_ns;

@@ -3,11 +3,11 @@
  * One health probe: a GET on a kept connection, and what its timing says about the path.
  *
  * Happy path:
- *   1. Use the kept connection if it is quiet, else connect (a sample: TCP connect time).
+ *   1. Use the kept connection if it is quiet, else connect (a sample: the handshake).
  *   2. Write the request.
  *   3. The first byte of the answer: on a connection that was warm, a sample of the round trip.
  *   4. Read head and body, judge the status, keep the connection, take the kernel's RTT.
- *   5. On a new connection, when no round trip is known yet: once more from 2, for the sample.
+ *   5. On a new connection, when a round trip is wanted: once more from 2, for the sample.
  *
  * It can fail by: refused, connect error, TLS error, reset, early close, malformed answer, status
  * out of range, or the deadline, one for all of it. All end in probe_finish().
@@ -458,6 +458,23 @@ static void drive(struct prober *prober)
     }
 }
 
+/* The handshake as the kernel timed it: the least of what it has seen so far, which leaves out what
+ * a TLS handshake adds, and our own delay in noticing. */
+static void sample_handshake(struct prober *prober)
+{
+    uint64_t open_ns = stream_tcp_open_ns(prober->stream);
+    double ms = (double)open_ns / (double)NS_PER_MS;
+    uint32_t rtt_us;
+    uint32_t min_rtt_us;
+
+    if (stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && min_rtt_us > 0) {
+        ms = (double)min_rtt_us / 1000.0;
+    }
+    if (ms > 0) {
+        prober->sample(LATENCY_CONNECT, ms, prober->arg);
+    }
+}
+
 static void on_stream(struct stream *stream, unsigned events, void *arg)
 {
     struct prober *prober = OBJ_CAST(arg, prober, PROBER_MAGIC);
@@ -473,11 +490,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
         return;
     }
     if ((events & STREAM_EV_OPEN) != 0 && prober->state == PROBER_CONNECT) {
-        uint64_t open_ns = stream_tcp_open_ns(stream);
-
-        if (open_ns > 0) {
-            prober->sample(LATENCY_CONNECT, (double)open_ns / (double)NS_PER_MS, prober->arg);
-        }
+        sample_handshake(prober);
         begin_request(prober);
     }
     drive(prober);
@@ -491,7 +504,8 @@ void prober_start(struct prober *prober, const struct probe_target *target)
     prober->measuring = false;
     prober->verdict = (struct probe_result){.outcome = OUTCOME_OK};
     deadline_set_in_ms(&prober->timeout, target->health->timeout_ms);
-    if (prober->stream == NULL || prober->tls != target->tls || !stream_is_quiet(prober->stream)) {
+    if (target->want_handshake || prober->stream == NULL || prober->tls != target->tls ||
+        !stream_is_quiet(prober->stream)) {
         connect_anew(prober);
         return;
     }

@@ -30,7 +30,8 @@ struct probe_target {
     struct tls_ctx *tls;     /* NULL: plain; a reference is taken */
     const char *server_name; /* for TLS */
     const struct conf_health *health;
-    bool want_round_trip; /* no round trip is known yet: take one at once, on the new connection */
+    bool want_handshake;  /* connect anew, for the sample */
+    bool want_round_trip; /* after a connect: ask once more, for the sample */
 };
 
 struct probe_result {

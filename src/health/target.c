@@ -17,6 +17,11 @@
 
 #define TARGET_MAGIC 0x54415247u
 
+/* Path latency rests on handshakes: one is due this often, whoever keeps connections open. */
+#define HANDSHAKE_MS 5000
+/* And so often a round trip, for paths on which TCP ends nearer than the pods. */
+#define ROUND_TRIP_MS 10000
+
 static void probe_now(struct target *target);
 static void on_probed(const struct probe_result *result, void *arg);
 static void on_sample(enum latency_source source, double ms, void *arg);
@@ -109,8 +114,14 @@ static void hurry(struct target *target)
     }
 }
 
+static bool is_older(uint64_t at_ns, uint64_t now_ns, uint64_t age_ms)
+{
+    return at_ns == 0 || now_ns - at_ns >= age_ms * NS_PER_MS;
+}
+
 static void probe_now(struct target *target)
 {
+    uint64_t now_ns = loop_now_ns(target->health->loop);
     const struct conf_region *region = target->region;
     const char *server_name = region->tls.server_name;
     struct probe_target what = {
@@ -121,9 +132,10 @@ static void probe_now(struct target *target)
         .tls = target->tls ? target->health->region_tls[target->region_index] : NULL,
         .server_name = server_name[0] != '\0' ? server_name : target->host,
         .health = &region->health,
-        .want_round_trip = !target->has_round_trip};
+        .want_handshake = is_older(target->handshake_ns, now_ns, HANDSHAKE_MS),
+        .want_round_trip = is_older(target->round_trip_ns, now_ns, ROUND_TRIP_MS)};
 
-    target->started_ns = loop_now_ns(target->health->loop);
+    target->started_ns = now_ns;
     prober_start(target->prober, &what);
 }
 
@@ -133,7 +145,11 @@ static void on_sample(enum latency_source source, double ms, void *arg)
 {
     struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
 
-    target->has_round_trip |= source == LATENCY_PROBE;
+    if (source == LATENCY_CONNECT) {
+        target->handshake_ns = loop_now_ns(target->health->loop);
+    } else if (source == LATENCY_PROBE) {
+        target->round_trip_ns = loop_now_ns(target->health->loop);
+    }
     fleet_observe_latency(target->health->fleet, target->live->id, source, ms);
 }
 

@@ -38,7 +38,7 @@ static void put_number(struct line *line, const char *key, uint64_t value)
     buf_append_u64(line->out, value);
 }
 
-/* Milliseconds with three digits; left out when it never happened. */
+/* Milliseconds with three digits. */
 static void put_ms(struct line *line, const char *key, uint64_t from_ns, uint64_t to_ns)
 {
     uint64_t us = to_ns > from_ns ? (to_ns - from_ns) / NS_PER_US : 0;
@@ -79,23 +79,49 @@ static void put_times(struct line *line, const struct request *request, uint64_t
     put_ms(line, "total_ms", request->started_ns, now_ns);
 }
 
-void access_log_request(struct request *request, uint64_t now_ns)
+static void begin_line(struct line *line, const struct client_conn *client)
 {
-    struct buf *out = &request->worker->access_line;
-    struct line line = {.out = out, .json = log_access_format() == LOG_FORMAT_JSON};
     char time[CLOCK_ISO_LEN];
     char peer[ADDR_TEXT_LEN];
-    size_t peer_len;
+    size_t peer_len = addr_format(&client->peer, peer);
+
+    buf_clear(line->out);
+    clock_iso(clock_wall_ms(), time);
+    buf_printf(line->out, line->json ? "{\"time\":\"%s\"" : "%s", time);
+    put_text(line, "edge", str_of(client->world->conf->edge.id));
+    put_text(line, "client", str_make(peer, peer_len));
+}
+
+static void end_line(struct line *line)
+{
+    buf_append_str(line->out, line->json ? STR_LIT("}\n") : STR_LIT("\n"));
+    log_access_write(line->out->data + line->out->start, buf_len(line->out));
+}
+
+void access_log_refused(struct client_conn *client, unsigned status, const char *reason)
+{
+    struct line line = {.out = &client->worker->access_line,
+                        .json = log_access_format() == LOG_FORMAT_JSON};
 
     if (!log_access_is_on()) {
         return;
     }
-    buf_clear(out);
-    clock_iso(clock_wall_ms(), time);
-    buf_printf(out, line.json ? "{\"time\":\"%s\"" : "%s", time);
-    peer_len = addr_format(&request->peer, peer);
+    begin_line(&line, client);
+    put_number(&line, "status", status);
+    put_text(&line, "reason", str_of(reason));
+    end_line(&line);
+}
+
+void access_log_request(struct request *request, uint64_t now_ns)
+{
+    struct buf *out = &request->worker->access_line;
+    struct line line = {.out = out, .json = log_access_format() == LOG_FORMAT_JSON};
+
+    if (!log_access_is_on()) {
+        return;
+    }
+    begin_line(&line, request->client);
     put_text(&line, "id", str_make(request->id, request->id_len));
-    put_text(&line, "client", str_make(peer, peer_len));
     put_text(&line, "method", request->head->method_text);
     put_text(&line, "path", str_slice(request->head->target, 0, ACCESS_PATH_MAX));
     put_number(&line, "status", request->status);
@@ -112,6 +138,5 @@ void access_log_request(struct request *request, uint64_t now_ns)
         put_number(&line, "events", request->sse->content_events);
     }
     put_times(&line, request, now_ns);
-    buf_append_str(out, line.json ? STR_LIT("}\n") : STR_LIT("\n"));
-    log_access_write(out->data + out->start, buf_len(out));
+    end_line(&line);
 }

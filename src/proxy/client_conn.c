@@ -544,7 +544,9 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0) {
         conn->readable = !conn->eof;
-        if (conn->eof && conn->state == CLIENT_REQUEST && stream_is_broken(conn->stream)) {
+        /* Nobody reads while the client has said all, or is paused in its body. */
+        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !wants_bytes(conn));
+        if (conn->state == CLIENT_REQUEST && unread && stream_is_broken(conn->stream)) {
             on_broken(conn);
             return;
         }
@@ -628,6 +630,7 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
             .proxy_status = "http_request_error",
             .message = "The request's header did not arrive within timeouts.client_header_ms.",
         };
+        metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
         conn->version_minor = 1;
         conn->close_after = true;
         reply_error_raw(conn, &error);

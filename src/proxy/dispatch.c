@@ -89,6 +89,7 @@ static bool enqueue(struct request *request)
     request->queue_slot = region->slot;
     list_push_back(&worker->queued[region->slot], &request->link);
     worker->queued_count++;
+    worker->queued_here[region->slot]++;
     request_hold_pending(request, region->slot);
     if (request->queue_until_ns == 0) {
         request->queue_until_ns = loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
@@ -112,6 +113,7 @@ void request_dequeue(struct request *request)
     request_wait_end(request);
     list_remove(&request->link);
     worker->queued_count--;
+    worker->queued_here[request->queue_slot]--;
     atomic_fetch_sub_explicit(&worker->deps.shared->queued[request->queue_slot], 1,
                               memory_order_relaxed);
     request_drop_pending(request);
@@ -202,6 +204,21 @@ static void start_attempt(struct request *request)
     exchange_start(&request->exchange, &target);
 }
 
+/* Room that the oldest of the queue could take is not a newcomer's. */
+static bool must_line_up(struct request *request)
+{
+    struct worker *worker = request->worker;
+    unsigned slot = request->view->regions[request->choice.region].slot;
+    struct list *first = list_first(&worker->queued[slot]);
+    struct route_choice choice;
+
+    if (first == NULL || request->queue_until_ns != 0) {
+        return false;
+    }
+    choice = request_peek(LIST_ITEM(first, struct request, link));
+    return choice.region == request->choice.region && choice.endpoint != ROUTE_NOBODY;
+}
+
 enum request_step step_route(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -224,6 +241,10 @@ enum request_step step_route(struct request *request)
         return STEP_AGAIN;
     }
     if (request->choice.endpoint == ROUTE_NOBODY) {
+        (void)enqueue(request);
+        return STEP_AGAIN;
+    }
+    if (must_line_up(request)) {
         (void)enqueue(request);
         return STEP_AGAIN;
     }
@@ -277,56 +298,37 @@ bool request_requeue(struct request *request)
 
 /* ---- attempt ---- */
 
-/* The first repetition after a transport failure is free: what failed did no work, so repeating it
- * adds no load, and a region that dies takes many requests with it at once. */
-static bool retry_is_free(const struct request *request, enum outcome outcome)
-{
-    switch (outcome) {
-    case OUTCOME_STALE:
-    case OUTCOME_REGION_DOWN:
-        return true;
-    case OUTCOME_CONNECT_REFUSED:
-    case OUTCOME_CONNECT_TIMEOUT:
-    case OUTCOME_CONNECT_ERROR:
-    case OUTCOME_TLS_ERROR:
-    case OUTCOME_RESET:
-        return request->counted_attempts <= 1;
-    default:
-        return false;
-    }
-}
-
-static bool may_retry(struct request *request, enum outcome outcome)
+/* May the attempt that ended so be repeated? Books the attempt, and the retry when there is one. */
+bool request_grant_retry(struct request *request, enum outcome outcome)
 {
     const struct conf_retry *conf = &request->world->conf->retry;
     struct worker *worker = request->worker;
-    bool sent_body = request->exchange.body_sent > 0 || request->body.lost;
+    bool counts = outcome != OUTCOME_STALE && outcome != OUTCOME_REGION_DOWN;
     struct retry_facts facts = {
         .outcome = outcome,
         .committed = request->state == REQUEST_RELAY,
-        .body_replayable = !request->body.lost || !sent_body,
-        .attempts = outcome == OUTCOME_REGION_DOWN || outcome == OUTCOME_STALE
-                        ? 0
-                        : request->counted_attempts,
+        .body_replayable = !request->body.lost,
         .attempts_max = conf->attempts,
         .budget_left = true,
         .now_ns = loop_now_ns(worker->loop),
         .deadline_ns = request_deadline_ns(request),
     };
-    enum retry_verdict verdict = retry_decide(&facts);
+    enum retry_verdict verdict;
 
+    request->counted_attempts += counts;
+    facts.attempts = counts ? request->counted_attempts : 0;
+    verdict = retry_decide(&facts);
+    if (verdict == RETRY_YES && retry_is_charged(outcome, request->counted_attempts)) {
+        facts.budget_left =
+            retry_budget_take(&worker->retry_budget, worker_budget_floor(worker), facts.now_ns);
+        verdict = retry_decide(&facts);
+    }
     if (verdict == RETRY_NO_ATTEMPTS) {
         metric_limit_hit(worker->metrics, LIMIT_RETRY_ATTEMPTS);
-    }
-    if (verdict != RETRY_YES) {
-        return false;
-    }
-    if (!retry_is_free(request, outcome) &&
-        !retry_budget_take(&worker->retry_budget, worker_budget_floor(worker), facts.now_ns)) {
+    } else if (verdict == RETRY_NO_BUDGET) {
         metric_limit_hit(worker->metrics, LIMIT_RETRY_BUDGET);
-        return false;
     }
-    return true;
+    return verdict == RETRY_YES;
 }
 
 /* Account for a failed attempt and take the connection down. */
@@ -359,10 +361,11 @@ enum request_step step_attempt(struct request *request)
         /* Not the endpoint's fault, and nothing of it was tried: once more, on a new connection. */
         request->fresh_only = true;
         request->route.tried_count--;
-    } else if (outcome != OUTCOME_REGION_DOWN) {
-        request->counted_attempts++;
+        request->route.last_region_attempts--;
+        request->attempts--;
     }
-    if (may_retry(request, outcome)) {
+    if (request->retry_granted || request_grant_retry(request, outcome)) {
+        request->retry_granted = false;
         attempt_over(request, outcome);
         request_move(request, REQUEST_ROUTE);
         return STEP_AGAIN;

@@ -67,9 +67,10 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
-    if (outcome != OUTCOME_OK &&
-        request->counted_attempts + 1 < request->world->conf->retry.attempts &&
-        somewhere_untried(request)) {
+    /* Without a retry the answer in hand is passed on: it says more than one of ours would. */
+    if (outcome != OUTCOME_OK && somewhere_untried(request) &&
+        request_grant_retry(request, outcome)) {
+        request->retry_granted = true;
         request_on_failure(request, outcome);
         return;
     }
@@ -184,6 +185,7 @@ void request_on_answer_end(struct request *request)
     if (request->state == REQUEST_ATTEMPT) {
         commit(request);
     }
+    attempt_sample_rtt(request); /* the connection goes back to its pool next */
     if (stream_is_short(request)) {
         request_on_failure(request, OUTCOME_CUT);
         return;

@@ -82,6 +82,7 @@ void reply_error_raw(struct client_conn *conn, const struct reply_error *error)
     client_reply_head(conn, error->status);
     error_fields(conn, error);
     write_error(conn, error, false);
+    access_log_refused(conn, error->status, error->code);
 }
 
 /* RFC 9209 words for what went wrong with the last attempt. */
@@ -148,12 +149,31 @@ void reply_failure(struct request *request, enum outcome outcome)
 
 /* ---- cached answers ---- */
 
+static bool has_date(struct str fields)
+{
+    struct str date = STR_LIT("date:");
+
+    while (fields.len > 0) {
+        size_t end = str_find(fields, STR_LIT("\r\n"));
+        if (str_eq_nocase(str_slice(fields, 0, date.len), date)) {
+            return true;
+        }
+        fields = str_slice(fields, end + 2, fields.len);
+    }
+    return false;
+}
+
 static void entry_fields(struct client_conn *conn, const struct cache_entry *entry)
 {
-    struct str rest = cache_entry_fields(entry);
+    struct str fields = cache_entry_fields(entry);
 
     /* "name: value\r\n" lines, checked when the entry was made. */
-    buf_append_str(&conn->worker->reply_head, rest);
+    buf_append_str(&conn->worker->reply_head, fields);
+    if (!has_date(fields)) {
+        char date[HTTP_DATE_LEN];
+        http_date_format(cache_entry_stored_wall_ms(entry), date);
+        client_reply_field(conn, STR_LIT("Date"), str_make(date, sizeof(date) - 1));
+    }
 }
 
 static void entry_status(struct client_conn *conn, const struct cache_entry *entry)
@@ -206,7 +226,7 @@ bool reply_entry_more(struct request *request)
         }
         room = client_reply_flush(request->client);
     } while (room == CLIENT_ROOM && request->entry_offset < body.len);
-    return request->entry_offset == body.len || room == CLIENT_GONE;
+    return request->entry_offset == body.len && room != CLIENT_GONE;
 }
 
 /* ---- broken streams ---- */

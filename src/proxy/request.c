@@ -95,14 +95,26 @@ void request_set_phase(struct request *request, enum metric_phase phase)
     }
 }
 
+/* While body bytes are still to come the request is being read, whatever else goes on. */
+static void follow_phase(struct request *request)
+{
+    enum metric_phase phase = rows[request->state].phase;
+
+    if (request->state == REQUEST_END) {
+        return;
+    }
+    if (phase == METRIC_PHASE_WAITING && !request->body.complete) {
+        phase = METRIC_PHASE_READING;
+    }
+    request_set_phase(request, phase);
+}
+
 /* The only place that changes request->state. */
 void request_move(struct request *request, enum request_state next)
 {
     ASSERT((rows[request->state].allowed & (1u << next)) != 0);
     request->state = next;
-    if (next != REQUEST_END) {
-        request_set_phase(request, rows[next].phase);
-    }
+    follow_phase(request);
 }
 
 /* ---- begin ---- */
@@ -347,6 +359,7 @@ void request_on_body_end(struct request *request)
 {
     request->body.complete = true;
     request->body_done_ns = loop_now_ns(request->worker->loop);
+    follow_phase(request);
     exchange_body_ready(&request->exchange);
     request_drive(request);
 }
@@ -499,7 +512,5 @@ void request_finish(struct request *request)
     } else if (worker->draining) {
         loop_task_queue(worker->loop, &worker->drain_task);
     }
-    if (worker->queued_count > 0) {
-        loop_task_queue(worker->loop, &worker->queue_task);
-    }
+    worker_pass_room(worker, request->last_slot);
 }

@@ -125,9 +125,11 @@ struct request {
     enum outcome failure;
     enum outcome answer_outcome; /* what the answer's status says */
     enum request_end end;
+    uint32_t rtt_us;      /* the kernel's estimate; 0: not asked */
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
     bool attempt_failed;
+    bool retry_granted; /* ... and its repetition is booked already */
     bool answer_ended;
     bool lookup_done;
     bool queue_expired;
@@ -256,6 +258,7 @@ struct route_choice request_pick(struct request *request);
 /* The same as a mere question: takes no turn of a round robin. */
 struct route_choice request_peek(struct request *request);
 void request_dequeue(struct request *request);
+bool request_grant_retry(struct request *request, enum outcome outcome);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);
@@ -268,6 +271,8 @@ void request_body_understand(struct request *request);
 /* attempt.c */
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
 void attempt_has_content(struct request *request);
+/* Ask the kernel for its RTT estimate, now and then: a system call. The connection is leased. */
+void attempt_sample_rtt(struct request *request);
 void attempt_end(struct request *request, enum outcome outcome);
 void request_hold_pending(struct request *request, unsigned slot);
 void request_drop_pending(struct request *request);
@@ -303,6 +308,7 @@ void reply_stream_error(struct request *request);
 
 /* access.c */
 void access_log_request(struct request *request, uint64_t now_ns);
+void access_log_refused(struct client_conn *client, unsigned status, const char *reason);
 
 /* phase gauge */
 void request_set_phase(struct request *request, enum metric_phase phase);

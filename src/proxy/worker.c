@@ -88,6 +88,34 @@ static struct worker_message *message_new(void)
     return mem_new(struct worker_message);
 }
 
+#define FULL_BODY                                                                                  \
+    "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "          \
+    "shortly.\","                                                                                  \
+    "\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}}\n"
+#define FULL_LENGTH 155
+
+/* No connection object is made for it: that is the point of the limit. It fits any socket buffer,
+ * and a client that is gone does not matter. In the clear only: TLS would need a handshake. */
+static void refuse_connection(struct worker *worker, int fd, bool tls)
+{
+    static const char body[] = FULL_BODY;
+    char answer[512];
+    int len;
+
+    _Static_assert(sizeof(body) - 1 == FULL_LENGTH, "Content-Length");
+    metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
+    len = snprintf(answer, sizeof(answer),
+                   "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+                   "Content-Type: application/json\r\nVia: 1.1 nearside\r\n"
+                   "Proxy-Status: nearside; error=connection_limit_reached\r\n"
+                   "Content-Length: %d\r\n\r\n%s",
+                   FULL_LENGTH, body);
+    if (!tls) {
+        (void)!write(fd, answer, (size_t)len);
+    }
+    (void)close(fd);
+}
+
 /* A client connected: take it, unless the edge is full. */
 static void on_accept(struct listener *listener, int fd, const struct addr *peer, void *arg)
 {
@@ -97,19 +125,7 @@ static void on_accept(struct listener *listener, int fd, const struct addr *peer
 
     (void)listener;
     if (atomic_load_explicit(&worker->deps.shared->connections, memory_order_relaxed) >= limit) {
-        static const char refusal[] =
-            "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-            "Content-Type: application/json\r\nContent-Length: 151\r\n\r\n"
-            "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "
-            "shortly.\",\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}"
-            "}\n";
-        _Static_assert(sizeof(refusal) > 0, "");
-        metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
-        if (worker->world->listener_tls[mine->index] == NULL) {
-            /* Fits any socket buffer; a client that is gone does not matter. */
-            (void)!write(fd, refusal, sizeof(refusal) - 1);
-        }
-        (void)close(fd);
+        refuse_connection(worker, fd, worker->world->listener_tls[mine->index] != NULL);
         return;
     }
     client_new(worker, worker->world, mine->index, fd, peer);
@@ -297,7 +313,7 @@ double worker_budget_floor(const struct worker *worker)
 {
     const struct conf *conf = worker->world->conf;
 
-    return conf->retry.budget_min_per_s / (double)conf->edge.workers;
+    return conf->retry.budget_min_per_s / (double)worker->deps.worker_count;
 }
 
 int worker_region_index(const struct worker *worker, int slot)
@@ -324,15 +340,35 @@ struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
 
 /* ---- the queue ---- */
 
+static bool others_wait(const struct worker *worker, unsigned slot)
+{
+    return atomic_load_explicit(&worker->deps.shared->queued[slot], memory_order_relaxed) >
+           worker->queued_here[slot];
+}
+
+/* Is it another worker's turn to take the room that was made? Without turns the worker whose
+ * requests hold the endpoints would serve its own queue for ever. */
+static bool gives_way(const struct worker *worker, unsigned slot)
+{
+    return others_wait(worker, slot) &&
+           atomic_load_explicit(&worker->deps.shared->queue_turn[slot], memory_order_relaxed) ==
+               worker->index + 1;
+}
+
 /* Let the oldest of each region go as long as there is room. */
-static void serve_queues(struct worker *worker)
+static void serve_queues(struct worker *worker, bool politely)
 {
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX && worker->queued_count > 0; slot++) {
+        if (politely && gives_way(worker, slot)) {
+            continue;
+        }
         for (unsigned served = 0; served < WORKER_QUEUE_STEPS; served++) {
             struct list *first = list_first(&worker->queued[slot]);
             if (first == NULL || !request_requeue(LIST_ITEM(first, struct request, link))) {
                 break;
             }
+            atomic_store_explicit(&worker->deps.shared->queue_turn[slot], worker->index + 1,
+                                  memory_order_relaxed);
         }
     }
 }
@@ -340,16 +376,43 @@ static void serve_queues(struct worker *worker)
 static void on_queue_task(struct loop_task *task, void *arg)
 {
     (void)task;
-    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC));
+    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC), true);
 }
 
-/* Room can also be made by other workers; they do not tell. */
+void worker_pass_room(struct worker *worker, int slot)
+{
+    if (worker->queued_count > 0) {
+        loop_task_queue(worker->loop, &worker->queue_task);
+    }
+    if (slot >= 0 && others_wait(worker, (unsigned)slot) &&
+        (worker->queued_here[slot] == 0 || gives_way(worker, (unsigned)slot))) {
+        worker->deps.wake_queues(worker->index, worker->deps.arg);
+    }
+}
+
+static void on_wake_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)message;
+    atomic_store_explicit(&worker->queue_wake_sent, false, memory_order_release);
+    serve_queues(worker, false);
+}
+
+void worker_wake_queue(struct worker *worker)
+{
+    if (!atomic_exchange_explicit(&worker->queue_wake_sent, true, memory_order_acq_rel)) {
+        loop_post(worker->loop, &worker->queue_wake, on_wake_message, worker);
+    }
+}
+
+/* What was not taken by those whose turn it was, and room that nobody told of. */
 static void on_queue_tick(struct deadline *deadline, void *arg)
 {
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
 
     (void)deadline;
-    serve_queues(worker);
+    serve_queues(worker, false);
     if (worker->queued_count > 0) {
         deadline_set_in_ms(&worker->queue_tick, WORKER_QUEUE_TICK_MS);
     }
@@ -365,6 +428,19 @@ void worker_stop(struct worker *worker)
     loop_stop(worker->loop);
     (void)pthread_join(worker->thread, NULL);
     worker->started = false;
+}
+
+static void on_last_message(struct loop_message *message, void *arg)
+{
+    mem_free(message);
+    loop_stop(arg);
+}
+
+/* What was posted after the worker's last turn is taken while all that it needs still lives. */
+static void hear_the_rest(struct worker *worker)
+{
+    loop_post(worker->loop, mem_new(struct loop_message), on_last_message, worker->loop);
+    loop_run(worker->loop);
 }
 
 /* After the worker's last turn, on the thread that made it: everything on its loop goes. */
@@ -422,6 +498,7 @@ enum status worker_start(struct worker *worker, struct errbuf *err)
 void worker_free(struct worker *worker)
 {
     ASSERT(!worker->started);
+    hear_the_rest(worker);
     tear_down(worker);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);

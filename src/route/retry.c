@@ -16,6 +16,7 @@ bool retry_is_charged(unsigned outcome, uint32_t attempts)
     case OUTCOME_CONNECT_TIMEOUT:
     case OUTCOME_CONNECT_ERROR:
     case OUTCOME_TLS_ERROR:
+    case OUTCOME_RESET:
         return attempts > 1;
     default:
         return true;

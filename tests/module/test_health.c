@@ -373,6 +373,22 @@ static void test_the_closer_of_two_becomes_home(void **state)
     assert_int_equal(fleet_view_now(fixture->fleet)->home, 1);
 }
 
+static bool has_connected_twice(struct fixture *fixture)
+{
+    return fixture->pods[0].accepted >= 2;
+}
+
+static void test_a_handshake_is_timed_every_five_seconds(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t start_ns = clock_mono_ns();
+
+    apply_pods(fixture, 1, QUICK);
+    run_until(fixture, has_connected_twice);
+    assert_in_range(ms_since(start_ns), 4900, 7000);
+    assert_int_equal(endpoint(fixture)->state, ENDPOINT_UP);
+}
+
 /* ---- reports ---- */
 
 static void report(struct fixture *fixture, enum outcome outcome)
@@ -643,6 +659,7 @@ int main(void)
         TEST(test_a_slow_pod_delays_no_other_pods_probes),
         TEST(test_distance_behind_a_near_tcp_end_is_known_with_the_first_verdict),
         TEST(test_the_closer_of_two_becomes_home),
+        TEST(test_a_handshake_is_timed_every_five_seconds),
         TEST(test_one_refused_connection_takes_an_endpoint_down),
         TEST(test_five_failures_in_a_row_take_an_endpoint_down_and_hold_it),
         TEST(test_a_success_between_failures_starts_the_count_anew),

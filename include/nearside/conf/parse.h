@@ -13,7 +13,8 @@
 
 struct conf;
 
-/* Read and check `path`. On success the caller owns the one reference. */
+/* Read and check `path`. On success the caller owns the one reference. STATUS_INVALID: the file is
+ * wrong. STATUS_FAILED: it is right, but a certificate, key or CA that it names cannot be read. */
 enum status conf_read_file(const char *path, struct conf **ret_conf, struct errbuf *err) MUST_CHECK;
 
 /* A config from `REGION=URL[,URL...]` arguments: listens on 127.0.0.1:8080, admin on

@@ -17,8 +17,8 @@
 struct loop;
 struct listener;
 
-/* Does anybody else listen on `addr`? SO_REUSEPORT would let a second process of the same user share
- * it unnoticed; asking once without that option finds out. */
+/* Does anybody else listen on `addr`? SO_REUSEPORT would let a second process of the same user
+ * share it unnoticed; asking once without that option finds out. */
 enum status listener_check_free(const struct addr *addr, struct errbuf *err) MUST_CHECK;
 
 /* Bind and listen on one more socket of `addr`. The caller owns the descriptor. */

@@ -150,7 +150,8 @@ class Proxy:
         return self.post("/v1/chat/completions", body, headers, timeout)
 
     def admin(self, method, path, body=None, headers=None):
-        return raw.one_request(self.admin_port, method, path, body, headers, 5.0)
+        return raw.one_request(self.admin_port, method, path, body,
+                               {"Host": f"127.0.0.1:{self.admin_port}", **(headers or {})}, 5.0)
 
     def admin_post(self, path, headers=None):
         return self.admin("POST", path, b"", headers)

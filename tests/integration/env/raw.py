@@ -205,7 +205,8 @@ class Conn:
 
 def request_bytes(method, path, body=None, headers=None, host="test"):
     """A request as bytes; a dict as body becomes JSON."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
+    headers = dict(headers or {})
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {headers.pop('Host', host)}"]
     if isinstance(body, (dict, list)):
         body = json.dumps(body).encode()
         lines.append("Content-Type: application/json")
@@ -213,7 +214,7 @@ def request_bytes(method, path, body=None, headers=None, host="test"):
         body = body.encode()
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
 
@@ -239,3 +240,14 @@ def sse_text(events):
                 text += choice.get("delta", {}).get("content") or ""
                 finish = choice.get("finish_reason") or finish
     return text, done, finish
+
+
+def assert_one_by_one(timed_events, gap_s):
+    """The content events came as they were made, `gap_s` apart, and not in bunches.
+
+    On a busy machine the reader itself may be late now and then, and then finds two at once; so
+    four in five gaps must be right. Holding back even every second event leaves half of them."""
+    times = [when for when, event in timed_events if b'"content":"' in event]
+    gaps = [b - a for a, b in zip(times[1:], times[2:])]  # the first two come together
+    apart = [gap for gap in gaps if gap > gap_s / 3]
+    assert len(gaps) >= 5 and len(apart) >= 0.8 * len(gaps), gaps

@@ -132,6 +132,65 @@ static void test_nonsense_is_ignored(void **state)
     assert_true(now_ms(&path) == 20);
 }
 
+/* The peer's acknowledgement rides on its answer: 20 ms of path and 30 ms of work look like 50. */
+static void test_a_peers_working_time_in_tcp_info_does_not_look_like_distance(void **state)
+{
+    struct path path = path_new();
+
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        feed(&path, LATENCY_CONNECT, 20, 1);
+        feed(&path, LATENCY_TCP_INFO, 50, 4);
+    }
+    assert_about(now_ms(&path), 20, 0.1);
+}
+
+static void test_tcp_info_lowers_the_figure_at_once(void **state)
+{
+    struct path path = path_new();
+
+    (void)state;
+    feed(&path, LATENCY_CONNECT, 80, 10);
+    feed(&path, LATENCY_TCP_INFO, 20, 10);
+    assert_about(now_ms(&path), 20 + 60 * 0.368, 1);
+}
+
+static void test_tcp_info_raises_the_figure_when_no_handshake_is_recent(void **state)
+{
+    struct path path = path_new();
+
+    (void)state;
+    feed(&path, LATENCY_CONNECT, 20, 10);
+    feed(&path, LATENCY_TCP_INFO, 80, 15);
+    assert_about(now_ms(&path), 20, 0.1);
+    feed(&path, LATENCY_TCP_INFO, 80, 10);
+    assert_about(now_ms(&path), 80, 3);
+}
+
+static void test_a_handshake_every_five_seconds_shows_a_rise_within_two_of_them(void **state)
+{
+    struct path path = path_new();
+
+    (void)state;
+    feed(&path, LATENCY_CONNECT, 20, 10);
+    path.now_ns += 4 * NS_PER_S;
+    feed(&path, LATENCY_CONNECT, 140, 1);
+    assert_true(now_ms(&path) > 110);
+    path.now_ns += 4 * NS_PER_S;
+    feed(&path, LATENCY_CONNECT, 140, 1);
+    assert_true(now_ms(&path) > 130);
+}
+
+static void test_a_lost_syn_is_not_distance(void **state)
+{
+    struct path path = path_new();
+
+    (void)state;
+    feed(&path, LATENCY_CONNECT, 20, 10);
+    feed(&path, LATENCY_CONNECT, 1020, 1);
+    assert_about(now_ms(&path), 20, 0.1);
+}
+
 static void test_a_region_simulated_on_loopback_is_as_far_as_its_probe(void **state)
 {
     struct path path = path_new();
@@ -250,6 +309,11 @@ int main(void)
         cmocka_unit_test(test_a_fall_is_believed_within_ten_seconds),
         cmocka_unit_test(test_many_samples_at_once_weigh_as_little_as_one),
         cmocka_unit_test(test_nonsense_is_ignored),
+        cmocka_unit_test(test_a_peers_working_time_in_tcp_info_does_not_look_like_distance),
+        cmocka_unit_test(test_tcp_info_lowers_the_figure_at_once),
+        cmocka_unit_test(test_tcp_info_raises_the_figure_when_no_handshake_is_recent),
+        cmocka_unit_test(test_a_handshake_every_five_seconds_shows_a_rise_within_two_of_them),
+        cmocka_unit_test(test_a_lost_syn_is_not_distance),
         cmocka_unit_test(test_a_region_simulated_on_loopback_is_as_far_as_its_probe),
         cmocka_unit_test(test_a_fast_probe_on_loopback_does_not_stand_in),
         cmocka_unit_test(test_a_busy_pods_slow_probes_do_not_look_like_distance),
