@@ -224,16 +224,19 @@ static bool is_kept(const struct flight *flight)
 static void check_bounds(struct flight *flight, uint64_t produced)
 {
     struct flights *flights = flight->flights;
-    bool is_crowded =
-        flights_bytes(flights) > atomic_load_explicit(&flights->bytes_max, memory_order_relaxed);
+    uint64_t all_max = atomic_load_explicit(&flights->bytes_max, memory_order_relaxed);
+    bool is_crowded = flights_bytes(flights) > all_max;
+    uint64_t lag_max = flight->bytes_max > FLIGHT_LAG_BYTES ? flight->bytes_max : FLIGHT_LAG_BYTES;
 
-    if (is_kept(flight) && (produced > flight->bytes_max || is_crowded)) {
+    if (!is_crowded && produced <= flight->bytes_max && is_kept(flight)) {
+        return;
+    }
+    if (is_kept(flight)) {
         flight_unlist(flight);
         flight_log_let_go(&flight->log);
-        atomic_store_explicit(&flight->lag_max,
-                              is_crowded ? FLIGHT_LAG_MIN_BYTES : flight->bytes_max,
-                              memory_order_relaxed);
     }
+    atomic_store_explicit(&flight->lag_max, is_crowded ? FLIGHT_LAG_MIN_BYTES : lag_max,
+                          memory_order_relaxed);
 }
 
 /* The leader's part is over, in `state`. */

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define BYTES_MAX 100000 /* of one log */
-#define ALL_BYTES 1000000
+#define ALL_BYTES 3000000
 #define FOLLOWERS 5
 
 /* ---- on one loop ---- */
@@ -423,10 +423,10 @@ static void test_an_answer_over_its_bound_takes_nobody_new_and_is_let_go_as_it_i
     assert_int_equal(join(fixture, &quick, 1), FLIGHT_FOLLOW);
     assert_int_equal(join(fixture, &slow, 1), FLIGHT_FOLLOW);
     flight_publish(&leader.member, &json_head);
-    append_bytes(&leader, BYTES_MAX);
+    append_bytes(&leader, FLIGHT_LAG_BYTES - 1000);
     assert_false(flight_is_late(&slow.member));
     skip_all(&quick);
-    append_bytes(&leader, 1000);
+    append_bytes(&leader, 2000);
     assert_true(flight_is_late(&slow.member));
     assert_false(flight_is_late(&quick.member));
     assert_int_equal(join(fixture, &next, 1), FLIGHT_LEAD);
@@ -458,7 +458,7 @@ static void test_an_answer_over_its_bound_that_nobody_follows_holds_nothing(void
 static void test_all_logs_together_are_bounded(void **state)
 {
     struct fixture *fixture = *state;
-    struct party leaders[20];
+    struct party leaders[40];
     struct party follower;
     size_t count = ARRAY_LEN(leaders);
 

@@ -40,8 +40,10 @@
 
 #define FLIGHT_FOLLOWERS_MAX 10000 /* of all flights together */
 #define FLIGHT_LEADERS_MAX   3     /* that may fail one after the other before all go alone */
-#define FLIGHT_LAG_MIN_BYTES 65536 /* of a follower, when all logs together are over their bound   \
-                                    */
+/* How far behind a log that is not kept a follower may be: this, or the log's bound if that is
+ * more; and while all logs together are over theirs, only so much. */
+#define FLIGHT_LAG_BYTES     1048576
+#define FLIGHT_LAG_MIN_BYTES 65536
 
 struct flight;
 struct flight_audience;
