@@ -191,8 +191,10 @@ bool flight_is_late(const struct flight_member *member)
     const struct flight *flight = member->flight;
     uint64_t produced = atomic_load_explicit(&flight->produced, memory_order_relaxed);
 
-    return produced - member->reader.consumed >
-           atomic_load_explicit(&flight->lag_max, memory_order_relaxed);
+    /* Bytes can be read a moment before `produced` counts them. */
+    return produced > member->reader.consumed &&
+           produced - member->reader.consumed >
+               atomic_load_explicit(&flight->lag_max, memory_order_relaxed);
 }
 
 /* ---- the leader ---- */

@@ -207,6 +207,7 @@ static void follow_on(struct actor *actor)
         return;
     }
     read_and_check(actor);
+    ASSERT(!flight_is_late(&actor->member)); /* it has read all there was */
     if (state == FLIGHT_ENDED) {
         atomic_fetch_add(&stage->ended, 1);
         ASSERT(actor->member.reader.consumed == actor->length);
@@ -252,7 +253,8 @@ static void on_tick(struct deadline *deadline, void *arg)
         struct cache_key key = {.bytes = {(uint8_t)dice(actor, KEYS)}};
         actor->rounds++;
         actor->answer = 0;
-        if (flight_join(troupe->stage->flights, &key, ANSWER_MAX, &actor->member) == FLIGHT_LEAD) {
+        if (flight_join(troupe->stage->flights, &key, ANSWER_MAX / 2, &actor->member) ==
+            FLIGHT_LEAD) {
             begin_to_lead(actor);
         }
     } else if (actor->is_leading) {
