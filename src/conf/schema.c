@@ -313,6 +313,8 @@ static const struct conf_key cache_keys[] = {
         "Of the tier in this process. 0: Redis alone."),
     CHOICE(conf_cache, share, enum conf_cache_share, share_words,
            "key: callers with the same Authorization share answers; all: everyone does."),
+    BOOL(conf_cache, coalesce, true,
+         "Identical requests that are under way at the same time share one upstream request."),
     U32(conf_cache, redis_timeout_ms, 5, 1, 10000, "ms",
         "Wait for Redis, on top of the region's path latency."),
 };
