@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Strike a running edge with every fault we know and hold what clients saw against the promises.
 
-    scripts/faults.py                     all of them, writes docs/fault-matrix.md
+    scripts/faults.py                     those that differ much (14 min); docs/fault-matrix.md
+    scripts/faults.py --all               the others too
     scripts/faults.py vanish one-way      these only, prints their rows and writes nothing
     scripts/faults.py --report            writes the page from the raw figures of earlier runs
     scripts/faults.py --list
@@ -95,18 +96,20 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faults", nargs="*", help="names; none: all")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--all", action="store_true")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--clients", type=int, default=200)
     return parser.parse_args()
 
 
-def select(names):
+def select(names, with_extra):
     known = {fault.name: fault for fault in FAULTS}
     unknown = [name for name in names if name not in known]
     if unknown:
         print(f"no such fault: {', '.join(unknown)}; --list names them", file=sys.stderr)
         sys.exit(2)
-    return [known[name] for name in names] or FAULTS
+    return [known[name] for name in names] or [fault for fault in FAULTS
+                                               if with_extra or not fault.is_extra]
 
 
 def main():
@@ -119,7 +122,7 @@ def main():
         report.write(PAGE, [row for row in (report.kept(RAW, fault.name) for fault in FAULTS)
                             if row is not None], args.clients, TOP)
         return 0
-    chosen = select(args.faults)
+    chosen = select(args.faults, args.all)
     reason = missing()
     if reason:
         print(f"faults: cannot run here: {reason}", file=sys.stderr)
