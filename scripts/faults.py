@@ -8,8 +8,8 @@
     scripts/faults.py --report            writes the page from the raw figures of earlier runs
     scripts/faults.py --list
 
-Exit code 0 when every promise was kept, 1 when one was missed (they are named), 2 when it cannot run
-here. Needs root and /dev/net/tun. Raw figures and each run's logs: build/faults/."""
+Exit code 0 when every promise was kept, 1 when one was missed (they are named), 2 when it cannot
+run here. Needs root and /dev/net/tun. Raw figures and each run's logs: build/faults/."""
 import argparse
 import json
 import os

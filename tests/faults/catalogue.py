@@ -32,7 +32,7 @@ class Fault:
     back_s: Optional[float] = BACK_S
     hurt_s: Optional[float] = None  # last hurt request begun this long after the fault
     is_vanish: bool = False         # until detection: connect timeout + 1 RTT; nothing after
-    is_extra: bool = False          # only when named, or with --all: another in the list is much alike
+    is_extra: bool = False          # only when named or with --all: much like another one
     check: Optional[Callable] = None  # (world, notes) -> [(promise, kept)]
 
 
@@ -192,7 +192,8 @@ FAULTS = [
           pods_fault("sse-error:3"), pods_heal),
     Fault("garbage-event", "garbage inside the stream after 3 events",
           pods_fault("sse-garbage:3"), pods_heal),
-    Fault("no-done", "stream ends properly without [DONE]", pods_fault("cut-clean:3"), pods_heal, is_extra=True),
+    Fault("no-done", "stream ends properly without [DONE]", pods_fault("cut-clean:3"), pods_heal,
+          is_extra=True),
     Fault("cut", "connection cut after 3 events", pods_fault("cut:3"), pods_heal, is_extra=True),
     Fault("drip", "a token every 300 ms",
           lambda world, _: [pod.control(token_gap_ms=300) for pod in world.pods[CLOSEST]],

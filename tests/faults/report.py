@@ -54,9 +54,9 @@ def seconds(value):
 
 def line_of(row):
     verdict = "kept" if not row.missed else f"**{len(row.missed)} missed**"
-    return (f"| `{row.fault}` {row.title} | {row.requests} | {row.failed + row.refused} | {row.cut} "
-            f"| {row.stalled} | {row.wrong} | {row.worst_ttft_ms / 1000:.2f} s | {seconds(row.last_hurt_s)} "
-            f"| {seconds(row.detected_s)} | {seconds(row.back_s)} | {verdict} |\n")
+    return (f"| `{row.fault}` {row.title} | {row.requests} | {row.failed + row.refused} "
+            f"| {row.cut} | {row.stalled} | {row.wrong} | {row.worst_ttft_ms / 1000:.2f} s "
+            f"| {seconds(row.last_hurt_s)} | {seconds(row.detected_s)} | {seconds(row.back_s)} | {verdict} |\n")
 
 
 def details_of(row):

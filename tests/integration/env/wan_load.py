@@ -112,7 +112,8 @@ class WanLoad(Load):
             headers = {name.lower(): value for name, value in headers}
             answer.region = headers.get("x-nearside-region", "")
             answer.attempts = int(headers.get("x-nearside-attempts", 1))
-            if " 200 " in line + " " and not headers.get("content-type", "").startswith("text/html"):
+            kind = headers.get("content-type", "")
+            if " 200 " in line + " " and not kind.startswith("text/html"):
                 answer.first = time.monotonic()
             payload = await self._read_body(reader, headers)
             self._hold_against(body, line, headers, payload)
