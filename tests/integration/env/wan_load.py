@@ -128,7 +128,7 @@ class WanLoad(Load):
     def _hold_against(self, body, line, headers, payload):
         if headers.get("content-type", "").startswith("text/html"):
             raise Failure(f"a page for people: {payload[:60]!r}")
-        if body.get("stream") and b'"error"' in payload:
+        if body.get("stream") and " 200 " in line + " " and b'"error"' in payload:
             raise Failure(f"an error inside the stream: {payload[-200:]!r}")
         self._check(body, line, headers, payload)
 
