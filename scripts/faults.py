@@ -28,6 +28,8 @@ from faults.catalogue import BACK_S, FAULTS  # noqa: E402
 from faults.world import World  # noqa: E402
 
 STEADY_S = 3.0
+STITCHED = ("Put together from the latest run of each fault, so not of one moment and, while the\n"
+            "program changes, not of one build.")
 PAGE = os.path.join(TOP, "docs", "fault-matrix.md")
 RAW = os.path.join(TOP, "build", "faults")
 
@@ -120,7 +122,7 @@ def main():
         return 0
     if args.report:
         report.write(PAGE, [row for row in (report.kept(RAW, fault.name) for fault in FAULTS)
-                            if row is not None], args.clients, TOP)
+                            if row is not None], args.clients, TOP, STITCHED)
         return 0
     chosen = select(args.faults, args.all)
     reason = missing()
