@@ -373,7 +373,7 @@ json_t *status_build(struct admin *admin)
 
 void status_write_json(struct admin *admin, struct buf *out)
 {
-    json_write(status_build(admin), out);
+    member_write(status_build(admin), out);
 }
 
 void status_write_events(struct admin *admin, struct buf *out)
@@ -382,5 +382,5 @@ void status_write_events(struct admin *admin, struct buf *out)
 
     ASSERT(root != NULL &&
            json_object_set_new(root, "events", status_build_events(admin, FLEET_EVENTS_MAX)) == 0);
-    json_write(root, out);
+    member_write(root, out);
 }
