@@ -314,6 +314,32 @@ static void on_event_counted(const struct fleet_event *event, void *arg)
     (*count)++;
 }
 
+/* What happened to whom and why, for people: "region_state of near: up -> down (refused)". */
+static void add_event_text(json_t *item, const struct fleet_event *event)
+{
+    struct buf text;
+
+    buf_init(&text);
+    buf_append_str(&text, str_of(event->kind));
+    if (event->region[0] != '\0') {
+        buf_printf(&text, " of %s", event->region);
+    }
+    if (event->endpoint[0] != '\0') {
+        buf_printf(&text, " %s", event->endpoint);
+    }
+    buf_append_char(&text, ':');
+    if (event->from[0] != '\0') {
+        buf_printf(&text, " %s ->", event->from);
+    }
+    buf_printf(&text, " %s", event->to);
+    if (event->reason[0] != '\0') {
+        buf_printf(&text, " (%s)", event->reason);
+    }
+    buf_append_char(&text, '\0');
+    member_text(item, "text", buf_str(&text).ptr);
+    buf_done(&text);
+}
+
 static void on_event(const struct fleet_event *event, void *arg)
 {
     struct event_list *list = arg;
@@ -332,6 +358,7 @@ static void on_event(const struct fleet_event *event, void *arg)
     member_text(item, "from", event->from);
     member_text(item, "to", event->to);
     member_text(item, "reason", event->reason);
+    add_event_text(item, event);
 }
 
 json_t *status_build_events(struct admin *admin, size_t max)

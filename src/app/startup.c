@@ -18,6 +18,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
 #include <nearside/obs/log.h>
+#include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
 
 #include <signal.h>
@@ -165,6 +166,27 @@ static void source_purge(void *arg, bool redis)
     }
 }
 
+/* Ids may repeat, also over workers: the newest is meant. */
+static bool source_explain(void *arg, struct str id, struct buf *out)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+    struct explain_record newest = {.started_wall_ms = 0};
+    struct explain_record record;
+    bool found = false;
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (edge->workers[i] != NULL && worker_explain(edge->workers[i], id, &record) &&
+            record.started_wall_ms >= newest.started_wall_ms) {
+            newest = record;
+            found = true;
+        }
+    }
+    if (found) {
+        explain_write_json(&newest, out);
+    }
+    return found;
+}
+
 /* ---- building ---- */
 
 static void raise_descriptor_limit(void)
@@ -188,6 +210,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
+        .explain = source_explain,
     };
     const struct conf_admin *conf = &edge->conf->admin;
     int fd = -1;

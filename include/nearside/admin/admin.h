@@ -14,11 +14,13 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/errbuf.h>
+#include <nearside/base/str.h>
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct admin;
+struct buf;
 struct conf;
 struct fleet;
 struct loop;
@@ -49,6 +51,8 @@ struct admin_source {
     bool (*reload)(void *arg);
     /* Empty the memory tier; with `redis`, this edge's keys in every region's Redis too. */
     void (*purge)(void *arg, bool redis);
+    /* Why the request of that id went where it went, as JSON. False: it is not known (any more). */
+    bool (*explain)(void *arg, struct str id, struct buf *out);
 };
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);
