@@ -87,9 +87,10 @@ class Children:
     def start(self, name, argv):
         path = os.path.join(self.directory, f"{name}.out")
         with open(path, "ab") as out:
+            # A session of its own: Ctrl-C in the terminal is for the tour, which ends them itself.
             child = subprocess.Popen([str(arg) for arg in argv], stdin=subprocess.DEVNULL,
                                      stdout=out, stderr=out, preexec_fn=die_with_parent,
-                                     cwd=self.directory)
+                                     start_new_session=True, cwd=self.directory)
         self.all.append(child)
         return child
 

@@ -115,6 +115,18 @@ static void on_signal(int signal_number, void *arg)
     }
 }
 
+/* Workers are told by each other; none is freed before all have ended. */
+static void on_room(unsigned index, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (i != index && edge->workers[i] != NULL) {
+            worker_wake_queue(edge->workers[i]);
+        }
+    }
+}
+
 /* ---- what admin asks ---- */
 
 static struct conf *source_conf(void *arg)
@@ -246,6 +258,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
         .worker_count = edge->worker_count,
         .control = edge->loop,
         .drained = edge_on_drained,
+        .wake_queues = on_room,
         .arg = edge,
     };
     sigset_t all;
@@ -350,6 +363,7 @@ void edge_free(struct edge *edge)
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_free(edge->workers[i]);
+            edge->workers[i] = NULL; /* a view may still be published */
         }
     }
     hear_the_rest(edge);

@@ -544,7 +544,9 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0) {
         conn->readable = !conn->eof;
-        if (conn->eof && conn->state == CLIENT_REQUEST && stream_is_broken(conn->stream)) {
+        /* Nobody reads while the client has said all, or is paused in its body. */
+        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !wants_bytes(conn));
+        if (conn->state == CLIENT_REQUEST && unread && stream_is_broken(conn->stream)) {
             on_broken(conn);
             return;
         }

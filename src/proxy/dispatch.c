@@ -89,6 +89,7 @@ static bool enqueue(struct request *request)
     request->queue_slot = region->slot;
     list_push_back(&worker->queued[region->slot], &request->link);
     worker->queued_count++;
+    worker->queued_here[region->slot]++;
     request_hold_pending(request, region->slot);
     if (request->queue_until_ns == 0) {
         request->queue_until_ns = loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
@@ -112,6 +113,7 @@ void request_dequeue(struct request *request)
     request_wait_end(request);
     list_remove(&request->link);
     worker->queued_count--;
+    worker->queued_here[request->queue_slot]--;
     atomic_fetch_sub_explicit(&worker->deps.shared->queued[request->queue_slot], 1,
                               memory_order_relaxed);
     request_drop_pending(request);
@@ -202,6 +204,21 @@ static void start_attempt(struct request *request)
     exchange_start(&request->exchange, &target);
 }
 
+/* Room that the oldest of the queue could take is not a newcomer's. */
+static bool must_line_up(struct request *request)
+{
+    struct worker *worker = request->worker;
+    unsigned slot = request->view->regions[request->choice.region].slot;
+    struct list *first = list_first(&worker->queued[slot]);
+    struct route_choice choice;
+
+    if (first == NULL || request->queue_until_ns != 0) {
+        return false;
+    }
+    choice = request_peek(LIST_ITEM(first, struct request, link));
+    return choice.region == request->choice.region && choice.endpoint != ROUTE_NOBODY;
+}
+
 enum request_step step_route(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -224,6 +241,10 @@ enum request_step step_route(struct request *request)
         return STEP_AGAIN;
     }
     if (request->choice.endpoint == ROUTE_NOBODY) {
+        (void)enqueue(request);
+        return STEP_AGAIN;
+    }
+    if (must_line_up(request)) {
         (void)enqueue(request);
         return STEP_AGAIN;
     }
@@ -340,6 +361,7 @@ enum request_step step_attempt(struct request *request)
         /* Not the endpoint's fault, and nothing of it was tried: once more, on a new connection. */
         request->fresh_only = true;
         request->route.tried_count--;
+        request->route.last_region_attempts--;
         request->attempts--;
     }
     if (request->retry_granted || request_grant_retry(request, outcome)) {

@@ -178,6 +178,7 @@ void request_on_answer_end(struct request *request)
     if (request->state == REQUEST_ATTEMPT) {
         commit(request);
     }
+    attempt_sample_rtt(request); /* the connection goes back to its pool next */
     if (stream_is_short(request)) {
         request_on_failure(request, OUTCOME_CUT);
         return;

@@ -222,7 +222,7 @@ bool reply_entry_more(struct request *request)
         }
         room = client_reply_flush(request->client);
     } while (room == CLIENT_ROOM && request->entry_offset < body.len);
-    return request->entry_offset == body.len || room == CLIENT_GONE;
+    return request->entry_offset == body.len && room != CLIENT_GONE;
 }
 
 /* ---- broken streams ---- */

@@ -491,7 +491,5 @@ void request_finish(struct request *request)
     request->magic = 0;
     loop_defer_call(worker->loop, request_recycle, request);
     client_request_done(client);
-    if (worker->queued_count > 0) {
-        loop_task_queue(worker->loop, &worker->queue_task);
-    }
+    worker_pass_room(worker, request->last_slot);
 }

@@ -116,6 +116,7 @@ struct request {
     enum outcome failure;
     enum outcome answer_outcome; /* what the answer's status says */
     enum request_end end;
+    uint32_t rtt_us;      /* the kernel's estimate; 0: not asked */
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
     bool attempt_failed;
@@ -242,6 +243,8 @@ void request_body_understand(struct request *request);
 /* attempt.c */
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
 void attempt_has_content(struct request *request);
+/* Ask the kernel for its RTT estimate, now and then: a system call. The connection is leased. */
+void attempt_sample_rtt(struct request *request);
 void attempt_end(struct request *request, enum outcome outcome);
 void request_hold_pending(struct request *request, unsigned slot);
 void request_drop_pending(struct request *request);

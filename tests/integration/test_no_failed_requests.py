@@ -25,8 +25,7 @@ def redis(make_redis):
 def proxy(make_proxy, pods, redis):
     proxy = make_proxy([region("near", [pods["near-1"], pods["near-2"]], redis),
                         region("far", [pods["far-1"], pods["far-2"]], redis)],
-                       cache={"enabled": True},
-                       retry={"budget_ratio": 1.0, "budget_min_per_s": 1000})
+                       cache={"enabled": True})
     wait_until(lambda: proxy.get("/echo").header("X-Nearside-Region") == "near", "home")
     return proxy
 

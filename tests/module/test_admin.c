@@ -238,7 +238,7 @@ static void test_the_page_shows_regions_endpoints_and_what_failover_takes(void *
     assert_true(says(f->body, "New requests go to <strong>near</strong>"));
     assert_true(says(f->body, "127.0.0.1:7003"));
     assert_true(says(f->body, "head_timeout"));
-    assert_true(says(f->body, "4400.0 ms"));
+    assert_true(says(f->body, "4.4 s"));
     assert_false(says(f->body, "src="));
     assert_false(says(f->body, "://"));
 }
