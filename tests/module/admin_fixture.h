@@ -104,6 +104,16 @@ static inline void source_purge(void *arg, bool redis)
     f->redis_purges += redis ? 1 : 0;
 }
 
+static inline bool source_explain(void *arg, struct str id, struct buf *out)
+{
+    (void)arg;
+    if (!str_eq(id, STR_LIT("a/b"))) {
+        return false;
+    }
+    buf_append_str(out, STR_LIT("{\"id\":\"a/b\"}\n"));
+    return true;
+}
+
 /* ---- steps ---- */
 
 /* Serve on a port of the kernel's choice. */
@@ -300,6 +310,7 @@ static inline void start_admin(struct fixture *f)
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
+        .explain = source_explain,
     };
 
     f->admin = admin_new(f->loop, f->fleet, &source);
