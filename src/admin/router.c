@@ -11,6 +11,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/conf/describe.h>
 #include <nearside/fleet/fleet.h>
+#include <nearside/fleet/peers.h>
 
 #include <stdio.h>
 
@@ -93,6 +94,9 @@ static const char *unready_reason(struct admin *admin)
 {
     const struct fleet_view *view = fleet_view_now(admin->fleet);
 
+    if (admin->source.peers(admin->source.arg)->suspect) {
+        return "suspect: every region is down here, but not for other edges";
+    }
     if (admin->source.is_draining(admin->source.arg)) {
         return "draining: the process is about to end";
     }

@@ -24,6 +24,7 @@ struct buf;
 struct conf;
 struct fleet;
 struct loop;
+struct peers;
 
 /* The last attempt to load a config. */
 struct admin_reload {
@@ -53,6 +54,8 @@ struct admin_source {
     void (*purge)(void *arg, bool redis);
     /* Why the request of that id went where it went, as JSON. False: it is not known (any more). */
     bool (*explain)(void *arg, struct str id, struct buf *out);
+    /* What other edges report; borrowed. */
+    const struct peers *(*peers)(void *arg);
 };
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);
