@@ -16,7 +16,7 @@
 static void add_peers(struct peers *peers, const char *letters, const double *latencies_ms)
 {
     for (size_t i = 0; letters[i] != '\0'; i++) {
-        char name[16];
+        char name[32];
         struct peer *peer;
 
         (void)snprintf(name, sizeof(name), "edge-%zu", i);
