@@ -72,7 +72,8 @@ struct worker {
     struct list listeners;   /* of worker_listener.link */
     struct list connections; /* of client_conn.link */
     uint32_t connection_count;
-    struct list waiting; /* of request.link: attempts without a content byte yet */
+    struct list detached; /* of request.detached_link: go on without a client, for others */
+    struct list waiting;  /* of request.link: attempts without a content byte yet */
     struct list queued[METRIC_REGIONS_MAX]; /* of request.link, oldest first, by region slot */
     uint32_t queued_count;
     uint32_t queued_here[METRIC_REGIONS_MAX]; /* how many stand in queued[] */

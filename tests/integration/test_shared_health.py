@@ -226,6 +226,7 @@ def test_frozen_redises_hurt_no_request(edges, redises):
     for redis in redises:
         redis.thaw()
     first.wait_metric("nearside_peers", None, 1, timeout=20)
+    wait_until(lambda: len(first.log("shared_state_up")) == 4, "both links to be well")
     assert len(first.log("shared_state_down")) == 2
 
 
@@ -244,10 +245,12 @@ def test_a_full_redis_is_read_though_not_written(edges, redises):
     second.wait_region("near", "drained")
     for redis in redises:
         redis.client.config_set("maxmemory", 1)
-    first.wait_log("shared_state_unwritable", region="near")
+    for name in ("near", "far"):
+        first.wait_log("shared_state_unwritable", region=name)
     assert first.get("/echo").status == 200
     for redis in redises:
         redis.client.config_set("maxmemory", 0)
+    wait_until(lambda: len(first.log("shared_state_up")) == 4, "both to be written again")
     first.wait_metric("nearside_peers", None, 1)
     assert len(first.log("shared_state_unwritable")) == 2
 
