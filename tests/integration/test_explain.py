@@ -91,12 +91,15 @@ def test_a_drained_regions_verdict(proxy):
 
 
 def test_a_request_that_nobody_may_serve(proxy):
-    response = proxy.get("/echo", {"X-Request-Id": "nobody-1", "X-Nearside-Regions": "atlantis"})
+    assert proxy.admin_post("/regions/near/drain").status == 200
+    wait_until(lambda: proxy.get("/echo").header("X-Nearside-Region") == "far", "traffic in far")
+    response = proxy.get("/echo", {"X-Request-Id": "nobody-1", "X-Nearside-Regions": "near"})
     assert response.status == 503
     record = explain(proxy, "nobody-1")
     assert record["status"] == 503
     assert record["route"] == {"reason": "no_region", "region": None}
-    assert set(verdicts(record).values()) == {"not_allowed"}
+    assert verdicts(record) == {"near": "drained", "far": "not_allowed"}
+    assert record["attempts"] == []
 
 
 def test_the_newest_request_of_an_id_is_told(proxy):
