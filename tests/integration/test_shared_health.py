@@ -218,7 +218,8 @@ def test_frozen_redises_hurt_no_request(edges, redises):
     first, _ = edges
     for redis in redises:
         redis.freeze()
-    first.wait_log("shared_state_down", region="near")
+    for name in ("near", "far"):
+        first.wait_log("shared_state_down", region=name)
     for _ in range(50):
         assert first.get("/echo").status == 200
     first.wait_metric("nearside_peers", None, 0)
@@ -226,7 +227,7 @@ def test_frozen_redises_hurt_no_request(edges, redises):
     for redis in redises:
         redis.thaw()
     first.wait_metric("nearside_peers", None, 1, timeout=20)
-    wait_until(lambda: len(first.log("shared_state_up")) == 4, "both links to be well")
+    wait_until(lambda: len(first.log("shared_state_up")) == 4, "both links to be well", 20)
     assert len(first.log("shared_state_down")) == 2
 
 
