@@ -13,6 +13,7 @@
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/fleet/home.h>
+#include <nearside/fleet/peers.h>
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric_text.h>
 
@@ -192,6 +193,20 @@ static void write_cache_evictions(struct scrape *scrape)
     sample(scrape, (double)scrape->cache.evictions);
 }
 
+static void write_peers(struct scrape *scrape)
+{
+    const struct admin_source *source = &scrape->admin->source;
+
+    sample(scrape, (double)source->peers(source->arg)->count);
+}
+
+static void write_suspect(struct scrape *scrape)
+{
+    const struct admin_source *source = &scrape->admin->source;
+
+    sample(scrape, flag(source->peers(source->arg)->suspect));
+}
+
 static void write_generation(struct scrape *scrape)
 {
     sample(scrape, (double)scrape->conf->generation);
@@ -257,6 +272,11 @@ static const struct computed families[] = {
      write_endpoint_state},
     {"nearside_redis_up", METRIC_GAUGE, "`region`",
      "1 when the region's Redis answers. Absent: none is configured.", write_redis_up},
+    {"nearside_peers", METRIC_GAUGE, "-",
+     "Other edges that reported through the regions' Redis within the last 3 seconds.",
+     write_peers},
+    {"nearside_edge_suspect", METRIC_GAUGE, "-",
+     "1 when this edge sees every region down while others do not.", write_suspect},
     {"nearside_cache_bytes", METRIC_GAUGE, "-", "Bytes held by the cache in memory.",
      write_cache_bytes},
     {"nearside_cache_max_bytes", METRIC_GAUGE, "-", "Bytes the cache in memory may hold.",

@@ -11,6 +11,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/conf/describe.h>
 #include <nearside/fleet/fleet.h>
+#include <nearside/fleet/peers.h>
 
 #include <stdio.h>
 
@@ -93,6 +94,9 @@ static const char *unready_reason(struct admin *admin)
 {
     const struct fleet_view *view = fleet_view_now(admin->fleet);
 
+    if (admin->source.peers(admin->source.arg)->suspect) {
+        return "suspect: every region is down here, but not for other edges";
+    }
     if (admin->source.is_draining(admin->source.arg)) {
         return "draining: the process is about to end";
     }
@@ -113,6 +117,44 @@ static void get_readyz(struct admin *admin, const struct admin_request *request,
     reply->status = reason == NULL ? 200 : 503;
     reply->content_type = type_text;
     buf_printf(&reply->body, "%s\n", reason == NULL ? "ok" : reason);
+}
+
+/* ---- explaining ---- */
+
+static bool decode_text(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len);
+
+static bool query_value(struct str query, struct str key, struct str *ret_value)
+{
+    struct str part;
+
+    while (str_next_item(&query, '&', &part)) {
+        if (str_starts(part, key)) {
+            *ret_value = str_slice(part, key.len, part.len);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void get_explain(struct admin *admin, const struct admin_request *request,
+                        struct admin_reply *reply)
+{
+    const struct admin_source *source = &admin->source;
+    char id[ADMIN_NAME_MAX];
+    struct str encoded;
+    size_t len = 0;
+
+    if (!query_value(request->query, STR_LIT("id="), &encoded) || !decode_text(encoded, id, &len) ||
+        len == 0) {
+        admin_reply_error(reply, 400, "id_missing",
+                          "Say which request: /explain?id=ID, the X-Request-Id of its answer.");
+        return;
+    }
+    reply->content_type = type_json;
+    if (!source->explain(source->arg, str_make(id, len), &reply->body)) {
+        admin_reply_error(reply, 404, "unknown_request",
+                          "No request of this id is among the last ones that ended here.");
+    }
 }
 
 /* ---- changing ---- */
@@ -151,6 +193,7 @@ static const struct route routes[] = {
     ROUTE(READ, "/", get_page),
     ROUTE(READ, "/status.json", get_status),
     ROUTE(READ, "/events.json", get_events),
+    ROUTE(READ, "/explain", get_explain),
     ROUTE(READ, "/metrics", get_metrics),
     ROUTE(READ, "/config", get_config),
     ROUTE(READ, "/healthz", get_healthz),
@@ -195,7 +238,7 @@ static int hex_value(char c)
 }
 
 /* False: too long, or not percent-encoding, or a byte that no name has. */
-static bool decode_name(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
+static bool decode_text(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
 {
     size_t len = 0;
 
@@ -270,7 +313,7 @@ static void call_route(struct admin *admin, const struct route *route, struct st
     if (request->method == ADMIN_POST && !may_change(admin, request, reply)) {
         return;
     }
-    if (!decode_name(encoded, name, &len)) {
+    if (!decode_text(encoded, name, &len)) {
         admin_reply_error(reply, 400, "bad_path", "The path is not percent-encoded as it should.");
         return;
     }

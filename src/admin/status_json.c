@@ -10,6 +10,7 @@
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/fleet/home.h>
+#include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 
@@ -18,6 +19,7 @@ struct gathering {
     struct admin *admin;
     const struct conf *conf;
     const struct fleet_view *view;
+    const struct peers *peers;
     uint64_t now_ns;
 };
 
@@ -54,6 +56,7 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_time(edge, "started", started_ms);
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
+    member_bool(edge, "suspect", from->peers->suspect);
     member_bool(edge, "draining", source->is_draining(source->arg));
     member_count(edge, "workers", from->admin->source.workers(from->admin->source.arg));
     member_count(edge, "workers_asked", from->conf->edge.workers);
@@ -151,7 +154,10 @@ static void add_latency(json_t *object, const struct view_region *region)
         return;
     }
     member_number(object, "path_latency_ms", region->latency_ms);
-    member_text(object, "latency_source", region->latency_is_probe ? "probe" : "tcp");
+    member_text(object, "latency_source",
+                region->latency_is_prior   ? "peers"
+                : region->latency_is_probe ? "probe"
+                                           : "tcp");
 }
 
 static void add_ttft(json_t *object, const char *key, unsigned slot, double quantile)
@@ -185,6 +191,19 @@ static uint64_t region_requests(const struct view_region *region)
     return sum;
 }
 
+/* Live edges' votes, this one's included: for the eye and for alerts, it decides nothing. */
+static void add_fleet_view(json_t *object, const struct gathering *from,
+                           const struct view_region *region)
+{
+    struct peers_votes votes = peers_votes(from->peers, region->name);
+    json_t *view = member_object(object, "fleet_view");
+
+    votes.up += region->state == REGION_UP || region->state == REGION_DEGRADED;
+    votes.down += region->state == REGION_DOWN;
+    member_count(view, "up", votes.up);
+    member_count(view, "down", votes.down);
+}
+
 static void add_region(json_t *regions, const struct gathering *from,
                        const struct view_region *region)
 {
@@ -206,6 +225,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_count(item, "detect_vanished_ms", conf_detect_vanished_ms(&region->conf->health));
     add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
     add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
+    add_fleet_view(item, from, region);
     add_redis(item, region);
     add_endpoints(item, from, region);
 }
@@ -216,6 +236,43 @@ static void add_regions(json_t *root, const struct gathering *from)
 
     for (uint32_t i = 0; i < from->view->region_count; i++) {
         add_region(regions, from, &from->view->regions[i]);
+    }
+}
+
+/* ---- other edges ---- */
+
+static void add_peer_region(json_t *regions, const struct peer_region *region)
+{
+    json_t *item = item_object(regions);
+
+    member_text(item, "name", region->name);
+    member_text(item, "state", region_state_word(region->state));
+    if (region->latency_known) {
+        member_number(item, "path_latency_ms", region->latency_ms);
+    } else {
+        member_null(item, "path_latency_ms");
+    }
+    member_count(item, "pending", region->pending);
+    member_count(item, "inflight", region->inflight);
+}
+
+static void add_peers(json_t *root, const struct gathering *from)
+{
+    json_t *peers = member_array(root, "peers");
+    struct list *each;
+
+    LIST_FOREACH (each, &from->peers->all) {
+        const struct peer *peer = LIST_ITEM(each, struct peer, link);
+        uint64_t age_ns = from->now_ns > peer->seen_ns ? from->now_ns - peer->seen_ns : 0;
+        json_t *item = item_object(peers);
+        json_t *regions;
+
+        member_text(item, "edge", peer->edge);
+        member_count(item, "age_ms", age_ns / NS_PER_MS);
+        regions = member_array(item, "regions");
+        for (uint32_t i = 0; i < peer->region_count; i++) {
+            add_peer_region(regions, &peer->regions[i]);
+        }
     }
 }
 
@@ -315,6 +372,32 @@ static void on_event_counted(const struct fleet_event *event, void *arg)
     (*count)++;
 }
 
+/* What happened to whom and why, for people: "region_state of near: up -> down (refused)". */
+static void add_event_text(json_t *item, const struct fleet_event *event)
+{
+    struct buf text;
+
+    buf_init(&text);
+    buf_append_str(&text, str_of(event->kind));
+    if (event->region[0] != '\0') {
+        buf_printf(&text, " of %s", event->region);
+    }
+    if (event->endpoint[0] != '\0') {
+        buf_printf(&text, " %s", event->endpoint);
+    }
+    buf_append_char(&text, ':');
+    if (event->from[0] != '\0') {
+        buf_printf(&text, " %s ->", event->from);
+    }
+    buf_printf(&text, " %s", event->to);
+    if (event->reason[0] != '\0') {
+        buf_printf(&text, " (%s)", event->reason);
+    }
+    buf_append_char(&text, '\0');
+    member_text(item, "text", buf_str(&text).ptr);
+    buf_done(&text);
+}
+
 static void on_event(const struct fleet_event *event, void *arg)
 {
     struct event_list *list = arg;
@@ -333,6 +416,7 @@ static void on_event(const struct fleet_event *event, void *arg)
     member_text(item, "from", event->from);
     member_text(item, "to", event->to);
     member_text(item, "reason", event->reason);
+    add_event_text(item, event);
 }
 
 json_t *status_build_events(struct admin *admin, size_t max)
@@ -355,6 +439,7 @@ json_t *status_build(struct admin *admin)
         .admin = admin,
         .conf = admin->source.conf(admin->source.arg),
         .view = fleet_view_now(admin->fleet),
+        .peers = admin->source.peers(admin->source.arg),
         .now_ns = loop_now_ns(admin->loop),
     };
     json_t *root = json_object();
@@ -364,6 +449,7 @@ json_t *status_build(struct admin *admin)
     add_routing(root, &from);
     add_home(root, &from);
     add_regions(root, &from);
+    add_peers(root, &from);
     add_requests(root);
     add_cache(root, &from);
     add_connections(root);

@@ -55,6 +55,7 @@ struct edge {
     struct deadline open_deadline;
     struct deadline drain_deadline;
     bool doors_open;
+    bool shared_read; /* other edges' drains are known, or were waited for */
     bool draining;
     uint32_t drained_workers;
     uint64_t started_wall_ms;

@@ -2,7 +2,8 @@
 /*
  * Build the edge floor by floor, then open the doors.
  *
- * The doors open once every endpoint has a first verdict, or after EDGE_OPEN_MS: a connection that
+ * The doors open once every endpoint has a first verdict and the operators' drains have been read
+ * from Redis (half a second is waited for that), or after EDGE_OPEN_MS: a connection that
  * comes earlier waits in the kernel's queue, so the first requests are routed by what was measured
  * and not by chance.
  */
@@ -18,6 +19,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
 #include <nearside/obs/log.h>
+#include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
 
 #include <signal.h>
@@ -76,6 +78,23 @@ static bool all_probed(const struct fleet_view *view)
     return true;
 }
 
+static void open_when_known(struct edge *edge, const struct fleet_view *view)
+{
+    if (!edge->doors_open && edge->shared_read && deadline_is_set(&edge->open_deadline) &&
+        all_probed(view)) {
+        deadline_cancel(&edge->open_deadline);
+        edge_open_doors(edge);
+    }
+}
+
+static void on_shared_read(void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    edge->shared_read = true;
+    open_when_known(edge, fleet_view_now(edge->fleet));
+}
+
 static void on_view(struct fleet_view *view, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
@@ -85,10 +104,7 @@ static void on_view(struct fleet_view *view, void *arg)
             worker_send_view(edge->workers[i], view);
         }
     }
-    if (!edge->doors_open && deadline_is_set(&edge->open_deadline) && all_probed(view)) {
-        deadline_cancel(&edge->open_deadline);
-        edge_open_doors(edge);
-    }
+    open_when_known(edge, view);
 }
 
 static void on_open_deadline(struct deadline *deadline, void *arg)
@@ -182,6 +198,32 @@ static void source_purge(void *arg, bool redis)
     }
 }
 
+static const struct peers *source_peers(void *arg)
+{
+    return health_peers(((struct edge *)arg)->health);
+}
+
+/* Ids may repeat, also over workers: the newest is meant. */
+static bool source_explain(void *arg, struct str id, struct buf *out)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+    struct explain_record newest = {.started_wall_ms = 0};
+    struct explain_record record;
+    bool found = false;
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (edge->workers[i] != NULL && worker_explain(edge->workers[i], id, &record) &&
+            record.started_wall_ms >= newest.started_wall_ms) {
+            newest = record;
+            found = true;
+        }
+    }
+    if (found) {
+        explain_write_json(&newest, out);
+    }
+    return found;
+}
+
 /* ---- building ---- */
 
 static void raise_descriptor_limit(void)
@@ -206,6 +248,8 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
+        .explain = source_explain,
+        .peers = source_peers,
     };
     const struct conf_admin *conf = &edge->conf->admin;
     int fd = -1;
@@ -300,6 +344,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->fleet = fleet_new(edge->loop, on_view, edge);
     fleet_apply(edge->fleet, edge->conf);
     edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
+    health_when_shared(edge->health, on_shared_read, edge);
     if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }

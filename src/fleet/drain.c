@@ -102,37 +102,50 @@ bool fleet_endpoint_is_drained(const struct fleet *fleet, const struct fleet_end
            find_drain(fleet, false, endpoint_name(endpoint, name)) != NULL;
 }
 
-static void note_drain(struct fleet *fleet, const char *region, const char *endpoint, bool drained)
+/* One act: what, and at which other edge (NULL: here). */
+struct act {
+    struct str name;
+    bool drained;
+    const char *by;
+};
+
+static void note_drain(struct fleet *fleet, const char *region, const char *endpoint,
+                       const struct act *act)
 {
-    const char *event = drained ? "drain" : "undrain";
+    const char *event = act->drained ? "drain" : "undrain";
+    const char *by = act->by == NULL ? "here" : act->by;
+    bool drained = act->drained;
+    char reason[128];
 
     if (endpoint == NULL) {
-        log_info(event, "region=%s", region);
+        log_info(event, "region=%s at=%s", region, by);
     } else {
-        log_info(event, "region=%s endpoint=%s", region, endpoint);
+        log_info(event, "region=%s endpoint=%s at=%s", region, endpoint, by);
     }
+    (void)snprintf(reason, sizeof(reason), "operator%s%s", act->by == NULL ? "" : " at ",
+                   act->by == NULL ? "" : act->by);
     fleet_event_add(fleet, &(struct fleet_change){.kind = "drain",
                                                   .region = region,
                                                   .endpoint = endpoint,
                                                   .from = drained ? "ready" : "drained",
                                                   .to = drained ? "drained" : "ready",
-                                                  .reason = "operator"});
+                                                  .reason = reason});
 }
 
-bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained)
+static bool drain_region(struct fleet *fleet, const struct act *act)
 {
     for (uint32_t i = 0; i < fleet->region_count; i++) {
         struct fleet_region *region = &fleet->regions[i];
 
-        if (!str_eq(str_of(region->name), name)) {
+        if (!str_eq(str_of(region->name), act->name)) {
             continue;
         }
-        if (!remember(fleet, true, name, drained)) {
+        if (!remember(fleet, true, act->name, act->drained)) {
             return false;
         }
-        if (region->drained != drained) {
-            region->drained = drained;
-            note_drain(fleet, region->name, NULL, drained);
+        if (region->drained != act->drained) {
+            region->drained = act->drained;
+            note_drain(fleet, region->name, NULL, act);
             fleet_touch(fleet);
         }
         return true;
@@ -148,21 +161,20 @@ static bool is_named(const struct fleet_endpoint *endpoint, struct str text)
 }
 
 /* True: at least one endpoint of the region is meant. */
-static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, struct str text,
-                            bool drained)
+static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, const struct act *act)
 {
     bool found = false;
 
     for (uint32_t i = 0; i < region->endpoint_count; i++) {
         struct fleet_endpoint *endpoint = region->endpoints[i];
 
-        if (!is_named(endpoint, text)) {
+        if (!is_named(endpoint, act->name)) {
             continue;
         }
         found = true;
-        if (endpoint->drained != drained) {
-            endpoint->drained = drained;
-            note_drain(fleet, region->name, endpoint->address, drained);
+        if (endpoint->drained != act->drained) {
+            endpoint->drained = act->drained;
+            note_drain(fleet, region->name, endpoint->address, act);
         }
     }
     if (found) {
@@ -172,12 +184,48 @@ static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, st
     return found;
 }
 
-bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
+static bool drain_endpoint(struct fleet *fleet, const struct act *act)
 {
     bool found = false;
 
     for (uint32_t i = 0; i < fleet->region_count; i++) {
-        found |= drain_in_region(fleet, &fleet->regions[i], address, drained);
+        found |= drain_in_region(fleet, &fleet->regions[i], act);
     }
-    return found && remember(fleet, false, address, drained);
+    return found && remember(fleet, false, act->name, act->drained);
+}
+
+/* ---- whose act it is ---- */
+
+void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg)
+{
+    fleet->drain_listener = listener;
+    fleet->drain_arg = arg;
+}
+
+bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bool drained,
+                        const char *by)
+{
+    struct act act = {.name = name, .drained = drained, .by = by};
+
+    return is_region ? drain_region(fleet, &act) : drain_endpoint(fleet, &act);
+}
+
+static bool operate(struct fleet *fleet, bool is_region, struct str name, bool drained)
+{
+    bool done = fleet_follow_drain(fleet, is_region, name, drained, NULL);
+
+    if (done && fleet->drain_listener != NULL) {
+        fleet->drain_listener(is_region, name, drained, fleet->drain_arg);
+    }
+    return done;
+}
+
+bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained)
+{
+    return operate(fleet, true, name, drained);
+}
+
+bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
+{
+    return operate(fleet, false, address, drained);
 }

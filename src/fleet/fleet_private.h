@@ -52,6 +52,7 @@ struct fleet_region {
     bool latency_known;
     double latency_ms;
     bool latency_is_probe;
+    bool latency_is_prior;
     uint64_t ramp_since_ns; /* slow start; 0: none */
     bool redis_known;
     struct addr redis_addr;
@@ -75,6 +76,8 @@ struct fleet {
     struct table by_id;
     struct list drains;
     uint32_t drain_count;
+    fleet_drain_fn drain_listener; /* NULL: none */
+    void *drain_arg;
     struct fleet_events events;
     struct home_choice home;
     struct fleet_view *view; /* ref held; NULL before the first config */

@@ -41,6 +41,7 @@ static void fill_region(struct view_region *out, const struct fleet_region *regi
                                 .usable = fleet_region_is_usable(region),
                                 .latency_known = region->latency_known,
                                 .latency_ms = region->latency_ms,
+                                .latency_is_prior = region->latency_is_prior,
                                 .latency_is_probe = region->latency_is_probe,
                                 .near = region->near,
                                 .weight = fleet_slow_start(region->ramp_since_ns, now_ns),

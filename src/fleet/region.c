@@ -8,6 +8,7 @@
  */
 #include "fleet_private.h"
 
+#include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/obs/log.h>
@@ -171,7 +172,7 @@ static bool derive_latency(struct fleet_region *region, uint64_t now_ns)
     struct figure median;
     bool moved;
 
-    if (count == 0 && !region->latency_known) {
+    if (count == 0 && (!region->latency_known || region->latency_is_prior)) {
         count = collect(region, false, now_ns, figures);
     }
     if (count == 0) {
@@ -180,14 +181,29 @@ static bool derive_latency(struct fleet_region *region, uint64_t now_ns)
     qsort(figures, count, sizeof(figures[0]), by_ms);
     median = figures[(count - 1) / 2];
     moved =
-        !region->latency_known || region->latency_is_probe != median.is_probe ||
+        !region->latency_known || region->latency_is_prior ||
+        region->latency_is_probe != median.is_probe ||
         fabs(median.ms - region->latency_ms) > fmax(NOTABLE_MS, NOTABLE_RATIO * region->latency_ms);
     if (moved) {
         region->latency_known = true;
         region->latency_ms = median.ms;
         region->latency_is_probe = median.is_probe;
+        region->latency_is_prior = false;
     }
     return moved;
+}
+
+void fleet_set_prior_latency(struct fleet *fleet, uint32_t region_index, double ms)
+{
+    struct fleet_region *region = &fleet->regions[region_index];
+
+    ASSERT(region_index < fleet->region_count);
+    if (!region->latency_known || (region->latency_is_prior && region->latency_ms != ms)) {
+        region->latency_known = true;
+        region->latency_is_prior = true;
+        region->latency_ms = ms;
+        fleet_touch(fleet);
+    }
 }
 
 static bool derive_class(struct fleet *fleet, struct fleet_region *region)

@@ -6,6 +6,7 @@
  * calls health_sync() after it; what carries the sync's generation stays, the rest ends.
  */
 #include "health_private.h"
+#include "shared_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
@@ -29,6 +30,7 @@ struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolve
     list_init(&health->target_list);
     list_init(&health->lookups);
     list_init(&health->redis_watches);
+    health->shared = shared_new(health);
     return health;
 }
 
@@ -107,6 +109,7 @@ void health_apply(struct health *health, struct conf *conf, struct tls_ctx *cons
     discovery_sync(health);
     health_sync(health);
     redis_watch_sync(health);
+    shared_sync(health->shared);
     if (old_conf != NULL) {
         unref_all(old_tls, old_conf->region_count);
         conf_unref(old_conf);
@@ -131,6 +134,7 @@ void health_free(struct health *health)
         return;
     }
     redis_watch_stop(health);
+    shared_free(health->shared);
     discovery_stop(health);
     while ((first = list_first(&health->target_list)) != NULL) {
         target_free(LIST_ITEM(first, struct target, link));

@@ -31,6 +31,7 @@
 struct fleet;
 struct kv;
 struct resolver;
+struct shared;
 struct tls_ctx;
 
 struct health {
@@ -46,6 +47,7 @@ struct health {
     struct list target_list;
     struct list lookups;
     struct list redis_watches;
+    struct shared *shared;      /* owned; what edges share through Redis */
     uint64_t generation;        /* of the last sync: what does not carry it is gone */
     bool ended;                 /* health_free() was called; reports on their way are dropped */
     struct loop_message ending; /* the last one: frees this */
@@ -93,6 +95,9 @@ void target_free(struct target *target);
 struct target *target_find(const struct health *health, uint64_t endpoint_id);
 /* A blamed failure that a worker saw. */
 void target_on_failure(struct target *target, enum outcome outcome, uint32_t failures_in_row);
+
+/* Probe sooner than scheduled, but not faster than the fast pace. */
+void target_hurry(struct target *target);
 
 /* ---- passive.c ---- */
 

@@ -7,6 +7,7 @@
  * One lost connection means down; a late answer only when the next is late as well.
  */
 #include "health_private.h"
+#include "shared_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
@@ -36,8 +37,9 @@ struct redis_watch {
     char *user;          /* owned */
     char *password;      /* owned */
     uint32_t database;
-    struct kv *kv;           /* owned */
-    struct kv_request *ping; /* under way, or NULL */
+    struct kv *kv;              /* owned */
+    struct shared_link *shared; /* owned; over the same connection */
+    struct kv_request *ping;    /* under way, or NULL */
     struct deadline next;
     uint64_t started_ns;
     unsigned late; /* in a row */
@@ -88,6 +90,7 @@ static void watch_end(struct redis_watch *watch)
     if (watch->ping != NULL) {
         kv_cancel(watch->ping);
     }
+    shared_link_free(watch->shared);
     kv_free(watch->kv);
     deadline_done(&watch->next);
     tls_ctx_unref(watch->tls);
@@ -130,6 +133,7 @@ static void watch_begin(struct health *health, uint32_t region_index, const stru
     watch->password = mem_strdup(target.password);
     watch->database = target.database;
     watch->kv = kv_new(health->loop, &target);
+    watch->shared = shared_link_new(health, region->name, watch->kv);
     deadline_init(&watch->next, health->loop, on_next, watch);
     deadline_set_in_ms(&watch->next, 0);
     list_push_back(&health->redis_watches, &watch->link);

@@ -105,7 +105,7 @@ static void schedule(struct target *target)
 }
 
 /* Sooner than scheduled, but not faster than the fast pace. */
-static void hurry(struct target *target)
+void target_hurry(struct target *target)
 {
     uint64_t due_ns = target->started_ns + target->region->health.fast_interval_ms * NS_PER_MS;
 
@@ -258,5 +258,5 @@ void target_on_failure(struct target *target, enum outcome outcome, uint32_t fai
         hold(target);
     }
     conclude(target, before, outcome_word(outcome));
-    hurry(target);
+    target_hurry(target);
 }

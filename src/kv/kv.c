@@ -38,6 +38,8 @@
 #define KV_MAGIC      0x6b764b56u
 #define REQUEST_MAGIC 0x6b767271u
 
+_Static_assert(KV_COMMAND_WORDS_MAX <= KV_WORDS_MAX, "any command fits the pipeline");
+
 /* RESP's framing of a command of a few words, beyond their bytes. */
 #define COMMAND_FRAME_BYTES 128
 
@@ -170,6 +172,7 @@ static void request_free(struct kv_request *request)
     deadline_done(&request->deadline);
     kv_reply_free(request->reply);
     kv_sweep_done(&request->sweep);
+    mem_free(request->items);
     request->magic = 0;
     loop_defer_free(request->kv->loop, request);
 }
@@ -187,7 +190,9 @@ static void on_deliver(struct loop_task *task, void *arg)
 
         list_remove(&request->link);
         request->magic = 0; /* from here on it must not be cancelled */
-        if (waiter.done != NULL) {
+        if (waiter.items != NULL) {
+            waiter.items(request->result, request->items, request->item_count, waiter.arg);
+        } else if (waiter.done != NULL) {
             waiter.done(request->result, request->value, waiter.arg);
         }
         request_free(request);
@@ -206,6 +211,14 @@ static enum kv_result result_of_reply(struct kv_request *request, const struct k
         [KV_KIND_PING] = KV_REPLY_STATUS,
     };
 
+    if (request->kind == KV_KIND_COMMAND) {
+        if (kv_items_take(request, reply)) {
+            return KV_OK;
+        }
+        request->item_count = 0;
+        kv_request_note_refusal(request, reply);
+        return KV_REFUSED;
+    }
     if (reply->kind == wanted[request->kind]) {
         request->value = reply->text;
         return KV_OK;
@@ -268,10 +281,10 @@ bool kv_request_submit(struct kv_request *request, const struct str *words, size
 }
 
 /* May a command of about `bytes` be sent now? KV_OK or why not. */
-static enum kv_result admit(const struct kv *kv, enum kv_kind kind, size_t bytes, bool is_wanted)
+static enum kv_result admit(const struct kv *kv, enum kv_kind kind, size_t bytes, bool wanted)
 {
-    size_t count_max = is_wanted ? KV_PENDING_MAX : KV_PENDING_MAX / 2;
-    size_t bytes_max = is_wanted ? KV_PENDING_BYTES : KV_PENDING_BYTES / 2;
+    size_t count_max = wanted ? KV_PENDING_MAX : KV_PENDING_MAX / 2;
+    size_t bytes_max = wanted ? KV_PENDING_BYTES : KV_PENDING_BYTES / 2;
     size_t bytes_now = kv_conn_unsent_bytes(kv->conn);
 
     if (kv_conn_is_down(kv->conn) || (kv->breaker.is_open && kind != KV_KIND_PING)) {
@@ -308,13 +321,18 @@ static size_t size_of_words(const struct str *words, size_t count)
     return bytes;
 }
 
+static bool is_wanted(struct kv_waiter waiter)
+{
+    return waiter.done != NULL || waiter.items != NULL;
+}
+
 /* A request that has failed before it began; NULL when nobody wants to know. */
 static struct kv_request *request_refused(struct kv *kv, enum kv_kind kind, enum kv_result why,
                                           struct kv_waiter waiter)
 {
     struct kv_request *request;
 
-    if (waiter.done == NULL) {
+    if (!is_wanted(waiter)) {
         return NULL;
     }
     request = request_new(kv, kind, waiter);
@@ -327,7 +345,7 @@ static struct kv_request *request_refused(struct kv *kv, enum kv_kind kind, enum
 static struct kv_request *request_start(struct kv *kv, enum kv_kind kind, const struct str *words,
                                         size_t count, struct kv_waiter waiter)
 {
-    enum kv_result verdict = admit(kv, kind, size_of_words(words, count), waiter.done != NULL);
+    enum kv_result verdict = admit(kv, kind, size_of_words(words, count), is_wanted(waiter));
     struct kv_request *request;
 
     if (verdict != KV_OK) {
@@ -338,7 +356,7 @@ static struct kv_request *request_start(struct kv *kv, enum kv_kind kind, const 
     if (!kv_request_submit(request, words, count)) {
         kv_request_finish(request, KV_FULL, NULL);
     }
-    return waiter.done == NULL ? NULL : request;
+    return is_wanted(waiter) ? request : NULL;
 }
 
 struct kv_request *kv_get(struct kv *kv, struct str key, uint32_t timeout_ms, kv_done_fn done,
@@ -348,7 +366,7 @@ struct kv_request *kv_get(struct kv *kv, struct str key, uint32_t timeout_ms, kv
 
     ASSERT(done != NULL);
     return request_start(kv, KV_KIND_GET, words, ARRAY_LEN(words),
-                         (struct kv_waiter){timeout_ms, done, arg});
+                         (struct kv_waiter){.timeout_ms = timeout_ms, .done = done, .arg = arg});
 }
 
 struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint64_t ttl_ms,
@@ -361,7 +379,7 @@ struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint6
 
     ASSERT(ttl_ms > 0);
     return request_start(kv, KV_KIND_SET, words, ARRAY_LEN(words),
-                         (struct kv_waiter){timeout_ms, done, arg});
+                         (struct kv_waiter){.timeout_ms = timeout_ms, .done = done, .arg = arg});
 }
 
 struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, void *arg)
@@ -370,13 +388,13 @@ struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, 
 
     ASSERT(done != NULL);
     return request_start(kv, KV_KIND_PING, words, ARRAY_LEN(words),
-                         (struct kv_waiter){timeout_ms, done, arg});
+                         (struct kv_waiter){.timeout_ms = timeout_ms, .done = done, .arg = arg});
 }
 
 struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
                                       kv_done_fn done, void *arg)
 {
-    struct kv_waiter waiter = {timeout_ms, done, arg};
+    struct kv_waiter waiter = {.timeout_ms = timeout_ms, .done = done, .arg = arg};
     enum kv_result verdict = admit(kv, KV_KIND_DELETE_MATCHING, size_of_words(&pattern, 1), true);
     struct kv_request *request;
 
@@ -390,6 +408,14 @@ struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_
         kv_request_finish(request, KV_FULL, NULL);
     }
     return request;
+}
+
+struct kv_request *kv_command(struct kv *kv, const struct str *words, size_t count,
+                              uint32_t timeout_ms, kv_items_fn done, void *arg)
+{
+    ASSERT(done != NULL && count > 0 && count <= KV_COMMAND_WORDS_MAX);
+    return request_start(kv, KV_KIND_COMMAND, words, count,
+                         (struct kv_waiter){.timeout_ms = timeout_ms, .items = done, .arg = arg});
 }
 
 void kv_cancel(struct kv_request *request)

@@ -14,7 +14,14 @@
 
 #include <stdint.h>
 
-enum kv_kind { KV_KIND_GET, KV_KIND_SET, KV_KIND_PING, KV_KIND_DELETE_MATCHING, KV_KIND_COUNT };
+enum kv_kind {
+    KV_KIND_GET,
+    KV_KIND_SET,
+    KV_KIND_PING,
+    KV_KIND_DELETE_MATCHING,
+    KV_KIND_COMMAND,
+    KV_KIND_COUNT
+};
 
 /* Where a deletion of many keys stands. */
 struct kv_sweep {
@@ -30,8 +37,9 @@ struct kv_sweep {
 /* Who waits for a request, and how long. */
 struct kv_waiter {
     uint32_t timeout_ms;
-    kv_done_fn done; /* NULL: nobody wants to know */
+    kv_done_fn done; /* NULL: nobody wants to know, or `items` does */
     void *arg;
+    kv_items_fn items; /* of KV_KIND_COMMAND */
 };
 
 struct kv_request {
@@ -46,6 +54,9 @@ struct kv_request {
     struct str value;       /* for the callback; lies in reply or sweep */
     struct kv_reply *reply; /* owned */
     struct kv_sweep sweep;
+    struct str *items; /* owned; of KV_KIND_COMMAND's reply, whose bytes they are in */
+    size_t item_count;
+    char number[24]; /* text of a reply that is one number */
 };
 
 /* Send one more command for the request. False when memory is refused. */
@@ -56,6 +67,9 @@ bool kv_request_submit(struct kv_request *request, const struct str *words,
 void kv_request_finish(struct kv_request *request, enum kv_result result, struct kv_reply *reply);
 /* Keep for kv_last_error() what Redis said instead of what was wanted. */
 void kv_request_note_refusal(struct kv_request *request, const struct kv_reply *reply);
+
+/* kv_items.c: lay out a reply as items. False: not a flat one, or too long. */
+bool kv_items_take(struct kv_request *request, const struct kv_reply *reply) MUST_CHECK;
 
 /* kv_sweep.c: SCAN, UNLINK, SCAN ... until the cursor is 0 again. */
 bool kv_sweep_start(struct kv_request *request, struct str pattern) MUST_CHECK;

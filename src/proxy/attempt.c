@@ -6,6 +6,7 @@
  */
 #include "request_private.h"
 
+#include "explain_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/clock.h>
@@ -39,6 +40,7 @@ void attempt_begin(struct request *request, const struct view_endpoint *endpoint
     request->counted = endpoint_live_ref(live);
     request->counted_pending = true;
     request->attempt_slot = slot;
+    request->attempt_ns = loop_now_ns(request->worker->loop);
     request->tcp_open_ns = 0;
     request->rtt_us = 0;
     request->retry_after_ms = 0;
@@ -101,6 +103,7 @@ void attempt_end(struct request *request, enum outcome outcome)
         .rtt_us = request->rtt_us,
         .now_ns = now_ns,
     };
+    explain_note_attempt(request, outcome, now_ns);
     attempt_has_content(request);
     atomic_fetch_sub_explicit(&live->inflight, 1, memory_order_relaxed);
     metric_add(worker->metrics, METRIC_ATTEMPTS, request->attempt_slot, outcome, 0, 1);

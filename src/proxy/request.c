@@ -34,6 +34,7 @@
 #include "request_private.h"
 
 #include "client_private.h"
+#include "explain_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
@@ -210,6 +211,7 @@ static void request_init(struct request *request, struct client_conn *client)
     request->cache_word = "none";
     request->reason = "ok";
     request->phase = METRIC_PHASE_READING;
+    request->explain_end = &request->explain_notes;
     client->request = request;
     metric_inc(worker->metrics, METRIC_REQUESTS_STARTED, 0);
     metric_inc(worker->metrics, METRIC_INFLIGHT, METRIC_PHASE_READING);
@@ -503,6 +505,7 @@ void request_finish(struct request *request)
     if (!request->is_logged) {
         access_log_request(request, now_ns);
     }
+    explain_keep(request, now_ns);
     follow_leave(request); /* who led and did not end the answer fails those who follow */
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);

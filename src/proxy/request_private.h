@@ -31,6 +31,7 @@
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
 
 struct client_conn;
+struct explain_note;
 struct worker;
 struct world;
 
@@ -118,6 +119,7 @@ struct request {
     struct endpoint_live *counted; /* ref held while an attempt is counted */
     bool counted_pending;
     unsigned attempt_slot;
+    uint64_t attempt_ns;   /* when it began */
     unsigned pending_slot; /* region slot of the PENDING gauge, while held */
     bool pending_held;
 
@@ -160,8 +162,11 @@ struct request {
     char served_endpoint[ADDR_TEXT_LEN];
     unsigned status;
     enum metric_phase phase;
-    const char *cache_word; /* static: hit miss bypass ... */
-    const char *reason;     /* static: the end's word */
+    const char *cache_word;             /* static: hit miss bypass ... */
+    const char *reason;                 /* static: the end's word */
+    struct explain_note *explain_notes; /* of ended attempts, in order; in the arena */
+    struct explain_note **explain_end;  /* where the next one hangs */
+    uint32_t explain_count;             /* attempts that ended */
 };
 
 /* What the exchange needs to know. */

@@ -55,6 +55,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->cache = cache_worker_new(deps->cache, worker->loop, worker->metrics);
     worker->digest = digest_new();
     rng_init(&worker->rng);
+    explain_ring_init(&worker->explain, deps->worker_count);
     list_init(&worker->listeners);
     list_init(&worker->connections);
     list_init(&worker->detached);
@@ -340,6 +341,11 @@ struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
     return NULL;
 }
 
+bool worker_explain(struct worker *worker, struct str id, struct explain_record *ret_record)
+{
+    return explain_ring_find(&worker->explain, id, ret_record);
+}
+
 /* ---- the queue ---- */
 
 static bool others_wait(const struct worker *worker, unsigned slot)
@@ -502,6 +508,7 @@ void worker_free(struct worker *worker)
     ASSERT(!worker->started);
     hear_the_rest(worker);
     tear_down(worker);
+    explain_ring_done(&worker->explain);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);
     mem_free(worker->upstream_bytes);

@@ -3,6 +3,8 @@
 #ifndef NEARSIDE_PROXY_WORKER_PRIVATE_H
 #define NEARSIDE_PROXY_WORKER_PRIVATE_H
 
+#include "explain_private.h"
+
 #include <nearside/base/buf.h>
 #include <nearside/base/list.h>
 #include <nearside/base/rng.h>
@@ -88,6 +90,8 @@ struct worker {
     struct log_rate accept_log;
     uint64_t date_s;
     char date[HTTP_DATE_LEN];
+
+    struct explain_ring explain; /* read by the control thread too */
 
     struct list free_requests; /* of request.link */
     uint32_t free_request_count;

@@ -14,6 +14,7 @@
 #include <nearside/route/route.h>
 
 #include "endpoint_private.h"
+#include "route_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/obs/metric.h>
@@ -65,39 +66,12 @@ static bool has(region_set set, int index)
     return index >= 0 && (set >> index & 1) != 0;
 }
 
-static double cost_of(const struct view_region *region)
+double route_cost_ms(const struct view_region *region)
 {
     return region->latency_known ? region->latency_ms : ROUTE_UNKNOWN_MS;
 }
 
 /* ---- who may serve at all ---- */
-
-static bool is_listed(struct str list, const char *name)
-{
-    struct str item;
-    bool any = false;
-
-    while (str_next_item(&list, ',', &item)) {
-        any = true;
-        if (str_eq(item, str_of(name))) {
-            return true;
-        }
-    }
-    return !any; /* an empty list allows all */
-}
-
-static bool serves_model(const struct conf_region *region, struct str model)
-{
-    if (model.len == 0 || region->model_count == 0) {
-        return true;
-    }
-    for (uint32_t i = 0; i < region->model_count; i++) {
-        if (str_eq(model, str_of(region->models[i]))) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Empty: *ret_why says why. */
 static region_set allowed_regions(const struct fleet_view *view,
@@ -110,11 +84,11 @@ static region_set allowed_regions(const struct fleet_view *view,
     for (uint32_t i = 0; i < view->region_count; i++) {
         const struct view_region *region = &view->regions[i];
 
-        if (request->regions.len != 0 && !is_listed(request->regions, region->name)) {
+        if (!route_names_region(request, region)) {
             continue;
         }
         listed = true;
-        if (!serves_model(region->conf, request->model)) {
+        if (!route_serves_model(request, region)) {
             continue;
         }
         served = true;
@@ -156,7 +130,7 @@ static region_set tier_members(const struct fleet_view *view, region_set allowed
 static uint64_t base_rank(const struct fleet_view *view, uint32_t index)
 {
     const struct view_region *region = &view->regions[index];
-    double cost_ms = cost_of(region);
+    double cost_ms = route_cost_ms(region);
     uint64_t rank = (uint64_t)((cost_ms < COST_MS_MAX ? cost_ms : COST_MS_MAX) * 1000.0);
 
     rank |= region->near ? 0 : RANK_FAR;
@@ -275,7 +249,7 @@ static enum route_reason reason_of_best(const struct pick *pick, int region)
     }
     for (uint32_t i = 0; i < view->region_count; i++) {
         if (has(pick->members, (int)i) && view->regions[i].near &&
-            cost_of(&view->regions[i]) < cost_of(&view->regions[region])) {
+            route_cost_ms(&view->regions[i]) < route_cost_ms(&view->regions[region])) {
             return ROUTE_HOME;
         }
     }
@@ -380,7 +354,7 @@ struct route_choice route_pick(const struct fleet_view *view, const struct route
         pick.demoted = demoted_regions(&pick);
         pick.deferred = deferred_regions(&pick);
         if (choose_in_tier(&pick, &choice)) {
-            choice.cost_ms = cost_of(&view->regions[choice.region]);
+            choice.cost_ms = route_cost_ms(&view->regions[choice.region]);
             return choice;
         }
     }

@@ -13,6 +13,7 @@
 #include <nearside/conf/parse.h>
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
+#include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
 
 #include <errno.h>
@@ -45,6 +46,8 @@ struct fixture {
     unsigned reloads;
     unsigned purges;
     unsigned redis_purges;
+
+    struct peers peers;
 
     /* The answer under way, or the last one. */
     int client;
@@ -108,6 +111,21 @@ static inline void source_purge(void *arg, bool redis)
 
     f->purges++;
     f->redis_purges += redis ? 1 : 0;
+}
+
+static inline bool source_explain(void *arg, struct str id, struct buf *out)
+{
+    (void)arg;
+    if (!str_eq(id, STR_LIT("a/b"))) {
+        return false;
+    }
+    buf_append_str(out, STR_LIT("{\"id\":\"a/b\"}\n"));
+    return true;
+}
+
+static inline const struct peers *source_peers(void *arg)
+{
+    return &((struct fixture *)arg)->peers;
 }
 
 /* ---- steps ---- */
@@ -307,6 +325,8 @@ static inline void start_admin(struct fixture *f)
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
+        .explain = source_explain,
+        .peers = source_peers,
     };
 
     f->admin = admin_new(f->loop, f->fleet, &source);
@@ -326,6 +346,7 @@ static inline int set_up(void **state)
     f->loop = loop_new("admin");
     f->last_reload = (struct admin_reload){.ok = true, .wall_ms = clock_wall_ms()};
     f->reload_ok = true;
+    peers_init(&f->peers);
     buf_init(&f->answer);
     deadline_init(&f->guard, f->loop, on_guard, f);
     deadline_init(&f->look, f->loop, on_look, f);
@@ -344,6 +365,7 @@ static inline int tear_down(void **state)
 
     admin_free(f->admin);
     fleet_free(f->fleet);
+    peers_done(&f->peers);
     deadline_done(&f->guard);
     deadline_done(&f->look);
     loop_free(f->loop);

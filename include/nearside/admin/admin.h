@@ -14,14 +14,17 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/errbuf.h>
+#include <nearside/base/str.h>
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct admin;
+struct buf;
 struct conf;
 struct fleet;
 struct loop;
+struct peers;
 
 /* The last attempt to load a config. */
 struct admin_reload {
@@ -50,6 +53,10 @@ struct admin_source {
     bool (*reload)(void *arg);
     /* Empty the memory tier; with `redis`, this edge's keys in every region's Redis too. */
     void (*purge)(void *arg, bool redis);
+    /* Why the request of that id went where it went, as JSON. False: it is not known (any more). */
+    bool (*explain)(void *arg, struct str id, struct buf *out);
+    /* What other edges report; borrowed. */
+    const struct peers *(*peers)(void *arg);
 };
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);

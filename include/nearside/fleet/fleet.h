@@ -59,6 +59,9 @@ void fleet_set_endpoint_state(struct fleet *fleet, uint64_t endpoint_id, enum en
 void fleet_observe_latency(struct fleet *fleet, uint64_t endpoint_id, enum latency_source source,
                            double ms);
 
+/* Other edges' latency, until the first sample of this edge's own; ignored when there is one. */
+void fleet_set_prior_latency(struct fleet *fleet, uint32_t region_index, double ms);
+
 /* ---- what operators write ---- */
 
 /* False: no such region. */
@@ -66,6 +69,14 @@ bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained) MUST
 /* `address` is ADDRESS:PORT as shown on the status page, or HOST:PORT of the config (then all
  * addresses of that name). False: no such endpoint. */
 bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained) MUST_CHECK;
+
+/* Told of each of these acts, in the words it was given, when it has been carried out. One
+ * listener; NULL: none. */
+typedef void (*fleet_drain_fn)(bool is_region, struct str name, bool drained, void *arg);
+void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg);
+/* The same act by an operator at another edge, `by`: the listener is not told. */
+bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bool drained,
+                        const char *by) MUST_CHECK;
 
 /* ---- reading ---- */
 

@@ -61,6 +61,7 @@ struct view_region {
     bool usable; /* not drained and has an endpoint that is up and not drained */
     bool latency_known;
     double latency_ms;
+    bool latency_is_prior; /* other edges' figure: this one has none of its own yet */
     bool latency_is_probe; /* the HTTP probe's figure stands in for TCP's */
     bool near;
     float weight;      /* 0.1 .. 1: slow start after a return */

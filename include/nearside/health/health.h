@@ -26,6 +26,7 @@
 struct conf;
 struct fleet;
 struct health;
+struct peers;
 struct loop;
 struct resolver;
 struct tls_ctx;
@@ -41,6 +42,13 @@ void health_free(struct health *health);
  * what is gone; the rest goes on undisturbed. `region_tls[i]` is region i's client context (a
  * reference is taken). */
 void health_apply(struct health *health, struct conf *conf, struct tls_ctx *const *region_tls);
+
+/* Call `fn` once, on a later turn, when operators' drains and other edges' reports have been read
+ * from every Redis, or have been waited for half a second, after the first health_apply(). To be
+ * said before that. */
+void health_when_shared(struct health *health, void (*fn)(void *arg), void *arg);
+/* What other edges report (fleet/peers.h); borrowed, changes with time. */
+const struct peers *health_peers(const struct health *health);
 
 /* How an attempt on an endpoint ended, as a worker saw it. */
 struct attempt_report {

@@ -24,10 +24,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define KV_BREAKER_FALLS   3
-#define KV_PENDING_MAX     1024     /* commands under way */
-#define KV_PENDING_BYTES   16777216 /* of commands not yet written; so no value is longer */
-#define KV_REPLY_BYTES_MAX 67108864
+#define KV_BREAKER_FALLS     3
+#define KV_PENDING_MAX       1024     /* commands under way */
+#define KV_PENDING_BYTES     16777216 /* of commands not yet written; so no value is longer */
+#define KV_REPLY_BYTES_MAX   67108864
+#define KV_COMMAND_WORDS_MAX 512  /* of kv_command() */
+#define KV_ITEMS_MAX         8192 /* of its reply */
 
 struct conf_redis;
 struct kv;
@@ -61,6 +63,12 @@ struct kv_target {
  * cancelled, never before the starter returns. */
 typedef void (*kv_done_fn)(enum kv_result result, struct str value, void *arg);
 
+/* The reply of a kv_command(): a string, a status or a number is one item (the number as
+ * decimal text), a list of strings its items, nil none. Any other list, or one over KV_ITEMS_MAX,
+ * is KV_REFUSED. Items are borrowed for the call. */
+typedef void (*kv_items_fn)(enum kv_result result, const struct str *items, size_t count,
+                            void *arg);
+
 struct kv *kv_new(struct loop *loop, const struct kv_target *target);
 /* Commands under way are dropped without a callback. NULL is fine. */
 void kv_free(struct kv *kv);
@@ -78,6 +86,9 @@ struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, 
  * the number of deleted keys as decimal text. */
 struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
                                       kv_done_fn done, void *arg);
+/* Any command of `count` words (copied) that has one flat reply. */
+struct kv_request *kv_command(struct kv *kv, const struct str *words, size_t count,
+                              uint32_t timeout_ms, kv_items_fn done, void *arg);
 /* The callback will not come; the command may still be carried out. Not for a request that has
  * called back: that one is gone. */
 void kv_cancel(struct kv_request *request);

@@ -179,6 +179,10 @@ enum metric_phase {
       "Request bodies held for retry and cache key.")                                              \
     X(PROBES, "nearside_probes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,                    \
       "Health probes by how they ended.")                                                          \
+    X(PEER_SUSPICIONS, "nearside_peer_suspicions_total", METRIC_COUNTER, METRIC_L_REGION,          \
+      "Times another edge reported a region down that is up here, so that it was probed at once.") \
+    X(SHARED_EXCHANGES, "nearside_shared_state_exchanges_total", METRIC_COUNTER, METRIC_L_RESULT,  \
+      "Exchanges of shared state with a region's Redis.")                                          \
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT, "Configuration reloads.")
 
 enum metric_family {

@@ -11,6 +11,7 @@
 
 #include <nearside/base/attr.h>
 #include <nearside/base/errbuf.h>
+#include <nearside/base/str.h>
 #include <nearside/obs/metric.h>
 
 #include <stdatomic.h>
@@ -18,6 +19,7 @@
 #include <stdint.h>
 
 struct cache;
+struct explain_record;
 struct fleet_view;
 struct health;
 struct loop;
@@ -61,6 +63,10 @@ void worker_send_drain(struct worker *worker);
 void worker_wake_queue(struct worker *worker);
 /* Delete this edge's keys in the Redis of a region. */
 void worker_send_purge_redis(struct worker *worker, unsigned region_slot);
+
+/* What it remembers of the newest request of that id (proxy/explain.h). Thread: any, until
+ * worker_free(). */
+bool worker_explain(struct worker *worker, struct str id, struct explain_record *ret_record);
 
 /* End it now, whatever is under way; waits for the thread. */
 void worker_stop(struct worker *worker);

@@ -70,6 +70,38 @@ struct route_choice {
 struct route_choice route_pick(const struct fleet_view *view, const struct route_request *request,
                                uint64_t now_ns, struct rng *rng);
 
+/* ---- why not the others ---- */
+
+#define ROUTE_VERDICTS(X)                                                                          \
+    X(CHOSEN, "chosen", "it served, or was to serve")                                              \
+    X(NOT_ALLOWED, "not_allowed", "X-Nearside-Regions does not name it")                           \
+    X(NO_MODEL, "no_model", "it does not serve the model")                                         \
+    X(DRAINED, "drained", "an operator drained it")                                                \
+    X(DOWN, "down", "no endpoint of it is up")                                                     \
+    X(UNKNOWN, "unknown", "it has not been probed yet")                                            \
+    X(NO_ENDPOINT, "no_endpoint", "every endpoint of it that is up is drained")                    \
+    X(TRIED, "tried", "this request was tried there before")                                       \
+    X(FAR, "far", "it is over the latency budget")                                                 \
+    X(NOT_HOME, "not_home", "closer, but not by enough to give up the present home")               \
+    X(SLOW_START, "slow_start", "just back: it gets a share of the traffic only")                  \
+    X(FULL, "full", "no endpoint of it had room")                                                  \
+    X(FARTHER, "farther", "the chosen one is closer")
+
+enum route_verdict {
+#define X(suffix, word, why) ROUTE_VERDICT_##suffix,
+    ROUTE_VERDICTS(X)
+#undef X
+        ROUTE_VERDICT_COUNT
+};
+
+const char *route_verdict_word(enum route_verdict verdict);
+const char *route_verdict_why(enum route_verdict verdict); /* a sentence for people */
+
+/* What route_pick() thought of region `index` when it made `choice` of these facts. `tried` may
+ * meanwhile hold the attempt that the choice led to. */
+enum route_verdict route_judge(const struct fleet_view *view, const struct route_request *request,
+                               const struct route_choice *choice, uint32_t index);
+
 /* ---- retry rule ---- */
 
 struct retry_facts {

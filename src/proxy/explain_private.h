@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker's ring of explanations, and what fills it. */
+#ifndef NEARSIDE_PROXY_EXPLAIN_PRIVATE_H
+#define NEARSIDE_PROXY_EXPLAIN_PRIVATE_H
+
+#include <nearside/base/str.h>
+#include <nearside/proxy/explain.h>
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct request;
+
+struct explain_ring {
+    pthread_mutex_t lock;           /* guards what follows */
+    struct explain_record *records; /* owned; NULL before the first */
+    uint64_t *hashes;               /* owned; of the records' ids */
+    uint32_t capacity;
+    uint64_t count; /* ever written */
+};
+
+/* One ended attempt; lives in the request's arena until the record is written. */
+struct explain_note {
+    struct explain_note *next;
+    struct explain_attempt attempt;
+};
+
+void explain_ring_init(struct explain_ring *ring, uint32_t worker_count);
+void explain_ring_done(struct explain_ring *ring);
+
+/* The counted attempt ends so. Before its endpoint is given back. */
+void explain_note_attempt(struct request *request, enum outcome outcome, uint64_t now_ns);
+/* The request ends: keep its record. */
+void explain_keep(struct request *request, uint64_t now_ns);
+
+/* The newest record of that id. Thread: any. */
+bool explain_ring_find(struct explain_ring *ring, struct str id, struct explain_record *ret_record);
+
+#endif
