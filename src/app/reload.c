@@ -55,7 +55,7 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &change->admin_fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     return STATUS_OK;

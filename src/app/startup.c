@@ -210,7 +210,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
@@ -326,6 +326,8 @@ static void hear_the_rest(struct edge *edge)
 
 void edge_free(struct edge *edge)
 {
+    bool ran = edge->signals[0] != NULL;
+
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
         if (edge->signals[i] != NULL) {
             loop_signal_free(edge->signals[i]);
@@ -357,6 +359,8 @@ void edge_free(struct edge *edge)
     mem_free(edge->admin_bind);
     world_unref(edge->world);
     conf_unref(edge->conf);
-    log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    if (ran) {
+        log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    }
     log_stop();
 }

@@ -66,7 +66,8 @@ void client_move(struct client_conn *conn, enum client_state next)
     conn->state = next;
     switch (next) {
     case CLIENT_IDLE:
-        deadline_set_in_ms(&conn->read_deadline, timeouts->client_idle_ms);
+        deadline_set_in_ms(&conn->read_deadline,
+                           conn->worker->draining ? CLIENT_DRAIN_MS : timeouts->client_idle_ms);
         break;
     case CLIENT_HEAD:
         deadline_set_in_ms(&conn->read_deadline, timeouts->client_header_ms);
@@ -152,8 +153,9 @@ static void finish_idle(struct client_conn *conn)
 void client_drain(struct client_conn *conn)
 {
     conn->close_after = true;
-    if (conn->state == CLIENT_OPENING) {
-        client_close(conn, false);
+    if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
+        /* Just accepted: its first request is probably on its way. */
+        deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);
     } else if (conn->state == CLIENT_IDLE) {
         finish_idle(conn);
     }

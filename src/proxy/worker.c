@@ -148,6 +148,7 @@ static void on_accept_failed(struct listener *listener, int error_number, void *
 static void drop_listener(struct worker_listener *listener)
 {
     list_remove(&listener->link);
+    listener_accept_rest(listener->listener);
     listener_free(listener->listener);
     mem_free(listener->bind);
     loop_defer_free(listener->worker->loop, listener);

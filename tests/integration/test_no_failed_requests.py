@@ -3,6 +3,8 @@
 
 Plain requests only where a fault kills streams under way: an answer that has begun cannot be
 un-said (see test_failover for how it ends)."""
+import os
+
 import pytest
 from env.conf import region
 from env.waiting import wait_until
@@ -30,19 +32,30 @@ def proxy(make_proxy, pods, redis):
     return proxy
 
 
+def record(request, load):
+    """One row of docs/measurements.md, when LOAD_RECORD names a file."""
+    if "LOAD_RECORD" in os.environ:
+        streamed = sum(1 for done in load.done if done[3])
+        with open(os.environ["LOAD_RECORD"], "a") as file:
+            file.write(f"| {request.node.name[5:].replace('_', ' ')} | {load.clients} | {load.count} | "
+                       f"{streamed} | {len(load.failures)} |\n")
+
+
 @pytest.fixture
-def load(proxy, make_load):
+def load(request, proxy, make_load):
     with make_load(proxy, clients=CLIENTS, pause_s=0.05) as load:
         load.wait_count(CLIENTS)
         yield load
+    record(request, load)
     load.assert_no_failures(at_least=2 * CLIENTS)
 
 
 @pytest.fixture
-def plain_load(proxy, make_load):
+def plain_load(request, proxy, make_load):
     with make_load(proxy, clients=CLIENTS, pause_s=0.05, stream=False) as load:
         load.wait_count(CLIENTS)
         yield load
+    record(request, load)
     load.assert_no_failures(at_least=2 * CLIENTS)
 
 
