@@ -238,49 +238,82 @@ def test_followers_come_and_go_unnoticed(proxy, pod):
 
 # ---- who is slow ----
 
-BIG = answers.chat("big", stream=True, max_tokens=3000)
+# More than the kernel takes for a client that does not read: about 7 MB.
+BIG = answers.chat("big", stream=True, max_tokens=40000)
 QUICKLY = {"X-Pod-First-Token-Ms": "300", "X-Pod-Gap-Ms": "0"}
 
 
+@pytest.fixture
+def roomy(make_proxy, pod):
+    """Shares answers of any size."""
+    return make_proxy([region("near", pod)], edge={"workers": 4},
+                      cache={"enabled": True, "max_entry_bytes": 33554432})
+
+
 @pytest.mark.parametrize("slow_one", ["leader", "follower"])
-def test_a_client_that_does_not_read_holds_nobody_back(proxy, pod, slow_one):
+def test_a_client_that_does_not_read_holds_nobody_back(roomy, pod, slow_one):
     narrow = {"receive_buffer": 4096}
-    leader = leader_of(proxy, pod, body=BIG, headers=QUICKLY,
+    leader = leader_of(roomy, pod, body=BIG, headers=QUICKLY,
                        **(narrow if slow_one == "leader" else {}))
-    follower = Asker(proxy, BIG, QUICKLY, **(narrow if slow_one == "follower" else {}))
-    wait_followers(proxy, 1)
+    follower = Asker(roomy, BIG, QUICKLY, **(narrow if slow_one == "follower" else {}))
+    wait_followers(roomy, 1)
     slow, quick = (leader, follower) if slow_one == "leader" else (follower, leader)
     assert_whole(quick.response(), BIG)
     assert_whole(slow.response(), BIG)
     assert pod.counters()["started"] == 1
 
 
-def test_a_follower_that_comes_late_frees_a_leader_that_is_held_back(proxy, pod):
-    leader = leader_of(proxy, pod, body=BIG, headers=QUICKLY, receive_buffer=4096)
+def test_a_follower_that_comes_late_frees_a_leader_that_is_held_back(roomy, pod):
+    leader = leader_of(roomy, pod, body=BIG, headers=QUICKLY, receive_buffer=4096)
     leader.first_event()
-    assert_whole(Asker(proxy, BIG, QUICKLY).response(), BIG)
+    wait_stalled(roomy)
+    assert_whole(Asker(roomy, BIG, QUICKLY).response(), BIG)
     assert_whole(leader.response(), BIG)
     assert pod.counters()["started"] == 1
 
 
-def test_an_answer_over_the_bound_still_reaches_those_who_share_it(make_proxy, pod):
-    proxy = make_proxy([region("near", pod)], cache={"enabled": True, "max_entry_bytes": 65536},
-                       edge={"workers": 4})
-    leader = leader_of(proxy, pod, body=BIG, headers={"X-Pod-Gap-Ms": "1"})
-    followers = followers_of(proxy, 2, body=BIG)
-    for asker in (leader, *followers):
-        asker.first_event()
-    results = asyncio.run(read_together([leader, *followers]))
-    for body in results:
-        text, done, _ = raw.sse_text(body.split(b"\n\n"))
-        assert (text, done) == (answers.chat_text(BIG), True)
-    assert pod.counters()["started"] == 1
+def wait_stalled(proxy):
+    """Until no more events pass: the endpoint is paused for its only client."""
+    seen = []
+
+    def stands_still():
+        seen.append(proxy.metrics().value("nearside_stream_tokens_total"))
+        return len(seen) > 20 and len(set(seen[-20:])) == 1 and seen[-1] > 0
+    wait_until(stands_still, "the answer to stand still")
+
+
+LONG = answers.chat("long", stream=True, max_tokens=3000)
 
 
 async def read_together(askers):
     """The bodies of several answers, each read as fast as it comes."""
     responses = await asyncio.gather(*(asyncio.to_thread(asker.response) for asker in askers))
     return [response.body for response in responses]
+
+
+def test_an_answer_over_the_bound_still_reaches_those_who_share_it(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True, "max_entry_bytes": 65536},
+                       edge={"workers": 4})
+    leader = leader_of(proxy, pod, body=LONG, headers={"X-Pod-Gap-Ms": "1"})
+    followers = followers_of(proxy, 2, body=LONG)
+    for body in asyncio.run(read_together([leader, *followers])):
+        text, done, _ = raw.sse_text(body.split(b"\n\n"))
+        assert (text, done) == (answers.chat_text(LONG), True)
+    assert pod.counters()["started"] == 1
+
+
+def test_a_client_too_far_behind_an_answer_over_the_bound_is_cut_off(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True, "max_entry_bytes": 65536},
+                       edge={"workers": 4})
+    leader = leader_of(proxy, pod, body=BIG, headers=QUICKLY)
+    slow = Asker(proxy, BIG, QUICKLY, receive_buffer=4096)
+    wait_followers(proxy, 1)
+    assert_whole(leader.response(), BIG)
+    wait_until(lambda: "too_slow" in [line["reason"] for line in proxy.access_lines()],
+               "the slow one's access line")
+    with pytest.raises(raw.Closed):
+        slow.response()
+    assert proxy.metrics().value("nearside_limit_hits_total", {"limit": "cache_follower_lag"}) == 1
 
 
 # ---- what fails ----
