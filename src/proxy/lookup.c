@@ -51,18 +51,24 @@ static bool entry_is_fresh(struct request *request, const struct cache_entry *en
                           cache_entry_ttl_ms(entry), clock_wall_ms());
 }
 
-/* The entry in the form that is wanted. An entry that was turned is this request's alone, so it
+/* The entry in the form that is wanted. One that was turned is this request's alone, so it
  * counts against what the edge may hold for slow clients. Takes the reference; NULL: a miss. */
 static struct cache_entry *fit(struct request *request, struct cache_entry *entry)
 {
+    uint64_t stored_wall_ms = cache_entry_stored_wall_ms(entry);
+
+    if (stored_wall_ms == request->unfit_wall_ms) {
+        cache_entry_unref(entry);
+        return NULL;
+    }
     struct cache_entry *fitting = cache_entry_fit(entry, request->api, request->form,
                                                   request->world->conf->cache.max_entry_bytes);
-
     if (fitting != NULL && fitting != entry &&
         !request_reserve(request, cache_entry_memory(fitting))) {
         cache_entry_unref(fitting);
-        return NULL;
+        fitting = NULL;
     }
+    request->unfit_wall_ms = fitting == NULL ? stored_wall_ms : 0;
     return fitting;
 }
 

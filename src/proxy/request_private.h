@@ -93,6 +93,9 @@ struct request {
     struct cache_control control;
     struct cache_plan plan;
     enum cache_form form; /* with `key`: once key_made */
+    /* When the entry was stored that could not be turned into `form`: to turn it once is enough,
+     * though it is found again in the next tier, and before this request leads. 0: none. */
+    uint64_t unfit_wall_ms;
     struct cache_key key;
     bool key_made;
     struct request_body body;

@@ -52,6 +52,7 @@ def test_cache_status_has_its_standard_form(proxy):
     value = ask(proxy, body).header("Cache-Status")
     name, hit, ttl = [part.strip() for part in value.split(";")][:3]
     assert (name, hit) == ("nearside", "hit")
+    assert value.endswith("; detail=memory")
     assert 3590 <= int(ttl.removeprefix("ttl=")) <= 3600
 
 
