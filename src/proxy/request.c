@@ -437,6 +437,13 @@ void request_abort(struct request *request)
         request->end = REQUEST_END_ABORTED;
         request->reason = "aborted";
     }
+    if (request->state == REQUEST_RELAY && !request->client->write_failed) {
+        /* We are the ones who stop: say so, as for any other broken answer. */
+        if (request->sse != NULL) {
+            reply_stream_error(request);
+        }
+        client_reply_abort(request->client);
+    }
     request_leave(request, OUTCOME_CLIENT_GONE);
     request_finish(request);
 }
@@ -487,7 +494,8 @@ void request_finish(struct request *request)
 {
     struct client_conn *client = request->client;
     struct worker *worker = request->worker;
-    uint64_t now_ns = loop_now_ns(worker->loop);
+    /* The clock itself: the loop's time stood still while this turn worked for the request. */
+    uint64_t now_ns = clock_mono_ns();
 
     ASSERT(request->magic == REQUEST_MAGIC && request->lookup == NULL);
     ASSERT(request->counted == NULL && !request->pending_held);

@@ -454,7 +454,7 @@ static void tear_down(struct worker *worker)
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
     LIST_FOREACH_SAFE (link, after, &worker->connections) {
-        client_close(LIST_ITEM(link, struct client_conn, link), true);
+        client_stop(LIST_ITEM(link, struct client_conn, link));
     }
     LIST_FOREACH_SAFE (link, after, &worker->detached) {
         request_abort(LIST_ITEM(link, struct request, detached_link));

@@ -108,8 +108,8 @@ double worker_budget_floor(const struct worker *worker); /* retries per second, 
 int worker_region_index(const struct worker *worker, int slot); /* in the newest view */
 struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name); /* borrowed */
 
-/* A request has ended: its room in the region of `slot` (-1: none) goes to the next in a queue, here
- * or at another worker. */
+/* A request has ended: its room in the region of `slot` (-1: none) goes to the next in a queue,
+ * here or at another worker. */
 void worker_pass_room(struct worker *worker, int slot);
 
 /* worker_view.c */

@@ -6,7 +6,7 @@ from typing import Optional
 
 from .world import CONNECT_MS, REGIONS, SECOND
 
-SLACK_S = 0.30      # a shared machine's scheduling
+SLACK_S = 0.25      # a shared machine's scheduling
 HURT_MARGIN_S = 1.0  # above the steady p99
 SETTLE_S = 0.2      # the view takes up to 20 ms to reach the workers; generous
 
@@ -87,9 +87,8 @@ def measure(fault, answers, steady_from, struck, events, back_s):
 
 
 def vanish_promises(row, answers, struck, p99):
-    """New requests wait a connect timeout and the next region's connect and answer at most; after
-    detection, nothing."""
-    limit_s = p99 + CONNECT_MS / 1000 + 2 * REGIONS[SECOND] / 1000 + SLACK_S
+    """New requests wait a connect timeout and one round trip at most; after detection, nothing."""
+    limit_s = p99 + CONNECT_MS / 1000 + REGIONS[SECOND] / 1000 + SLACK_S
     seen = row.detected_s if row.detected_s is not None else float("inf")
     until = struck + seen + SETTLE_S
     between = [a.ttft for a in answers if struck <= a.begun < until]

@@ -27,7 +27,8 @@ STAMP_S = 0.001  # what a log line's time is cut to
 class World:
     """Everything at its defaults (health checks above all), unless a fault's `settings` differ.
 
-    load: what WanLoad takes. with_tls: the closest region's pods speak TLS. with_dns: its endpoints are one name."""
+    load: what WanLoad takes. with_tls: the closest region's pods speak TLS. with_dns: its
+    endpoints are one name."""
 
     def __init__(self, directory, settings=None, with_tls=False, with_dns=False, load=None):
         self.directory = str(directory)
@@ -129,7 +130,7 @@ class World:
         return sum(answer.region == CLOSEST for answer in served) / len(served)
 
     def wait_normal(self, healed, limit_s):
-        """Seconds from `healed` until nine requests in ten go to the closest region; None: never."""
+        """Seconds from `healed` until nine in ten go to the closest region; None: never."""
         at = healed
         while at < healed + limit_s:
             while time.monotonic() < at + 2.0:  # a window of 1 s, and 1 s to be answered

@@ -112,7 +112,8 @@ class WanLoad(Load):
             headers = {name.lower(): value for name, value in headers}
             answer.region = headers.get("x-nearside-region", "")
             answer.attempts = int(headers.get("x-nearside-attempts", 1))
-            if " 200 " in line + " " and not headers.get("content-type", "").startswith("text/html"):
+            kind = headers.get("content-type", "")
+            if " 200 " in line + " " and not kind.startswith("text/html"):
                 answer.first = time.monotonic()
             payload = await self._read_body(reader, headers)
             self._hold_against(body, line, headers, payload)
@@ -127,7 +128,7 @@ class WanLoad(Load):
     def _hold_against(self, body, line, headers, payload):
         if headers.get("content-type", "").startswith("text/html"):
             raise Failure(f"a page for people: {payload[:60]!r}")
-        if body.get("stream") and b'"error"' in payload:
+        if body.get("stream") and " 200 " in line + " " and b'"error"' in payload:
             raise Failure(f"an error inside the stream: {payload[-200:]!r}")
         self._check(body, line, headers, payload)
 
