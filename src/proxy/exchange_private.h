@@ -15,9 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EXCHANGE_READS       4    /* per turn */
-#define EXCHANGE_LOST_MS     2000 /* of silence, for an answer under way from a lost endpoint */
-#define EXCHANGE_INTERIM_MAX 8    /* 1xx answers of one exchange */
+#define EXCHANGE_READS       4   /* per turn */
+#define EXCHANGE_LOST_MS     500 /* of silence, for an answer under way from a lost endpoint */
+#define EXCHANGE_INTERIM_MAX 8   /* 1xx answers of one exchange */
 
 struct request;
 struct upstream_conn;
