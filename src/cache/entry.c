@@ -100,6 +100,11 @@ bool cache_entry_is_stream(const struct cache_entry *entry)
     return ((uint8_t)entry->bytes[AT_FLAGS] & CACHE_ENTRY_STREAM) != 0;
 }
 
+bool cache_entry_has_usage(const struct cache_entry *entry)
+{
+    return ((uint8_t)entry->bytes[AT_FLAGS] & CACHE_ENTRY_USAGE) != 0;
+}
+
 uint64_t cache_entry_stored_wall_ms(const struct cache_entry *entry)
 {
     return get_number(entry->bytes + AT_STORED, 8);
@@ -274,12 +279,17 @@ static bool are_fields(struct str fields)
     return true;
 }
 
+static bool are_flags(uint8_t flags)
+{
+    return flags == 0 || flags == CACHE_ENTRY_STREAM ||
+           flags == (CACHE_ENTRY_STREAM | CACHE_ENTRY_USAGE);
+}
+
 static bool is_head(const char *head)
 {
     uint64_t ttl_ms = get_number(head + AT_TTL, 8);
 
-    return memcmp(head, magic, sizeof(magic)) == 0 &&
-           ((uint8_t)head[AT_FLAGS] & ~(unsigned)CACHE_ENTRY_STREAM) == 0 &&
+    return memcmp(head, magic, sizeof(magic)) == 0 && are_flags((uint8_t)head[AT_FLAGS]) &&
            get_number(head + AT_PAD, 3) == 0 && ttl_ms > 0 && ttl_ms <= TTL_MAX_MS &&
            get_number(head + AT_STORED, 8) < WALL_MAX_MS;
 }

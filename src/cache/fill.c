@@ -148,11 +148,20 @@ static uint64_t age_of(const struct http_head *response)
     return age_s > UINT32_MAX ? UINT32_MAX * MS_PER_S : age_s * MS_PER_S;
 }
 
+static uint8_t flags_of(const struct http_head *response, enum cache_form form)
+{
+    if (!cache_response_is_stream(response)) {
+        return 0;
+    }
+    return form == CACHE_FORM_STREAM_USAGE ? CACHE_ENTRY_STREAM | CACHE_ENTRY_USAGE
+                                           : CACHE_ENTRY_STREAM;
+}
+
 /* ---- a fill's life ---- */
 
 struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct cache_key *key,
-                                    const struct http_head *response, uint64_t ttl_ms,
-                                    uint64_t max_bytes)
+                                    enum cache_form form, const struct http_head *response,
+                                    uint64_t ttl_ms, uint64_t max_bytes)
 {
     uint64_t ttl_left_ms = cache_response_ttl_ms(response, ttl_ms);
     uint64_t age_ms = age_of(response);
@@ -168,7 +177,7 @@ struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct ca
     fill->ttl_ms = ttl_left_ms;
     fill->age_ms = age_ms;
     fill->body_length = response->body == HTTP_BODY_LENGTH ? response->content_length : 0;
-    fill->flags = cache_response_is_stream(response) ? CACHE_ENTRY_STREAM : 0;
+    fill->flags = flags_of(response, form);
     fill->is_good = true;
     entry_build_init(&fill->build);
 

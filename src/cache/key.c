@@ -8,9 +8,11 @@
  *     length u64 | credentials             empty when all share
  *     length u64 | regions
  *     length u64 | origin
- *     length u64 | form                    "plain", "stream", or an odd `stream` value as written
- *     {"stream_options":...} or {}         both objects end themselves: their closing brace is
- *     {canonical body}                     known, so neither needs a length in front
+ *     length u64 | form                    empty; if fixed: "plain", "stream", or an odd value
+ *     {"stream_options":...} or {}         of a fixed form that streams; both objects end
+ *     {canonical body}                     themselves: neither needs a length in front
+ *
+ * An odd value is JSON as written, so it is never empty and never one of the two words.
  */
 #include <nearside/cache/key.h>
 
@@ -44,29 +46,72 @@ static const struct json_member *find_member(const struct json_scan *scan, struc
     return NULL;
 }
 
-/* Servers that take "stream": 1 for true exist, so that a value which is neither boolean nor null
- * is a form of its own. */
-static struct str form_of(const struct json_scan *scan)
+/* A member that is there and not null, else NULL. */
+static const struct json_member *find_value(const struct json_scan *scan, struct str name)
 {
+    const struct json_member *member = find_member(scan, name);
+
+    return member == NULL || str_eq(member->value, STR_LIT("null")) ? NULL : member;
+}
+
+static bool is_plain(const struct json_scan *scan)
+{
+    return scan->stream == JSON_SCAN_FALSE || find_value(scan, STR_LIT("stream")) == NULL;
+}
+
+/* Of a request that streams. */
+static enum cache_form form_of_options(const struct json_member *options)
+{
+    struct json_scan scan;
+
+    if (options == NULL) {
+        return CACHE_FORM_STREAM;
+    }
+    if (json_scan(options->value, &scan) != JSON_SCAN_OK || scan.member_count != 1 ||
+        !str_eq(scan.members[0].name, STR_LIT("include_usage"))) {
+        return CACHE_FORM_FIXED;
+    }
+    if (str_eq(scan.members[0].value, STR_LIT("true"))) {
+        return CACHE_FORM_STREAM_USAGE;
+    }
+    return str_eq(scan.members[0].value, STR_LIT("false")) ? CACHE_FORM_STREAM : CACHE_FORM_FIXED;
+}
+
+enum cache_form cache_form_of(enum api api, const struct json_scan *scan)
+{
+    if (api != API_CHAT && api != API_COMPLETIONS) {
+        return CACHE_FORM_FIXED;
+    }
+    if (is_plain(scan)) {
+        return CACHE_FORM_PLAIN;
+    }
+    if (scan->stream != JSON_SCAN_TRUE) {
+        return CACHE_FORM_FIXED;
+    }
+    return form_of_options(find_value(scan, STR_LIT("stream_options")));
+}
+
+static struct str fixed_form_text(const struct json_scan *scan)
+{
+    if (is_plain(scan)) {
+        return STR_LIT("plain");
+    }
     if (scan->stream == JSON_SCAN_TRUE) {
         return STR_LIT("stream");
     }
-    const struct json_member *member = find_member(scan, STR_LIT("stream"));
-    if (scan->stream == JSON_SCAN_FALSE || member == NULL ||
-        str_eq(member->value, STR_LIT("null"))) {
-        return STR_LIT("plain");
-    }
-    return member->value;
+    return find_member(scan, STR_LIT("stream"))->value; /* it is there: it is not plain */
 }
 
-static void add_stream_options(struct digest *digest, const struct json_scan *scan, struct str form)
+static void add_form(struct digest *digest, const struct cache_key_parts *parts)
 {
-    const struct json_member *member = find_member(scan, STR_LIT("stream_options"));
+    const struct json_scan *scan = parts->scan;
+    const struct json_member *options = find_value(scan, STR_LIT("stream_options"));
+    bool is_fixed = parts->form == CACHE_FORM_FIXED;
     struct json_scan alone = {.member_count = 0};
 
-    if (member != NULL && !str_eq(form, STR_LIT("plain")) &&
-        !str_eq(member->value, STR_LIT("null"))) {
-        alone.members[0] = *member;
+    add_part(digest, is_fixed ? fixed_form_text(scan) : STR_EMPTY);
+    if (is_fixed && options != NULL && !is_plain(scan)) {
+        alone.members[0] = *options;
         alone.member_count = 1;
     }
     json_scan_canonical(&alone, NULL, on_canonical, digest);
@@ -75,8 +120,6 @@ static void add_stream_options(struct digest *digest, const struct json_scan *sc
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key)
 {
-    struct str form = form_of(parts->scan);
-
     digest_start(digest);
     add_part(digest, parts->method);
     add_part(digest, parts->target);
@@ -84,9 +127,19 @@ void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
     add_part(digest, parts->share_all ? STR_EMPTY : parts->authorization);
     add_part(digest, parts->regions);
     add_part(digest, parts->origin);
-    add_part(digest, form);
-    add_stream_options(digest, parts->scan, form);
+    add_form(digest, parts);
     json_scan_canonical(parts->scan, skipped, on_canonical, digest);
+    digest_finish(digest, ret_key->bytes);
+}
+
+void cache_key_of_form(struct digest *digest, const struct cache_key *key, enum cache_form form,
+                       struct cache_key *ret_key)
+{
+    uint8_t number = (uint8_t)form;
+
+    digest_start(digest);
+    digest_add(digest, key->bytes, CACHE_KEY_BYTES);
+    digest_add(digest, &number, sizeof(number));
     digest_finish(digest, ret_key->bytes);
 }
 

@@ -3,7 +3,8 @@
  * A request whose answer another one is already fetching: it joins that flight and gets what comes.
  *
  * Happy path:
- *   1. After a miss, join the flight of the key. Nobody there: lead it, ask upstream (share.c).
+ *   1. After a miss, join the flight of key and form. Nobody there: lead it, ask upstream
+ * (share.c).
  *   2. Else wait for the answer's head; write it.
  *   3. Pass on what has come and what comes, as fast as this client takes it.
  *   4. All of it is there and written: end.
@@ -67,13 +68,15 @@ void follow_begin(struct request *request)
 {
     struct worker *worker = request->worker;
     const struct conf_cache *conf = &request->world->conf->cache;
+    struct cache_key key;
 
     if (!conf->coalesce || !request->plan.lookup || !request->plan.store) {
         request_move(request, REQUEST_ROUTE);
         return;
     }
     flight_member_init(&request->flight, worker->loop, on_news, request);
-    switch (flight_join(cache_flights(worker->deps.cache), &request->key, conf->max_entry_bytes,
+    cache_key_of_form(worker->digest, &request->key, request->form, &key);
+    switch (flight_join(cache_flights(worker->deps.cache), &key, conf->max_entry_bytes,
                         &request->flight)) {
     case FLIGHT_LEAD:
         begin_to_lead(request);

@@ -11,6 +11,7 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
+#include <nearside/cache/fit.h>
 #include <nearside/conf/tree.h>
 
 /* The body is here: know what is asked, and whether the cache may answer. */
@@ -35,7 +36,9 @@ static void understand(struct request *request)
             .regions = request->route.regions,
             .origin = http_head_value(request->head, HTTP_NAME_ORIGIN),
             .scan = scan,
+            .form = cache_form_of(request->api, scan),
         };
+        request->form = parts.form;
         cache_key_make(request->worker->digest, &parts, &request->key);
         request->key_made = true;
     }
@@ -48,16 +51,41 @@ static bool entry_is_fresh(struct request *request, const struct cache_entry *en
                           cache_entry_ttl_ms(entry), clock_wall_ms());
 }
 
-/* Takes the reference. */
-static bool answer_from(struct request *request, struct cache_entry *entry)
+/* The entry in the form that is wanted. One that was turned is this request's alone, so it
+ * counts against what the edge may hold for slow clients. Takes the reference; NULL: a miss. */
+static struct cache_entry *fit(struct request *request, struct cache_entry *entry)
+{
+    uint64_t stored_wall_ms = cache_entry_stored_wall_ms(entry);
+
+    if (stored_wall_ms == request->unfit_wall_ms) {
+        cache_entry_unref(entry);
+        return NULL;
+    }
+    struct cache_entry *fitting = cache_entry_fit(entry, request->api, request->form,
+                                                  request->world->conf->cache.max_entry_bytes);
+    if (fitting != NULL && fitting != entry &&
+        !request_reserve(request, cache_entry_memory(fitting))) {
+        cache_entry_unref(fitting);
+        fitting = NULL;
+    }
+    request->unfit_wall_ms = fitting == NULL ? stored_wall_ms : 0;
+    return fitting;
+}
+
+/* Takes the reference. False: it does not do, and the answer that is fetched takes its place. */
+static bool answer_from(struct request *request, struct cache_entry *entry, enum metric_tier tier)
 {
     if (!entry_is_fresh(request, entry)) {
         cache_entry_unref(entry);
         return false;
     }
+    entry = fit(request, entry);
+    if (entry == NULL) {
+        return false;
+    }
     request->cache_word = "hit";
     request_move(request, REQUEST_REPLY);
-    reply_entry(request, entry);
+    reply_entry(request, entry, tier);
     return true;
 }
 
@@ -65,7 +93,7 @@ bool lookup_again(struct request *request)
 {
     struct cache_entry *entry = cache_get_memory_again(request->worker->cache, &request->key);
 
-    return entry != NULL && answer_from(request, entry);
+    return entry != NULL && answer_from(request, entry, METRIC_TIER_MEMORY);
 }
 
 static void refuse_uncached(struct request *request)
@@ -110,7 +138,7 @@ enum request_step step_read(struct request *request)
         return STEP_AGAIN;
     }
     entry = cache_get_memory(request->worker->cache, &request->key);
-    if (entry != NULL && answer_from(request, entry)) {
+    if (entry != NULL && answer_from(request, entry, METRIC_TIER_MEMORY)) {
         return STEP_AGAIN;
     }
     request_move(request, REQUEST_LOOKUP);
@@ -167,7 +195,7 @@ enum request_step step_lookup(struct request *request)
     }
     request_wait_end(request);
     request->entry = NULL;
-    if (entry != NULL && answer_from(request, entry)) {
+    if (entry != NULL && answer_from(request, entry, METRIC_TIER_REDIS)) {
         return STEP_AGAIN;
     }
     if (request->control.only_if_cached) {

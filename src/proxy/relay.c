@@ -113,8 +113,8 @@ static void start_fill(struct request *request)
     if (!request->plan.store || !request->key_made || !cache_may_store_head(request->answer)) {
         return;
     }
-    request->fill = cache_fill_start(request->worker->cache, &request->key, request->answer,
-                                     conf->ttl_s * 1000ULL, conf->max_entry_bytes);
+    request->fill = cache_fill_start(request->worker->cache, &request->key, request->form,
+                                     request->answer, conf->ttl_s * 1000ULL, conf->max_entry_bytes);
 }
 
 /* The commit point: from here on the answer belongs to the client. */

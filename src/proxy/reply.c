@@ -176,21 +176,24 @@ static void entry_fields(struct client_conn *conn, const struct cache_entry *ent
     }
 }
 
-static void entry_status(struct client_conn *conn, const struct cache_entry *entry)
+static void entry_status(struct client_conn *conn, const struct cache_entry *entry,
+                         enum metric_tier tier)
 {
     uint64_t now_ms = clock_wall_ms();
     uint64_t stored_ms = cache_entry_stored_wall_ms(entry);
     int64_t age_s = now_ms > stored_ms ? (int64_t)((now_ms - stored_ms) / 1000) : 0;
     int64_t ttl_s = (int64_t)(cache_entry_ttl_ms(entry) / 1000) - age_s;
+    const char *detail = tier == METRIC_TIER_MEMORY ? "memory" : "redis";
     char text[64];
-    size_t len = (size_t)snprintf(text, sizeof(text), "nearside; hit; ttl=%lld", (long long)ttl_s);
+    size_t len = (size_t)snprintf(text, sizeof(text), "nearside; hit; ttl=%lld; detail=%s",
+                                  (long long)ttl_s, detail);
 
     client_reply_field(conn, STR_LIT("Cache-Status"), str_make(text, len));
     len = (size_t)snprintf(text, sizeof(text), "%lld", (long long)age_s);
     client_reply_field(conn, STR_LIT("Age"), str_make(text, len));
 }
 
-void reply_entry(struct request *request, struct cache_entry *entry)
+void reply_entry(struct request *request, struct cache_entry *entry, enum metric_tier tier)
 {
     struct client_conn *conn = request->client;
 
@@ -200,7 +203,7 @@ void reply_entry(struct request *request, struct cache_entry *entry)
     client_reply_head(conn, 200);
     entry_fields(conn, entry);
     client_reply_field(conn, STR_LIT("Via"), STR_LIT("1.1 nearside"));
-    entry_status(conn, entry);
+    entry_status(conn, entry, tier);
     forward_common_fields(request);
     client_reply_head_end(conn, 200, HTTP_BODY_LENGTH, cache_entry_body(entry).len, false);
 }

@@ -19,8 +19,7 @@
 
 #define BODY_FIRST_BYTES 4096 /* of a body whose length is not said */
 
-/* Book more kept bytes. False: the edge holds too many already. */
-static bool reserve(struct request *request, uint64_t bytes)
+bool request_reserve(struct request *request, uint64_t bytes)
 {
     atomic_ullong *total = &request->worker->deps.shared->buffered_bytes;
     uint64_t limit = request->world->conf->limits.buffer_total_bytes;
@@ -88,8 +87,8 @@ bool request_body_begin(struct request *request)
         return true;
     }
     /* A counted body is booked and allocated whole, so that it is never moved. */
-    if (body->framing == HTTP_BODY_LENGTH &&
-        (!reserve(request, body->expected) || !buf_reserve(&body->bytes, (size_t)body->expected))) {
+    if (body->framing == HTTP_BODY_LENGTH && (!request_reserve(request, body->expected) ||
+                                              !buf_reserve(&body->bytes, (size_t)body->expected))) {
         refuse_full(request);
         return false;
     }
@@ -130,7 +129,7 @@ void request_body_add(struct request *request, struct str bytes)
         stream_through(request);
     }
     if ((body->reserved < body->received - body->start &&
-         !reserve(request, body->received - body->start - body->reserved)) ||
+         !request_reserve(request, body->received - body->start - body->reserved)) ||
         !buf_reserve(&body->bytes, bytes.len)) {
         if (request->state != REQUEST_RELAY) {
             request_leave(request, OUTCOME_LOCAL_LIMIT);

@@ -63,7 +63,7 @@ struct request_body {
     uint64_t start; /* offset of bytes' first byte in the body: 0 while all is kept */
     uint64_t received;
     uint64_t expected; /* framing LENGTH */
-    uint64_t reserved; /* of shared->buffered_bytes */
+    uint64_t reserved; /* of shared->buffered_bytes, with what request_reserve() booked */
     enum http_body framing;
     bool complete;
     bool streaming; /* too large to keep, or nothing here needs it whole: sent as it comes */
@@ -93,6 +93,10 @@ struct request {
     bool scan_ok;
     struct cache_control control;
     struct cache_plan plan;
+    enum cache_form form; /* with `key`: once key_made */
+    /* When the entry was stored that could not be turned into `form`: to turn it once is enough,
+     * though it is found again in the next tier, and before this request leads. 0: none. */
+    uint64_t unfit_wall_ms;
     struct cache_key key;
     bool key_made;
     struct request_body body;
@@ -272,6 +276,8 @@ void request_body_release(struct request *request, uint64_t up_to);
 void request_body_drop(struct request *request); /* once it cannot be needed again */
 void request_body_done(struct request *request);
 void request_body_understand(struct request *request);
+/* Book more kept bytes, of an answer, until the request ends. False: the edge holds too many. */
+bool request_reserve(struct request *request, uint64_t bytes) MUST_CHECK;
 
 /* attempt.c */
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
@@ -304,8 +310,8 @@ void reply_error(struct request *request, const struct reply_error *error);
 void reply_error_raw(struct client_conn *conn, const struct reply_error *error);
 /* Answer for a request whose last attempt ended so. */
 void reply_failure(struct request *request, enum outcome outcome);
-/* Begin to write a cached answer; goes on in reply_entry_more(). */
-void reply_entry(struct request *request, struct cache_entry *entry);
+/* Begin to write a cached answer (the reference is taken); goes on in reply_entry_more(). */
+void reply_entry(struct request *request, struct cache_entry *entry, enum metric_tier tier);
 /* True: all of it is written or waiting in the connection. */
 bool reply_entry_more(struct request *request);
 /* An SSE error event, at the place where the stream broke. */

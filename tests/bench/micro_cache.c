@@ -65,7 +65,8 @@ static void store(struct cache_worker *worker, uint64_t number)
 
     enum h1_result result = h1_parse_response(str_of(head), &limits, HTTP_POST, &response, &used);
     ASSERT(result == H1_COMPLETE);
-    struct cache_fill *fill = cache_fill_start(worker, &key, &response, 3600000, 1048576);
+    struct cache_fill *fill =
+        cache_fill_start(worker, &key, CACHE_FORM_PLAIN, &response, 3600000, 1048576);
     cache_fill_add(fill, str_make(body, sizeof(body)));
     bool is_stored = cache_fill_commit(fill, METRIC_REGION_NONE, 5);
     ASSERT(is_stored);

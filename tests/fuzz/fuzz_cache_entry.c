@@ -2,11 +2,12 @@
 /*
  * Any bytes as a stored entry, whole and as the fields of one. What passes must be a message that
  * our own strict parser reads as we would send it: these fields, framed by our Content-Length
- * alone.
+ * alone; turned into another form, too.
  */
 #include <nearside/base/assert.h>
 #include <nearside/base/buf.h>
 #include <nearside/cache/entry.h>
+#include <nearside/cache/fit.h>
 #include <nearside/http/h1.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,6 +36,20 @@ static void check_message(const struct cache_entry *entry)
     buf_done(&out);
 }
 
+/* Takes the reference. */
+static void check_turned(struct cache_entry *entry)
+{
+    for (unsigned form = 0; form < CACHE_FORM_COUNT; form++) {
+        struct cache_entry *turned =
+            cache_entry_fit(cache_entry_ref(entry), API_CHAT, (enum cache_form)form, 65536);
+        if (turned != NULL) {
+            check_message(turned);
+        }
+        cache_entry_unref(turned);
+    }
+    cache_entry_unref(entry);
+}
+
 static void check(struct str bytes)
 {
     struct cache_entry *entry = cache_entry_from_bytes(bytes);
@@ -47,22 +62,28 @@ static void check(struct str bytes)
     ASSERT(cache_entry_ttl_ms(entry) > 0);
     ASSERT(cache_entry_stored_wall_ms(entry) + cache_entry_ttl_ms(entry) > 0);
     check_message(entry);
-    cache_entry_unref(entry);
+    check_turned(entry);
 }
 
-/* Few inputs have lengths that add up; so let all of them be fields, too. */
+/* Few inputs have lengths that add up; so let all of them be fields, too, of an answer that can be
+ * turned. */
 static void check_as_fields(struct str fields)
 {
+    static const char body[] =
+        "{\"object\":\"chat.completion\",\"choices\":[{\"index\":0,\"message\":"
+        "{\"role\":\"assistant\",\"content\":\"a\"},"
+        "\"finish_reason\":\"stop\"}]}";
     static const char head[24] = "NSC1\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0";
     const uint8_t lengths[8] = {(uint8_t)fields.len, (uint8_t)(fields.len >> 8),
-                                (uint8_t)(fields.len >> 16), (uint8_t)(fields.len >> 24), 2};
+                                (uint8_t)(fields.len >> 16), (uint8_t)(fields.len >> 24),
+                                sizeof(body) - 1};
     struct buf block;
 
     buf_init(&block);
     buf_append(&block, head, sizeof(head));
     buf_append(&block, lengths, sizeof(lengths));
     buf_append_str(&block, fields);
-    buf_append_str(&block, STR_LIT("{}"));
+    buf_append_str(&block, str_of(body));
     check(buf_str(&block));
     buf_done(&block);
 }

@@ -52,6 +52,7 @@ def test_cache_status_has_its_standard_form(proxy):
     value = ask(proxy, body).header("Cache-Status")
     name, hit, ttl = [part.strip() for part in value.split(";")][:3]
     assert (name, hit) == ("nearside", "hit")
+    assert value.endswith("; detail=memory")
     assert 3590 <= int(ttl.removeprefix("ttl=")) <= 3600
 
 
@@ -264,7 +265,7 @@ def wait_redis(proxy, up=True):
 
 
 def ns_keys(redis):
-    return [key for key in redis.keys() if key.startswith("ns1:") and len(key) > 40]
+    return [key for key in redis.keys() if key.startswith("ns2:") and len(key) > 40]
 
 
 def test_an_answer_goes_to_redis_under_a_digest(with_redis, redis):

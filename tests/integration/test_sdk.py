@@ -13,7 +13,7 @@ from env.processes import TOP
 
 SDK = "openai@7.55.0"
 FOLDER = os.path.join(TOP, "build", "npm")
-SCRIPT = os.path.join(os.path.dirname(__file__), "sdk", "client.mjs")
+SCRIPTS = os.path.join(os.path.dirname(__file__), "sdk")
 
 
 def install():
@@ -35,7 +35,7 @@ def sdk():
         fcntl.flock(lock, fcntl.LOCK_EX)  # test workers share the folder
         if not os.path.exists(installed):
             install()
-        shutil.copy(SCRIPT, os.path.join(FOLDER, "client.mjs"))
+        shutil.copytree(SCRIPTS, FOLDER, dirs_exist_ok=True)
     return FOLDER
 
 

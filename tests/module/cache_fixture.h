@@ -138,8 +138,9 @@ static inline void connect_worker(struct fixture *fixture, struct cache_worker *
 }
 
 /* Begin to keep an answer with this head. */
-static inline struct cache_fill *start_fill(struct fixture *fixture, unsigned number,
-                                            const char *head, uint64_t max_bytes)
+static inline struct cache_fill *start_fill_of(struct fixture *fixture, unsigned number,
+                                               enum cache_form form, const char *head,
+                                               uint64_t max_bytes)
 {
     static const struct h1_limits limits = {.head_bytes = 4096, .uri_bytes = 64, .fields = 32};
     struct cache_key key = key_of(number);
@@ -148,7 +149,13 @@ static inline struct cache_fill *start_fill(struct fixture *fixture, unsigned nu
 
     assert_int_equal(h1_parse_response(str_of(head), &limits, HTTP_POST, &response, &used),
                      H1_COMPLETE);
-    return cache_fill_start(fixture->worker, &key, &response, TTL_MS, max_bytes);
+    return cache_fill_start(fixture->worker, &key, form, &response, TTL_MS, max_bytes);
+}
+
+static inline struct cache_fill *start_fill(struct fixture *fixture, unsigned number,
+                                            const char *head, uint64_t max_bytes)
+{
+    return start_fill_of(fixture, number, CACHE_FORM_PLAIN, head, max_bytes);
 }
 
 static inline bool store_in(struct fixture *fixture, unsigned number, struct str body,

@@ -87,6 +87,37 @@ static void test_fill_keeps_the_fields_that_speak_of_the_answer(void **state)
     cache_entry_unref(entry);
 }
 
+static void test_fill_notes_that_a_stream_was_asked_for_with_its_usage(void **state)
+{
+    static const struct {
+        enum cache_form form;
+        const char *type;
+        bool is_stream;
+        bool has_usage;
+    } rows[] = {
+        {CACHE_FORM_STREAM_USAGE, "text/event-stream", true, true},
+        {CACHE_FORM_STREAM, "text/event-stream", true, false},
+        {CACHE_FORM_FIXED, "text/event-stream", true, false},
+        {CACHE_FORM_PLAIN, "text/event-stream", true, false},
+        {CACHE_FORM_STREAM_USAGE, "application/json", false, false}, /* it cannot stream */
+    };
+    struct fixture *fixture = *state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cache_key key = key_of(i);
+        char head[256];
+        snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n" CHUNKED,
+                 rows[i].type);
+        struct cache_fill *fill = start_fill_of(fixture, i, rows[i].form, head, ENTRY_BYTES);
+        cache_fill_add(fill, STR_LIT("data: [DONE]\n\n"));
+        assert_true(cache_fill_commit(fill, NO_REGION, PATIENT_MS));
+        struct cache_entry *entry = cache_get_memory(fixture->worker, &key);
+        assert_int_equal(cache_entry_is_stream(entry), rows[i].is_stream);
+        assert_int_equal(cache_entry_has_usage(entry), rows[i].has_usage);
+        cache_entry_unref(entry);
+    }
+}
+
 static void test_fill_counts_the_age_and_the_upstreams_own_time_to_live(void **state)
 {
     struct fixture *fixture = *state;
@@ -438,6 +469,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_LOOP(test_cache_gives_from_memory_what_a_fill_stored),
         WITH_LOOP(test_fill_keeps_the_fields_that_speak_of_the_answer),
+        WITH_LOOP(test_fill_notes_that_a_stream_was_asked_for_with_its_usage),
         WITH_LOOP(test_fill_counts_the_age_and_the_upstreams_own_time_to_live),
         WITH_LOOP(test_fill_is_not_begun_for_an_answer_that_may_not_be_kept),
         WITH_LOOP(test_fill_over_its_bound_stores_nothing_and_holds_nothing),

@@ -88,11 +88,11 @@ void cache_lookup_cancel(struct cache_lookup *lookup);
 
 /* ---- fill ---- */
 
-/* Begin to collect an answer; NULL when it may not be kept (cache_may_store_head). `max_bytes`
- * bounds fields and body. */
+/* Begin to collect the answer to a request for `form`; NULL when it may not be kept
+ * (cache_may_store_head). `max_bytes` bounds fields and body. */
 struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct cache_key *key,
-                                    const struct http_head *response, uint64_t ttl_ms,
-                                    uint64_t max_bytes);
+                                    enum cache_form form, const struct http_head *response,
+                                    uint64_t ttl_ms, uint64_t max_bytes);
 /* More body. Past the bound the fill empties itself and will store nothing. */
 void cache_fill_add(struct cache_fill *fill, struct str bytes);
 /* The proper end came: store in memory and in the region's Redis. True: something was stored. Frees
@@ -106,7 +106,7 @@ bool cache_fill_is_good(const struct cache_fill *fill);
 /* The fields it keeps, as in an entry, of one that is good. Valid until the fill changes. */
 struct str cache_fill_fields(const struct cache_fill *fill);
 
-/* Empty a region's Redis of our keys ("ns1:*"), in bounded steps; `done` may be NULL. */
+/* Empty a region's Redis of our keys ("ns2:*"), in bounded steps; `done` may be NULL. */
 void cache_purge_redis(struct cache_worker *worker, unsigned region_slot);
 
 #endif

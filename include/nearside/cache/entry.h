@@ -19,7 +19,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CACHE_ENTRY_STREAM = 1 }; /* flags: the body is an event stream */
+/* Flags. */
+enum {
+    CACHE_ENTRY_STREAM = 1, /* the body is an event stream ... */
+    CACHE_ENTRY_USAGE = 2,  /* ... of a request with stream_options.include_usage */
+};
 
 struct cache_entry;
 
@@ -30,6 +34,7 @@ void cache_entry_unref(struct cache_entry *entry); /* NULL is fine. Thread: any 
 struct str cache_entry_fields(const struct cache_entry *entry);
 struct str cache_entry_body(const struct cache_entry *entry);
 bool cache_entry_is_stream(const struct cache_entry *entry);
+bool cache_entry_has_usage(const struct cache_entry *entry); /* of a stream: it was asked for */
 uint64_t cache_entry_stored_wall_ms(const struct cache_entry *entry);
 uint64_t cache_entry_ttl_ms(const struct cache_entry *entry);
 

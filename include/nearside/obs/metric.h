@@ -176,7 +176,7 @@ enum metric_phase {
     X(LIMIT_HITS, "nearside_limit_hits_total", METRIC_COUNTER, METRIC_L_LIMIT,                     \
       "Times a limit was hit.")                                                                    \
     X(BUFFERED, "nearside_buffered_bytes", METRIC_GAUGE, METRIC_L_NONE,                            \
-      "Request bodies held for retry and cache key.")                                              \
+      "Bodies held: of requests, for retry and cache key; of hits, turned for one client.")        \
     X(PROBES, "nearside_probes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,                    \
       "Health probes by how they ended.")                                                          \
     X(PEER_SUSPICIONS, "nearside_peer_suspicions_total", METRIC_COUNTER, METRIC_L_REGION,          \

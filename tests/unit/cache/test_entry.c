@@ -141,7 +141,9 @@ struct spoil_case {
 static const struct spoil_case spoil_cases[] = {
     {"magic", 0, 'n'},
     {"version", 3, '2'},
-    {"unknown flag", 4, 2},
+    {"usage, but no stream", 4, 2},
+    {"unknown flag", 4, 4},
+    {"unknown flag beside a known one", 4, 5},
     {"every flag", 4, 0xff},
     {"pad", 5, 1},
     {"pad's end", 7, 1},
@@ -184,6 +186,27 @@ static void test_entry_without_a_body_is_refused(void **state)
 
     (void)state;
     assert_false(is_entry(block_of(STR_LIT(FIELDS), STR_EMPTY, block)));
+}
+
+static void test_entry_tells_which_kind_of_answer_it_holds(void **state)
+{
+    static const struct {
+        char flags;
+        bool is_stream;
+        bool has_usage;
+    } rows[] = {{0, false, false}, {1, true, false}, {3, true, true}};
+    char block[256];
+    struct str whole = block_of(STR_LIT(FIELDS), STR_LIT(BODY), block);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        block[4] = rows[i].flags;
+        struct cache_entry *entry = cache_entry_from_bytes(whole);
+        assert_non_null(entry);
+        assert_int_equal(cache_entry_is_stream(entry), rows[i].is_stream);
+        assert_int_equal(cache_entry_has_usage(entry), rows[i].has_usage);
+        cache_entry_unref(entry);
+    }
 }
 
 struct fields_case {
@@ -327,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_entry_lives_until_its_last_reference),
         cmocka_unit_test(test_entry_of_any_shorter_or_longer_block_is_refused),
         cmocka_unit_test(test_entry_with_a_spoilt_head_is_refused),
+        cmocka_unit_test(test_entry_tells_which_kind_of_answer_it_holds),
         cmocka_unit_test(test_entry_without_a_time_to_live_is_refused),
         cmocka_unit_test(test_entry_without_a_body_is_refused),
         cmocka_unit_test(test_entry_has_only_fields_that_may_go_to_a_client),

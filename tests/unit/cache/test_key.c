@@ -2,6 +2,7 @@
 /* Cache keys: which two requests share an answer and which never may. */
 #include <nearside/base/digest.h>
 #include <nearside/cache/key.h>
+#include <nearside/http/head.h>
 #include <nearside/http/json_scan.h>
 
 #include <setjmp.h>
@@ -33,6 +34,12 @@ static struct str given_or(const char *given, const char *usual)
     return str_of(given == NULL ? usual : given);
 }
 
+/* The API that a target belongs to, as the proxy finds it. */
+static enum api api_of_target(struct str target)
+{
+    return api_of(HTTP_POST, str_slice(target, 0, str_find_char(target, '?')));
+}
+
 static struct cache_key key_of(const struct request *request)
 {
     struct json_scan scan;
@@ -49,6 +56,7 @@ static struct cache_key key_of(const struct request *request)
     };
 
     assert_int_equal(json_scan(str_of(request->body), &scan), JSON_SCAN_OK);
+    parts.form = cache_form_of(api_of_target(parts.target), &scan);
     cache_key_make(digest, &parts, &key);
     digest_free(digest);
     return key;
@@ -57,10 +65,18 @@ static struct cache_key key_of(const struct request *request)
 #define M "\"model\":\"m\""
 #define P "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
+#define USAGE(value) "\"stream\":true,\"stream_options\":{\"include_usage\":" value "}"
+
 /* Two bodies of otherwise equal requests. */
 #define BODIES(x, y)                                                                               \
     {                                                                                              \
         {.body = (x)}, {.body = (y)},                                                              \
+    }
+
+/* The same of an API whose answers cannot be turned into another form. */
+#define MESSAGES(x, y)                                                                             \
+    {                                                                                              \
+        {.body = (x), .target = "/v1/messages"}, {.body = (y), .target = "/v1/messages"},          \
     }
 
 static const struct pair equal[] = {
@@ -110,6 +126,17 @@ static const struct pair equal[] = {
     BODIES("{\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
            "{\"stream_options\":{ \"include_usage\": true },\"stream\":true}"),
     BODIES("{\"stream\":true,\"user\":\"u\"}", "{\"stream\":true,\"metadata\":{}}"),
+    /* one entry serves all forms that can be turned into each other */
+    BODIES("{" M "," P "}", "{" P ",\"stream\":true," M "}"),
+    BODIES("{" M ",\"stream\":true}", "{" M ",\"stream\":false}"),
+    BODIES("{" M "," USAGE("true") "}", "{" M "}"),
+    BODIES("{" M "," USAGE("true") "}", "{" M "," USAGE("false") "}"),
+    BODIES("{" M ",\"stream\":true}", "{" M "," USAGE("true") "}"),
+    {{.body = "{}", .target = "/v1/completions"},
+     {.body = "{" USAGE("true") "}", .target = "/v1/completions"}},
+    /* ... and others in their own way only */
+    MESSAGES("{" M "}", "{" M ",\"stream\":false,\"stream_options\":{}}"),
+    MESSAGES("{" M ",\"stream\":true}", "{\"stream\": true," M ",\"stream_options\":null}"),
     BODIES("{\"stream\":1}", "{\"stream\": 1}"),
     /* the other parts */
     {{.body = "{}", .method = "POST"}, {.body = "{}"}},
@@ -164,17 +191,20 @@ static const struct pair unequal[] = {
     BODIES("{\"a\":{\"metadata\":1}}", "{\"a\":{\"metadata\":2}}"),
     BODIES("{\"a\":{\"stream\":true}}", "{\"a\":{\"stream\":false}}"),
     /* in which form */
-    BODIES("{\"stream\":true}", "{}"),
-    BODIES("{\"stream\":true}", "{\"stream\":false}"),
-    BODIES("{\"stream\":true}", "{\"stream\":null}"),
+    MESSAGES("{\"stream\":true}", "{}"),
+    MESSAGES("{\"stream\":true}", "{\"stream\":false}"),
+    MESSAGES("{\"stream\":true}", "{\"stream\":null}"),
+    MESSAGES("{" USAGE("true") "}", "{\"stream\":true}"),
+    {{.body = "{}", .target = "/v1/embeddings"},
+     {.body = "{\"stream\":true}", .target = "/v1/embeddings"}},
     BODIES("{\"stream\":1}", "{}"),
     BODIES("{\"stream\":1}", "{\"stream\":true}"),
     BODIES("{\"stream\":\"true\"}", "{\"stream\":true}"),
     BODIES("{\"stream\":\"stream\"}", "{\"stream\":true}"),
     BODIES("{\"stream\":\"plain\"}", "{}"),
-    BODIES("{\"stream\":true}", "{\"stream\":true,\"stream_options\":{\"include_usage\":true}}"),
-    BODIES("{\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
-           "{\"stream\":true,\"stream_options\":{\"include_usage\":false}}"),
+    BODIES("{\"stream\":\"true\"}", "{\"stream\":1}"),
+    BODIES("{" USAGE("null") "}", "{\"stream\":true}"),
+    BODIES("{" USAGE("true,\"continuous_usage_stats\":true") "}", "{" USAGE("true") "}"),
     BODIES("{\"stream\":true,\"stream_options\":{}}", "{\"stream\":true}"),
     /* how, where to and by whom */
     {{.body = "{}"}, {.body = "{}", .method = "PUT"}},
@@ -254,8 +284,101 @@ static void test_key_does_not_depend_on_how_the_body_falls_into_pieces(void **st
     }
 }
 
+/* ---- forms ---- */
+
+struct form_case {
+    const char *body;
+    enum cache_form form; /* of a chat or completion; others are all fixed */
+};
+
+#define OPTIONS(text) "{\"stream\":true,\"stream_options\":" text "}"
+
+static const struct form_case form_cases[] = {
+    {"{}", CACHE_FORM_PLAIN},
+    {"{\"stream\":false}", CACHE_FORM_PLAIN},
+    {"{\"stream\": null }", CACHE_FORM_PLAIN},
+    {"{\"stream_options\":{\"include_usage\":true}}", CACHE_FORM_PLAIN},
+    {"{\"stream\":false,\"stream_options\":5}", CACHE_FORM_PLAIN},
+    {"{\"a\":{\"stream\":true}}", CACHE_FORM_PLAIN},
+    {"{\"stream\":true}", CACHE_FORM_STREAM},
+    {OPTIONS("null"), CACHE_FORM_STREAM},
+    {OPTIONS("{\"include_usage\":false}"), CACHE_FORM_STREAM},
+    {OPTIONS("{\"include_usage\":true}"), CACHE_FORM_STREAM_USAGE},
+    {OPTIONS(" { \"include_usage\" :\ttrue } "), CACHE_FORM_STREAM_USAGE},
+    {"{\"stream_options\":{\"include_usage\":true},\"stream\":true}", CACHE_FORM_STREAM_USAGE},
+    {OPTIONS("{}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":null}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":1}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":\"true\"}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":{}}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"Include_usage\":true}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include\\u005fusage\":true}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":true,\"include_usage\":false}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"include_usage\":true,\"include_obfuscation\":false}"), CACHE_FORM_FIXED},
+    {OPTIONS("{\"continuous_usage_stats\":true}"), CACHE_FORM_FIXED},
+    {OPTIONS("[]"), CACHE_FORM_FIXED},
+    {OPTIONS("true"), CACHE_FORM_FIXED},
+    {OPTIONS("\"\""), CACHE_FORM_FIXED},
+    {"{\"stream\":1}", CACHE_FORM_FIXED},
+    {"{\"stream\":0}", CACHE_FORM_FIXED},
+    {"{\"stream\":\"true\"}", CACHE_FORM_FIXED},
+    {"{\"stream\":\"\"}", CACHE_FORM_FIXED},
+    {"{\"stream\":{}}", CACHE_FORM_FIXED},
+    {"{\"stream\":1,\"stream_options\":{\"include_usage\":true}}", CACHE_FORM_FIXED},
+};
+
+static void test_form_is_what_stream_and_its_options_ask_for(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(form_cases); i++) {
+        const struct form_case *row = &form_cases[i];
+        struct json_scan scan;
+        assert_int_equal(json_scan(str_of(row->body), &scan), JSON_SCAN_OK);
+        if (cache_form_of(API_CHAT, &scan) != row->form) {
+            print_message("row: %s\n", row->body);
+        }
+        assert_int_equal(cache_form_of(API_CHAT, &scan), row->form);
+        assert_int_equal(cache_form_of(API_COMPLETIONS, &scan), row->form);
+    }
+}
+
+static void test_form_of_an_api_whose_answers_cannot_be_turned_is_fixed(void **state)
+{
+    static const enum api apis[] = {API_EMBEDDINGS, API_RESPONSES, API_MESSAGES, API_NONE};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(apis); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(form_cases); j++) {
+            struct json_scan scan;
+            assert_int_equal(json_scan(str_of(form_cases[j].body), &scan), JSON_SCAN_OK);
+            assert_int_equal(cache_form_of(apis[i], &scan), CACHE_FORM_FIXED);
+        }
+    }
+}
+
+static void test_key_of_a_flight_differs_for_each_form_and_from_the_entrys(void **state)
+{
+    struct digest *digest = digest_new();
+    struct cache_key keys[CACHE_FORM_COUNT + 1];
+
+    (void)state;
+    keys[CACHE_FORM_COUNT] = key_of(&(struct request){.body = "{}"});
+    for (unsigned form = 0; form < CACHE_FORM_COUNT; form++) {
+        cache_key_of_form(digest, &keys[CACHE_FORM_COUNT], (enum cache_form)form, &keys[form]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        for (size_t j = 0; j < i; j++) {
+            assert_memory_not_equal(keys[i].bytes, keys[j].bytes, CACHE_KEY_BYTES);
+        }
+    }
+    digest_free(digest);
+}
+
+/* ---- what Redis sees ---- */
+
 /* Computed apart from this code: sha256 over the parts as key.c's first lines say. */
-#define KNOWN_KEY "ns1:d22cb600f62bf68851ea8f2b8925f533fa05e70123339351f07d45dc2ada99d6"
+#define KNOWN_KEY       "ns2:5669c88f6204f036f2b1da1e6ccb7c08c5821731b864c7737895e94c2fec840c"
+#define KNOWN_KEY_FIXED "ns2:ef087b92bee00da76b25cac9b3c14834d126208d09f1b74dd25e70b829ef91bb"
 
 /* The meaning of a key must not change by accident: Redis outlives a release. */
 static void test_key_of_a_known_request_stays_what_it_was(void **state)
@@ -266,6 +389,9 @@ static void test_key_of_a_known_request_stays_what_it_was(void **state)
     (void)state;
     cache_key_text(&key, text);
     assert_string_equal(text, KNOWN_KEY);
+    key = key_of(&(struct request){.body = "{" M "," P "}", .target = "/v1/messages"});
+    cache_key_text(&key, text);
+    assert_string_equal(text, KNOWN_KEY_FIXED);
 }
 
 static void test_key_text_is_the_version_and_64_hex_digits(void **state)
@@ -276,7 +402,7 @@ static void test_key_text_is_the_version_and_64_hex_digits(void **state)
     (void)state;
     cache_key_text(&key, text);
     assert_string_equal(text,
-                        "ns1:000ff0ff00000000000000000000000000000000000000000000000000000000");
+                        "ns2:000ff0ff00000000000000000000000000000000000000000000000000000000");
 }
 
 int main(void)
@@ -285,6 +411,9 @@ int main(void)
         cmocka_unit_test(test_key_is_the_same_for_requests_that_share_an_answer),
         cmocka_unit_test(test_key_differs_for_requests_that_do_not),
         cmocka_unit_test(test_key_does_not_depend_on_how_the_body_falls_into_pieces),
+        cmocka_unit_test(test_form_is_what_stream_and_its_options_ask_for),
+        cmocka_unit_test(test_form_of_an_api_whose_answers_cannot_be_turned_is_fixed),
+        cmocka_unit_test(test_key_of_a_flight_differs_for_each_form_and_from_the_entrys),
         cmocka_unit_test(test_key_of_a_known_request_stays_what_it_was),
         cmocka_unit_test(test_key_text_is_the_version_and_64_hex_digits),
     };
