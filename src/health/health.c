@@ -29,6 +29,7 @@ struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolve
     list_init(&health->target_list);
     list_init(&health->lookups);
     list_init(&health->redis_watches);
+    guard_start(health);
     return health;
 }
 
@@ -130,6 +131,7 @@ void health_free(struct health *health)
     if (health == NULL) {
         return;
     }
+    guard_stop(health);
     redis_watch_stop(health);
     discovery_stop(health);
     while ((first = list_first(&health->target_list)) != NULL) {

@@ -32,6 +32,24 @@ void request_drop_pending(struct request *request)
     }
 }
 
+bool attempt_claim(struct request *request, const struct view_region *region,
+                   const struct view_endpoint *endpoint)
+{
+    if (region->breaker != BREAKER_TRIAL && endpoint->breaker != BREAKER_TRIAL) {
+        return true;
+    }
+    request->on_trial = endpoint_live_take_trial(endpoint->live);
+    return request->on_trial;
+}
+
+static void report_trial(struct request *request, enum outcome outcome)
+{
+    if (request->on_trial) {
+        request->on_trial = false;
+        health_report_trial(request->worker->deps.health, request->counted, outcome);
+    }
+}
+
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot)
 {
     struct endpoint_live *live = endpoint->live;
@@ -49,6 +67,9 @@ void attempt_begin(struct request *request, const struct view_endpoint *endpoint
 
 void attempt_has_content(struct request *request)
 {
+    if (request->answer_outcome == OUTCOME_OK) {
+        report_trial(request, OUTCOME_OK); /* it works: a stream may go on for minutes */
+    }
     if (request->counted_pending) {
         request->counted_pending = false;
         atomic_fetch_sub_explicit(&request->counted->pending, 1, memory_order_relaxed);
@@ -81,7 +102,7 @@ static uint32_t sample_rtt(struct request *request, uint64_t now_ns)
 static enum outcome outcome_to_report(const struct request *request, enum outcome outcome)
 {
     if (outcome == OUTCOME_STATUS_5XX && request->failed_5xx) {
-        return OUTCOME_OK;
+        return OUTCOME_CLIENT_GONE; /* the client's own doing: says nothing */
     }
     return outcome;
 }
@@ -103,6 +124,7 @@ void attempt_end(struct request *request, enum outcome outcome)
         .rtt_us = sample_rtt(request, now_ns),
         .now_ns = now_ns,
     };
+    report_trial(request, report.outcome);
     attempt_has_content(request);
     atomic_fetch_sub_explicit(&live->inflight, 1, memory_order_relaxed);
     metric_add(worker->metrics, METRIC_ATTEMPTS, request->attempt_slot, outcome, 0, 1);

@@ -202,6 +202,24 @@ static void start_attempt(struct request *request)
     exchange_start(&request->exchange, &target);
 }
 
+/* Pick, and take the trial when the pick is one. Whoever comes second picks again, without trials:
+ * what comes out then has no trial to take, or is a last resort. */
+static void choose(struct request *request)
+{
+    const struct view_region *region;
+
+    request->choice = request_pick(request);
+    if (request->choice.endpoint == ROUTE_NOBODY) {
+        return;
+    }
+    region = &request->view->regions[request->choice.region];
+    if (!attempt_claim(request, region, &region->endpoints[request->choice.endpoint])) {
+        request->route.no_trials = true;
+        request->choice = request_pick(request);
+        request->route.no_trials = false;
+    }
+}
+
 enum request_step step_route(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -214,7 +232,7 @@ enum request_step step_route(struct request *request)
         fleet_view_unref(request->view);
         request->view = fleet_view_ref(worker->view);
     }
-    request->choice = request_pick(request);
+    choose(request);
     if (request->choice.region == ROUTE_NOBODY) {
         if (request->attempts > 0) {
             reply_failure(request, request->failure);

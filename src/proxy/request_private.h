@@ -106,6 +106,7 @@ struct request {
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */
     bool counted_pending;
+    bool on_trial; /* this attempt holds counted->trial, and owes a report on it */
     unsigned attempt_slot;
     unsigned pending_slot; /* region slot of the PENDING gauge, while held */
     bool pending_held;
@@ -235,6 +236,9 @@ void request_body_done(struct request *request);
 void request_body_understand(struct request *request);
 
 /* attempt.c */
+/* Take the endpoint's trial if its breaker asks for one. False: another request has it. */
+bool attempt_claim(struct request *request, const struct view_region *region,
+                   const struct view_endpoint *endpoint) MUST_CHECK;
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
 void attempt_has_content(struct request *request);
 void attempt_end(struct request *request, enum outcome outcome);
