@@ -29,8 +29,8 @@
     X(MATCH, "probe_match", MATCH, MISS, MALFORMED)                                                \
     X(NO_TOKEN, "probe_no_token", GENERATE, MISS, MALFORMED)                                       \
     X(DECLINED, "probe_declined", GENERATE, NOTHING,                                               \
-      FULL)                                            /* full, or a request it does not like */   \
-    X(LOCAL, "local_limit", TCP, NOTHING, LOCAL_LIMIT) /* our own shortage */
+      FULL) /* full, or a request it does not like */                                              \
+    X(LOCAL, "probe_local_limit", TCP, NOTHING, LOCAL_LIMIT) /* our own shortage */
 
 enum probe_end {
 #define X(suffix, word, class, verdict, outcome) PROBE_END_##suffix,

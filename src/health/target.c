@@ -219,8 +219,10 @@ static void log_first_miss(const struct target *target, const struct probe_resul
 {
     const struct probe_end_row *row = probe_end_row(result->end);
 
-    if (row->verdict == PROBE_NOTHING) {
-        log_warn(row->word, "region=%s endpoint=%s status=%u", target->region->name,
+    if (result->end == PROBE_END_LOCAL) {
+        log_warn(row->word, "region=%s endpoint=%s", target->region->name, target->address);
+    } else if (row->verdict == PROBE_NOTHING) {
+        log_info(row->word, "region=%s endpoint=%s status=%u", target->region->name,
                  target->address, result->status);
     } else if (row->verdict != PROBE_PASS && target->threshold.runs[track].misses == 0) {
         log_info("probe_missed", "region=%s endpoint=%s class=%s reason=%s status=%u",
