@@ -73,8 +73,13 @@ def good(text):
 
 # ---- processes ----
 
+PARENT = os.getpid()
+
+
 def die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != PARENT:
+        os._exit(1)  # it died before the line above, so no signal will come
 
 
 class Children:
@@ -87,9 +92,10 @@ class Children:
     def start(self, name, argv):
         path = os.path.join(self.directory, f"{name}.out")
         with open(path, "ab") as out:
+            # A session of its own: Ctrl-C in the terminal is for the tour, which ends them itself.
             child = subprocess.Popen([str(arg) for arg in argv], stdin=subprocess.DEVNULL,
                                      stdout=out, stderr=out, preexec_fn=die_with_parent,
-                                     cwd=self.directory)
+                                     start_new_session=True, cwd=self.directory)
         self.all.append(child)
         return child
 
@@ -462,6 +468,8 @@ def on_signal(number, _):
 def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
+    # A shell that started this in the background may have left it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="nearside-demo-") as directory:
         stage = Stage(directory)
         try:

@@ -27,6 +27,6 @@ json_t *member_array(json_t *object, const char *key);
 json_t *item_object(json_t *array);
 
 /* Append as one line of JSON, and drop the reference. */
-void json_write(json_t *value, struct buf *out);
+void member_write(json_t *value, struct buf *out);
 
 #endif

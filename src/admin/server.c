@@ -27,8 +27,8 @@
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 
+#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
 #define SERVER_MAGIC 0x61737276U
 
@@ -37,7 +37,7 @@
 #define SERVER_BODY_BYTES    65536 /* nothing here takes a body; clients may still send one */
 #define SERVER_TIMEOUT_S     10    /* without a byte, idle kept connections included */
 #define SERVER_LINGER_MS     1000
-#define SERVER_PAUSE_MS      100 /* after accept() failed: descriptors need time to come back */
+#define SERVER_RESUME_MS     1000 /* how long accepting stays off after a failure, at most */
 
 struct server {
     uint32_t magic;
@@ -47,9 +47,8 @@ struct server {
     struct evhttp_bound_socket *bound;
     bool loopback;
     unsigned conn_count;
-    struct deadline deadline; /* serving: accept again; retired: end */
+    struct deadline deadline; /* serving: accept again if off; retired: end */
     struct list link;         /* in admin->retired, when retired */
-    struct log_rate accept_rate;
 };
 
 /* ---- connections ---- */
@@ -65,7 +64,7 @@ static void accept_if_room(struct server *server)
     if (server->listener == NULL) {
         return;
     }
-    if (server->conn_count < SERVER_CONNS_MAX && !deadline_is_set(&server->deadline)) {
+    if (server->conn_count < SERVER_CONNS_MAX) {
         (void)evconnlistener_enable(server->listener);
     } else {
         (void)evconnlistener_disable(server->listener);
@@ -117,17 +116,13 @@ static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
     return bufferevent;
 }
 
+/* accept() failed, for want of descriptors mostly: without this the loop would spin. The argument
+ * is evhttp's, so the way back to the server is its deadline, which accepts again. */
 static void on_accept_failed(struct evconnlistener *listener, void *arg)
 {
-    struct server *server = OBJ_CAST(arg, server, SERVER_MAGIC);
-    uint64_t suppressed;
-
-    (void)listener;
-    deadline_set_in_ms(&server->deadline, SERVER_PAUSE_MS);
-    accept_if_room(server);
-    if (log_rate_allow(&server->accept_rate, loop_now_ns(server->admin->loop), &suppressed)) {
-        log_warn("admin_accept_failed", "suppressed=%llu", (unsigned long long)suppressed);
-    }
+    (void)arg;
+    log_warn("admin_accept_failed", "errno=%d pause_ms=%d", errno, SERVER_RESUME_MS);
+    (void)evconnlistener_disable(listener);
 }
 
 /* ---- requests ---- */
@@ -224,6 +219,7 @@ static void on_deadline(struct deadline *deadline, void *arg)
         server_free(server);
     } else {
         accept_if_room(server);
+        deadline_set_in_ms(&server->deadline, SERVER_RESUME_MS);
     }
 }
 
@@ -249,6 +245,7 @@ struct server *server_new(struct admin *admin, int fd, bool loopback)
     ASSERT(server->bound != NULL);
     server->listener = evhttp_bound_socket_get_listener(server->bound);
     evconnlistener_set_error_cb(server->listener, on_accept_failed);
+    deadline_set_in_ms(&server->deadline, SERVER_RESUME_MS);
     return server;
 }
 

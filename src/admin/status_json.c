@@ -55,7 +55,8 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
     member_bool(edge, "draining", source->is_draining(source->arg));
-    member_count(edge, "workers", from->conf->edge.workers);
+    member_count(edge, "workers", from->admin->source.workers(from->admin->source.arg));
+    member_count(edge, "workers_asked", from->conf->edge.workers);
     reload = member_object(edge, "last_reload");
     member_bool(reload, "ok", last->ok);
     member_time(reload, "time", last->wall_ms);
@@ -376,7 +377,7 @@ json_t *status_build(struct admin *admin)
 
 void status_write_json(struct admin *admin, struct buf *out)
 {
-    json_write(status_build(admin), out);
+    member_write(status_build(admin), out);
 }
 
 void status_write_events(struct admin *admin, struct buf *out)
@@ -385,5 +386,5 @@ void status_write_events(struct admin *admin, struct buf *out)
 
     ASSERT(root != NULL &&
            json_object_set_new(root, "events", status_build_events(admin, FLEET_EVENTS_MAX)) == 0);
-    json_write(root, out);
+    member_write(root, out);
 }

@@ -235,11 +235,9 @@ static void write_failover(struct buf *out, const json_t *root)
     {
         add(out, "<tr>");
         cell_text(out, region, "name");
-        add(out, "<td>");
-        page_write(out, page_at(region, "detect_refused_ms"), PAGE_MS);
-        add(out, "</td><td>");
-        page_write(out, page_at(region, "detect_vanished_ms"), PAGE_MS);
-        add(out, "</td></tr>\n");
+        buf_printf(out, "<td class=\"num\">%.1f s</td><td class=\"num\">%.1f s</td></tr>\n",
+                   json_number_value(page_at(region, "detect_refused_ms")) / 1000,
+                   json_number_value(page_at(region, "detect_vanished_ms")) / 1000);
     }
     table_close(out);
     add(out, "<p class=\"soft\">At worst, from the health settings in force. Promised: within ");

@@ -114,6 +114,18 @@ static void on_signal(int signal_number, void *arg)
     }
 }
 
+/* Workers are told by each other; none is freed before all have ended. */
+static void on_room(unsigned index, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+
+    for (uint32_t i = 0; i < edge->worker_count; i++) {
+        if (i != index && edge->workers[i] != NULL) {
+            worker_wake_queue(edge->workers[i]);
+        }
+    }
+}
+
 /* ---- what admin asks ---- */
 
 static struct conf *source_conf(void *arg)
@@ -142,6 +154,11 @@ static void source_cache(void *arg, struct admin_cache *ret_cache)
 static bool source_is_draining(void *arg)
 {
     return ((struct edge *)arg)->draining;
+}
+
+static uint32_t source_workers(void *arg)
+{
+    return ((struct edge *)arg)->worker_count;
 }
 
 static uint64_t source_started(void *arg)
@@ -185,6 +202,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .last_reload = source_last_reload,
         .cache = source_cache,
         .is_draining = source_is_draining,
+        .workers = source_workers,
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
@@ -198,7 +216,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
@@ -223,6 +241,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
         .worker_count = edge->worker_count,
         .control = edge->loop,
         .drained = edge_on_drained,
+        .wake_queues = on_room,
         .arg = edge,
     };
     sigset_t all;
@@ -289,6 +308,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     deadline_set_in_ms(&edge->open_deadline, EDGE_OPEN_MS);
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
+    edge_warn_certificates(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
@@ -313,6 +333,8 @@ static void hear_the_rest(struct edge *edge)
 
 void edge_free(struct edge *edge)
 {
+    bool ran = edge->signals[0] != NULL;
+
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
         if (edge->signals[i] != NULL) {
             loop_signal_free(edge->signals[i]);
@@ -327,6 +349,7 @@ void edge_free(struct edge *edge)
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_free(edge->workers[i]);
+            edge->workers[i] = NULL; /* a view may still be published */
         }
     }
     hear_the_rest(edge);
@@ -343,6 +366,8 @@ void edge_free(struct edge *edge)
     mem_free(edge->admin_bind);
     world_unref(edge->world);
     conf_unref(edge->conf);
-    log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    if (ran) {
+        log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    }
     log_stop();
 }

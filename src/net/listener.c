@@ -156,6 +156,13 @@ static bool accept_one(struct listener *listener)
     }
 }
 
+void listener_accept_rest(struct listener *listener)
+{
+    for (int count = 0; count < BACKLOG && listener->watch != NULL && accept_one(listener);
+         count++) {
+    }
+}
+
 static void on_acceptable(struct watch *watch, unsigned events, void *arg)
 {
     struct listener *listener = OBJ_CAST(arg, listener, LISTENER_MAGIC);

@@ -32,9 +32,11 @@ void request_drop_pending(struct request *request)
     }
 }
 
-bool attempt_claim(struct request *request, const struct view_region *region,
-                   const struct view_endpoint *endpoint)
+bool attempt_claim(struct request *request)
 {
+    const struct view_region *region = &request->view->regions[request->choice.region];
+    const struct view_endpoint *endpoint = &region->endpoints[request->choice.endpoint];
+
     if (region->breaker != BREAKER_TRIAL && endpoint->breaker != BREAKER_TRIAL) {
         return true;
     }
@@ -58,6 +60,8 @@ void attempt_begin(struct request *request, const struct view_endpoint *endpoint
     request->counted_pending = true;
     request->attempt_slot = slot;
     request->tcp_open_ns = 0;
+    request->rtt_us = 0;
+    request->retry_after_ms = 0;
     memcpy(request->served_endpoint, endpoint->address, sizeof(request->served_endpoint));
     atomic_fetch_add_explicit(&live->pending, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&live->inflight, 1, memory_order_relaxed);
@@ -77,24 +81,20 @@ void attempt_has_content(struct request *request)
     request_drop_pending(request);
 }
 
-/* The kernel's RTT estimate, now and then: a system call. */
-static uint32_t sample_rtt(struct request *request, uint64_t now_ns)
+void attempt_sample_rtt(struct request *request)
 {
     struct endpoint_live *live = request->counted;
+    uint64_t now_ns = loop_now_ns(request->worker->loop);
     unsigned long long due = atomic_load_explicit(&live->next_sample_ns, memory_order_relaxed);
     uint32_t rtt_us = 0;
     uint32_t min_rtt_us = 0;
 
-    if (request->exchange.conn == NULL || now_ns < due ||
-        !atomic_compare_exchange_strong_explicit(&live->next_sample_ns, &due,
-                                                 now_ns + RTT_SAMPLE_NS, memory_order_relaxed,
-                                                 memory_order_relaxed)) {
-        return 0;
+    if (now_ns >= due &&
+        atomic_compare_exchange_strong_explicit(&live->next_sample_ns, &due, now_ns + RTT_SAMPLE_NS,
+                                                memory_order_relaxed, memory_order_relaxed) &&
+        stream_rtt_us(upstream_stream(request->exchange.conn), &rtt_us, &min_rtt_us)) {
+        request->rtt_us = rtt_us;
     }
-    if (!stream_rtt_us(upstream_stream(request->exchange.conn), &rtt_us, &min_rtt_us)) {
-        return 0;
-    }
-    return rtt_us;
 }
 
 /* A second endpoint that fails the same request in the same way says something about the request,
@@ -121,7 +121,7 @@ void attempt_end(struct request *request, enum outcome outcome)
         .outcome = outcome_to_report(request, outcome),
         .retry_after_ms = request->retry_after_ms,
         .tcp_open_ns = request->tcp_open_ns,
-        .rtt_us = sample_rtt(request, now_ns),
+        .rtt_us = request->rtt_us,
         .now_ns = now_ns,
     };
     report_trial(request, report.outcome);

@@ -66,7 +66,8 @@ void client_move(struct client_conn *conn, enum client_state next)
     conn->state = next;
     switch (next) {
     case CLIENT_IDLE:
-        deadline_set_in_ms(&conn->read_deadline, timeouts->client_idle_ms);
+        deadline_set_in_ms(&conn->read_deadline,
+                           conn->worker->draining ? CLIENT_DRAIN_MS : timeouts->client_idle_ms);
         break;
     case CLIENT_HEAD:
         deadline_set_in_ms(&conn->read_deadline, timeouts->client_header_ms);
@@ -138,6 +139,15 @@ void client_close(struct client_conn *conn, bool abort)
     }
 }
 
+void client_stop(struct client_conn *conn)
+{
+    if (conn->request != NULL) {
+        conn->close_after = true;
+        request_abort(conn->request);
+    }
+    client_close(conn, conn->abort_after);
+}
+
 /* Nothing more will be asked: close once all is written. */
 static void finish_idle(struct client_conn *conn)
 {
@@ -152,8 +162,9 @@ static void finish_idle(struct client_conn *conn)
 void client_drain(struct client_conn *conn)
 {
     conn->close_after = true;
-    if (conn->state == CLIENT_OPENING) {
-        client_close(conn, false);
+    if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
+        /* Just accepted: its first request is probably on its way. */
+        deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);
     } else if (conn->state == CLIENT_IDLE) {
         finish_idle(conn);
     }
@@ -544,7 +555,9 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0) {
         conn->readable = !conn->eof;
-        if (conn->eof && conn->state == CLIENT_REQUEST && stream_is_broken(conn->stream)) {
+        /* Nobody reads while the client has said all, or is paused in its body. */
+        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !wants_bytes(conn));
+        if (conn->state == CLIENT_REQUEST && unread && stream_is_broken(conn->stream)) {
             on_broken(conn);
             return;
         }

@@ -22,6 +22,7 @@
 #define CLIENT_OUT_HIGH     262144 /* unsent bytes at which the source pauses */
 #define CLIENT_OUT_LOW      65536  /* ... and goes on */
 #define CLIENT_READS        4      /* reads per turn and connection */
+#define CLIENT_DRAIN_MS     1000   /* for a first request, when the edge is about to stop */
 #define CLIENT_LINGER_MS    2000   /* for a client to take a last answer and close */
 #define CLIENT_LINGER_BYTES 1048576
 #define CLIENT_URI_BYTES    16384
@@ -86,6 +87,8 @@ void client_new(struct worker *worker, struct world *world, uint32_t listener_in
                 const struct addr *peer);
 /* End at once: the request under way is cancelled. */
 void client_close(struct client_conn *conn, bool abort);
+/* The worker stops: what is under way ends as a broken answer does. */
+void client_stop(struct client_conn *conn);
 /* Close if no request is under way; else end after its answer. */
 void client_drain(struct client_conn *conn);
 

@@ -34,6 +34,20 @@ struct route_choice request_peek(struct request *request)
     return choice;
 }
 
+/* A limit to regions that do not exist will not become right by waiting. */
+static bool names_no_region(const struct request *request)
+{
+    struct str list = request->route.regions;
+    struct str name;
+
+    while (str_next_item(&list, ',', &name)) {
+        if (conf_find_region(request->world->conf, name) != NULL) {
+            return false;
+        }
+    }
+    return request->route.regions.len > 0;
+}
+
 static void refuse_route(struct request *request)
 {
     struct reply_error error = {
@@ -46,7 +60,14 @@ static void refuse_route(struct request *request)
                    "drained. Try again shortly.",
     };
 
-    if (request->choice.reason == ROUTE_NO_MODEL) {
+    if (names_no_region(request)) {
+        error.status = 400;
+        error.type = "invalid_request_error";
+        error.code = "unknown_region";
+        error.proxy_status = "http_request_error";
+        error.retry_after_s = 0;
+        error.message = "X-Nearside-Regions names no region of this proxy.";
+    } else if (request->choice.reason == ROUTE_NO_MODEL) {
         error.status = 404;
         error.type = "invalid_request_error";
         error.code = "model_not_found";
@@ -89,6 +110,7 @@ static bool enqueue(struct request *request)
     request->queue_slot = region->slot;
     list_push_back(&worker->queued[region->slot], &request->link);
     worker->queued_count++;
+    worker->queued_here[region->slot]++;
     request_hold_pending(request, region->slot);
     if (request->queue_until_ns == 0) {
         request->queue_until_ns = loop_now_ns(worker->loop) + limits->queue_timeout_ms * NS_PER_MS;
@@ -112,6 +134,7 @@ void request_dequeue(struct request *request)
     request_wait_end(request);
     list_remove(&request->link);
     worker->queued_count--;
+    worker->queued_here[request->queue_slot]--;
     atomic_fetch_sub_explicit(&worker->deps.shared->queued[request->queue_slot], 1,
                               memory_order_relaxed);
     request_drop_pending(request);
@@ -202,27 +225,25 @@ static void start_attempt(struct request *request)
     exchange_start(&request->exchange, &target);
 }
 
-/* Pick, and take the trial when the pick is one. Whoever comes second picks again, without trials:
- * what comes out then has no trial to take, or is a last resort. */
-static void choose(struct request *request)
+/* Room that the oldest of the queue could take is not a newcomer's. */
+static bool must_line_up(struct request *request)
 {
-    const struct view_region *region;
+    struct worker *worker = request->worker;
+    unsigned slot = request->view->regions[request->choice.region].slot;
+    struct list *first = list_first(&worker->queued[slot]);
+    struct route_choice choice;
 
-    request->choice = request_pick(request);
-    if (request->choice.endpoint == ROUTE_NOBODY) {
-        return;
+    if (first == NULL || request->queue_until_ns != 0) {
+        return false;
     }
-    region = &request->view->regions[request->choice.region];
-    if (!attempt_claim(request, region, &region->endpoints[request->choice.endpoint])) {
-        request->route.no_trials = true;
-        request->choice = request_pick(request);
-        request->route.no_trials = false;
-    }
+    choice = request_peek(LIST_ITEM(first, struct request, link));
+    return choice.region == request->choice.region && choice.endpoint != ROUTE_NOBODY;
 }
 
 enum request_step step_route(struct request *request)
 {
     struct worker *worker = request->worker;
+    bool second;
 
     if (request->out_of_time) {
         reply_failure(request, OUTCOME_DEADLINE);
@@ -232,7 +253,9 @@ enum request_step step_route(struct request *request)
         fleet_view_unref(request->view);
         request->view = fleet_view_ref(worker->view);
     }
-    choose(request);
+    second = request->route.no_trials;
+    request->choice = request_pick(request);
+    request->route.no_trials = false;
     if (request->choice.region == ROUTE_NOBODY) {
         if (request->attempts > 0) {
             reply_failure(request, request->failure);
@@ -243,6 +266,16 @@ enum request_step step_route(struct request *request)
     }
     if (request->choice.endpoint == ROUTE_NOBODY) {
         (void)enqueue(request);
+        return STEP_AGAIN;
+    }
+    if (must_line_up(request)) {
+        (void)enqueue(request);
+        return STEP_AGAIN;
+    }
+    if (!second && !attempt_claim(request)) {
+        /* Somebody else took the trial: pick again without trials. What comes out then has none to
+         * take, or is a last resort. */
+        request->route.no_trials = true;
         return STEP_AGAIN;
     }
     start_attempt(request);
@@ -358,6 +391,7 @@ enum request_step step_attempt(struct request *request)
         /* Not the endpoint's fault, and nothing of it was tried: once more, on a new connection. */
         request->fresh_only = true;
         request->route.tried_count--;
+        request->route.last_region_attempts--;
         request->attempts--;
     }
     if (request->retry_granted || request_grant_retry(request, outcome)) {

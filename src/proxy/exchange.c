@@ -163,16 +163,27 @@ void exchange_cancel(struct exchange *exchange)
     pool_close(conn, true);
 }
 
+/* Is there nothing behind the answer? Bytes that nobody asked for would be taken for the next one.
+ * A short read has emptied a socket, and an event will tell of more; TLS may hold a record back. */
+static bool nothing_follows(const struct exchange *exchange)
+{
+    struct stream *stream = upstream_stream(exchange->conn);
+
+    return (exchange->short_read && !stream_is_tls(stream)) || stream_is_quiet(stream);
+}
+
 /* The answer is over: keep the connection if both sides are clean. */
 static void finish(struct exchange *exchange, bool clean)
 {
     struct upstream_conn *conn = exchange->conn;
+    bool reusable =
+        clean && exchange->all_sent && exchange->keep_alive && nothing_follows(exchange);
 
     exchange->conn = NULL;
     exchange_move(exchange, EXCHANGE_NONE);
     buf_trim(&exchange->in);
     buf_trim(&exchange->out);
-    if (clean && exchange->all_sent && exchange->keep_alive) {
+    if (reusable) {
         pool_put(conn);
     } else {
         pool_close(conn, false);
@@ -489,6 +500,7 @@ static size_t feed(struct exchange *exchange, struct str input)
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
+    exchange->short_read = bytes.len < WORKER_READ_BYTES;
     if (buf_len(&exchange->in) > 0) {
         size_t used;
         buf_append(&exchange->in, bytes.ptr, bytes.len);

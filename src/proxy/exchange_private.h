@@ -48,6 +48,7 @@ struct exchange {
     bool all_sent;
     bool write_blocked;
     bool readable;
+    bool short_read; /* the last read left nothing in a plain socket */
     bool paused;
     bool got_bytes;    /* something of an answer came */
     bool got_body;     /* something of its body */

@@ -129,8 +129,9 @@ void request_body_add(struct request *request, struct str bytes)
     if (!body->streaming && body->received > limits->buffer_bytes) {
         stream_through(request);
     }
-    if (body->reserved < body->received - body->start &&
-        !reserve(request, body->received - body->start - body->reserved)) {
+    if ((body->reserved < body->received - body->start &&
+         !reserve(request, body->received - body->start - body->reserved)) ||
+        !buf_reserve(&body->bytes, bytes.len)) {
         if (request->state != REQUEST_RELAY) {
             request_leave(request, OUTCOME_LOCAL_LIMIT);
             refuse_full(request);

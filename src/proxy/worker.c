@@ -57,6 +57,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     rng_init(&worker->rng);
     list_init(&worker->listeners);
     list_init(&worker->connections);
+    list_init(&worker->detached);
     list_init(&worker->waiting);
     list_init(&worker->free_requests);
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
@@ -147,6 +148,7 @@ static void on_accept_failed(struct listener *listener, int error_number, void *
 static void drop_listener(struct worker_listener *listener)
 {
     list_remove(&listener->link);
+    listener_accept_rest(listener->listener);
     listener_free(listener->listener);
     mem_free(listener->bind);
     loop_defer_free(listener->worker->loop, listener);
@@ -240,7 +242,8 @@ static void on_drain_task(struct loop_task *task, void *arg)
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
 
     (void)task;
-    if (worker->connection_count == 0 && !worker->drained_told) {
+    if (worker->connection_count == 0 && list_is_empty(&worker->detached) &&
+        !worker->drained_told) {
         worker->drained_told = true;
         loop_post(worker->deps.control, mem_new(struct loop_message), on_drained_at_control,
                   worker);
@@ -338,15 +341,35 @@ struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
 
 /* ---- the queue ---- */
 
+static bool others_wait(const struct worker *worker, unsigned slot)
+{
+    return atomic_load_explicit(&worker->deps.shared->queued[slot], memory_order_relaxed) >
+           worker->queued_here[slot];
+}
+
+/* Is it another worker's turn to take the room that was made? Without turns the worker whose
+ * requests hold the endpoints would serve its own queue for ever. */
+static bool gives_way(const struct worker *worker, unsigned slot)
+{
+    return others_wait(worker, slot) &&
+           atomic_load_explicit(&worker->deps.shared->queue_turn[slot], memory_order_relaxed) ==
+               worker->index + 1;
+}
+
 /* Let the oldest of each region go as long as there is room. */
-static void serve_queues(struct worker *worker)
+static void serve_queues(struct worker *worker, bool politely)
 {
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX && worker->queued_count > 0; slot++) {
+        if (politely && gives_way(worker, slot)) {
+            continue;
+        }
         for (unsigned served = 0; served < WORKER_QUEUE_STEPS; served++) {
             struct list *first = list_first(&worker->queued[slot]);
             if (first == NULL || !request_requeue(LIST_ITEM(first, struct request, link))) {
                 break;
             }
+            atomic_store_explicit(&worker->deps.shared->queue_turn[slot], worker->index + 1,
+                                  memory_order_relaxed);
         }
     }
 }
@@ -354,16 +377,43 @@ static void serve_queues(struct worker *worker)
 static void on_queue_task(struct loop_task *task, void *arg)
 {
     (void)task;
-    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC));
+    serve_queues(OBJ_CAST(arg, worker, WORKER_MAGIC), true);
 }
 
-/* Room can also be made by other workers; they do not tell. */
+void worker_pass_room(struct worker *worker, int slot)
+{
+    if (worker->queued_count > 0) {
+        loop_task_queue(worker->loop, &worker->queue_task);
+    }
+    if (slot >= 0 && others_wait(worker, (unsigned)slot) &&
+        (worker->queued_here[slot] == 0 || gives_way(worker, (unsigned)slot))) {
+        worker->deps.wake_queues(worker->index, worker->deps.arg);
+    }
+}
+
+static void on_wake_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)message;
+    atomic_store_explicit(&worker->queue_wake_sent, false, memory_order_release);
+    serve_queues(worker, false);
+}
+
+void worker_wake_queue(struct worker *worker)
+{
+    if (!atomic_exchange_explicit(&worker->queue_wake_sent, true, memory_order_acq_rel)) {
+        loop_post(worker->loop, &worker->queue_wake, on_wake_message, worker);
+    }
+}
+
+/* What was not taken by those whose turn it was, and room that nobody told of. */
 static void on_queue_tick(struct deadline *deadline, void *arg)
 {
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
 
     (void)deadline;
-    serve_queues(worker);
+    serve_queues(worker, false);
     if (worker->queued_count > 0) {
         deadline_set_in_ms(&worker->queue_tick, WORKER_QUEUE_TICK_MS);
     }
@@ -381,6 +431,19 @@ void worker_stop(struct worker *worker)
     worker->started = false;
 }
 
+static void on_last_message(struct loop_message *message, void *arg)
+{
+    mem_free(message);
+    loop_stop(arg);
+}
+
+/* What was posted after the worker's last turn is taken while all that it needs still lives. */
+static void hear_the_rest(struct worker *worker)
+{
+    loop_post(worker->loop, mem_new(struct loop_message), on_last_message, worker->loop);
+    loop_run(worker->loop);
+}
+
 /* After the worker's last turn, on the thread that made it: everything on its loop goes. */
 static void tear_down(struct worker *worker)
 {
@@ -391,7 +454,10 @@ static void tear_down(struct worker *worker)
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
     LIST_FOREACH_SAFE (link, after, &worker->connections) {
-        client_close(LIST_ITEM(link, struct client_conn, link), true);
+        client_stop(LIST_ITEM(link, struct client_conn, link));
+    }
+    LIST_FOREACH_SAFE (link, after, &worker->detached) {
+        request_abort(LIST_ITEM(link, struct request, detached_link));
     }
     loop_task_cancel(&worker->queue_task);
     loop_task_cancel(&worker->drain_task);
@@ -433,6 +499,7 @@ enum status worker_start(struct worker *worker, struct errbuf *err)
 void worker_free(struct worker *worker)
 {
     ASSERT(!worker->started);
+    hear_the_rest(worker);
     tear_down(worker);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);

@@ -159,6 +159,14 @@ def test_posts_need_the_token(make_proxy, near, far):
                             {"Authorization": "Bearer tops3cret"}).status in (200, 202, 204)
 
 
+def test_posts_from_a_web_page_are_refused(proxy):
+    """A browser that is made to post here says where it comes from, or asks for another host."""
+    assert proxy.admin_post("/regions/near/drain",
+                            {"Origin": "http://evil.example"}).status == 403
+    assert proxy.admin_post("/regions/near/drain", {"Host": "evil.example"}).status == 403
+    assert region_of(proxy) == "near"
+
+
 def test_config_hides_secrets(make_proxy, near):
     proxy = make_proxy([region("near", near)], admin={"token": "tops3cret"})
     response = proxy.admin("GET", "/config")
@@ -172,7 +180,6 @@ def test_events_tell_state_changes(proxy, near):
     proxy.wait_region("near", "down")
     text = proxy.admin("GET", "/events.json").text
     assert "near" in text and "down" in text
-
 
 
 def test_an_unknown_path_is_404(proxy):

@@ -136,7 +136,8 @@ def test_trailers_do_not_disturb_the_next_answer(proxy):
     with proxy.connect() as conn:
         for _ in range(2):
             conn.send(raw.request_bytes("GET", "/echo", headers={
-                "X-Pod-Framing": "chunked", "X-Pod-Trailers": "X-Pod-Trailer: abc", "TE": "trailers"}))
+                "X-Pod-Framing": "chunked", "X-Pod-Trailers": "X-Pod-Trailer: abc",
+                "TE": "trailers"}))
             assert conn.read_response().json()["method"] == "GET"
 
 
@@ -366,10 +367,7 @@ def test_each_event_is_passed_on_before_the_next_is_made(proxy):
         head = conn.read_head()
         assert head.header("Content-Type").startswith("text/event-stream")
         events = list(conn.events())
-    times = [when for when, event in events if b'"content":"' in event][1:]
-    gaps = [b - a for a, b in zip(times, times[1:])]
-    assert len(gaps) == 11
-    assert all(gap > 0.015 for gap in gaps), gaps
+    raw.assert_one_by_one(events, 0.04)
     assert raw.sse_text(event for _, event in events)[:2] == (answers.chat_text(body), True)
 
 
@@ -469,8 +467,9 @@ def test_a_client_that_resets_a_stream_is_seen_by_the_pod(proxy, pod):
     pod.wait_counter("cancelled", 1)
 
 
-def test_a_client_that_leaves_in_its_body_leaves_nothing_behind(proxy, pod):
-    conn = leave(proxy, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+@pytest.mark.parametrize("path", ["/echo", "/v1/chat/completions"])
+def test_a_client_that_leaves_in_its_body_leaves_nothing_behind(proxy, pod, path):
+    conn = leave(proxy, f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{{")
     proxy.wait_metric("nearside_inflight_requests", {"phase": "reading"}, 1)
     conn.close()
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "reading"})

@@ -239,3 +239,65 @@ def test_a_question_to_redis_takes_no_turn_of_the_round_robin(make_pod, make_red
         body = {"model": "sim", "messages": [{"role": "user", "content": f"prompt {index}"}]}
         assert proxy.chat(body).status == 200
     assert [pod.counters()["finished"] for pod in pods] == [10, 10]
+
+# ---- clients that leave ----
+
+def test_a_client_that_resets_in_a_paused_upload_is_seen_at_once(make_origin, make_proxy):
+    seen, closed = threading.Event(), threading.Event()
+
+    def handler(peer, line, headers):
+        seen.set()
+        time.sleep(3)
+        try:
+            while True:
+                peer.read_exactly(1)
+        finally:
+            closed.set()
+
+    proxy = make_proxy([region("near", make_origin(handler))])
+    conn = proxy.connect()
+    conn.send(b"POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 30000000\r\n\r\n")
+    conn.socket.settimeout(0.3)
+    _send_until_refused(conn)
+    assert seen.wait(5)
+    conn.reset()
+    proxy.wait_metric("nearside_client_connections", None, 0, timeout=2)
+    assert closed.wait(5)
+
+
+# ---- answers that were not asked for, answers that cannot be bettered ----
+
+def test_bytes_behind_an_answer_are_never_the_next_ones(make_origin, make_proxy):
+    """The answer fills one read of the proxy's to the byte; what follows waits in the kernel."""
+    lead = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    length = 65536 - len(lead % 65000)
+    rubbish = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+
+    def handler(peer, line, headers):
+        if line.split(" ")[1] == "/first":
+            peer.send(lead % length + b"x" * length + rubbish)
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+        return True
+
+    proxy = make_proxy([region("near", make_origin(handler))], edge={"workers": 1})
+    with proxy.connect() as conn:
+        for _ in range(10):
+            conn.send(raw.request_bytes("GET", "/first"))
+            assert conn.read_response().body == b"x" * length
+            conn.send(raw.request_bytes("GET", "/second"))
+            assert conn.read_response().body == b"good"
+
+
+def test_without_a_retry_the_endpoints_own_answer_is_passed_on(make_origin, make_proxy):
+    def handler(peer, line, headers):
+        peer.read_exactly(int(headers["content-length"]))
+        peer.send(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\nlater")
+        return True
+
+    proxy = make_proxy([region("near", [make_origin(handler), make_origin(handler)])],
+                       retry={"attempts": 3, "budget_ratio": 0.0, "budget_min_per_s": 0})
+    response = proxy.chat({"model": "sim", "messages": []})
+    assert response.status == 429
+    assert response.header("Retry-After") == "7"
+    assert response.body == b"later"

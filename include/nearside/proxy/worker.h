@@ -29,6 +29,7 @@ struct proxy_shared {
     atomic_ullong buffered_bytes;           /* bodies kept, against limits.buffer_total_bytes */
     atomic_uint connections;                /* against limits.max_connections */
     atomic_uint queued[METRIC_REGIONS_MAX]; /* by region slot, against limits.queue_length */
+    atomic_uint queue_turn[METRIC_REGIONS_MAX]; /* index + 1 of the worker that was served last */
 };
 
 struct worker_deps {
@@ -38,6 +39,8 @@ struct worker_deps {
     uint32_t worker_count;       /* how many share the edge's limits */
     struct loop *control;        /* where `drained` is posted */
     void (*drained)(void *arg);  /* on the control thread: no connection is left after a drain */
+    /* On the worker's thread: there is room; have worker_wake_queue() called for all others. */
+    void (*wake_queues)(unsigned index, void *arg);
     void *arg;
 };
 
@@ -54,6 +57,8 @@ void worker_send_world(struct worker *worker, struct world *world);
 void worker_send_view(struct worker *worker, struct fleet_view *view);
 /* Accept no more, close idle connections, end each busy one after its answer. */
 void worker_send_drain(struct worker *worker);
+/* There may be room for what is queued: look soon. Thread: any, while the worker is not freed. */
+void worker_wake_queue(struct worker *worker);
 /* Delete this edge's keys in the Redis of a region. */
 void worker_send_purge_redis(struct worker *worker, unsigned region_slot);
 

@@ -240,3 +240,14 @@ def sse_text(events):
                 text += choice.get("delta", {}).get("content") or ""
                 finish = choice.get("finish_reason") or finish
     return text, done, finish
+
+
+def assert_one_by_one(timed_events, gap_s):
+    """The content events came as they were made, `gap_s` apart, and not in bunches.
+
+    On a busy machine the reader itself may be late now and then, and then finds two at once; so
+    four in five gaps must be right. Holding back even every second event leaves half of them."""
+    times = [when for when, event in timed_events if b'"content":"' in event]
+    gaps = [b - a for a, b in zip(times[1:], times[2:])]  # the first two come together
+    apart = [gap for gap in gaps if gap > gap_s / 3]
+    assert len(gaps) >= 5 and len(apart) >= 0.8 * len(gaps), gaps

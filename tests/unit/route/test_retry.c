@@ -56,7 +56,8 @@ static const struct retry_case retry_cases[] = {
     {FACTS(STALE, .attempts = 0, .attempts_max = 1), RETRY_YES},
     {FACTS(RESET, .now_ns = LATER_NS), RETRY_NO_TIME},
     {FACTS(RESET, .deadline_ns = 0, .now_ns = LATER_NS), RETRY_YES},
-    {FACTS(RESET, .budget_left = false), RETRY_NO_BUDGET},
+    {FACTS(RESET, .budget_left = false), RETRY_YES}, /* the first is free */
+    {FACTS(RESET, .budget_left = false, .attempts = 2), RETRY_NO_BUDGET},
     {FACTS(STATUS_5XX, .budget_left = false), RETRY_NO_BUDGET},
     {FACTS(FULL, .budget_left = false), RETRY_NO_BUDGET},
     {FACTS(STALE, .budget_left = false), RETRY_YES},
