@@ -82,14 +82,16 @@ static bool must_give_way(const struct home_candidate *home, const struct home_c
     return best->latency_ms + margin < home->latency_ms && may_change(present, rules, now_ns);
 }
 
-static struct home_choice change_to(int index, const struct home_choice *present,
+/* Only changes made by choice count towards the bound: a home that was lost must not keep the
+ * closest region from taking over again once it is back. */
+static struct home_choice change_to(int index, const struct home_choice *present, bool by_choice,
                                     const struct home_rules *rules, uint64_t now_ns)
 {
     struct home_choice next = *present;
 
     next.index = index;
     next.since_ns = now_ns;
-    if (rules->dwell_ns != 0 && present->index != HOME_NONE) {
+    if (rules->dwell_ns != 0 && by_choice) {
         memmove(&next.changed_ns[1], &next.changed_ns[0],
                 sizeof(next.changed_ns) - sizeof(next.changed_ns[0]));
         next.changed_ns[0] = now_ns;
@@ -110,5 +112,5 @@ struct home_choice home_choose(const struct home_candidate *candidates, size_t c
          !must_give_way(&candidates[present.index], &candidates[best], &present, rules, now_ns))) {
         return present;
     }
-    return change_to(best, &present, rules, now_ns);
+    return change_to(best, &present, stays, rules, now_ns);
 }

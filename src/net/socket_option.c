@@ -67,6 +67,15 @@ bool socket_is_closed(int fd)
            info.tcpi_state == TCP_STATE_CLOSE;
 }
 
+bool socket_is_unheard(int fd, uint32_t ms)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked > 0 &&
+           info.tcpi_last_ack_recv >= ms;
+}
+
 const char *errno_text(int error_number, char out[ERRNO_TEXT_LEN])
 {
     const char *text = strerrordesc_np(error_number);

@@ -24,6 +24,9 @@ void socket_set_abort(int fd);
 /* The kernel's estimates, microseconds; false when it has none. */
 bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us) MUST_CHECK;
 
+/* Bytes on their way, and no acknowledgement for at least `ms`? */
+bool socket_is_unheard(int fd, uint32_t ms) MUST_CHECK;
+
 /* Is the connection over in both directions (a reset, or both closed)? */
 bool socket_is_closed(int fd) MUST_CHECK;
 

@@ -451,6 +451,11 @@ uint64_t stream_tcp_open_ns(const struct stream *stream)
     return stream->tcp_open_ns;
 }
 
+bool stream_is_unheard(const struct stream *stream, uint32_t ms)
+{
+    return stream->fd >= 0 && socket_is_unheard(stream->fd, ms);
+}
+
 bool stream_rtt_us(const struct stream *stream, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us)
 {
     return stream->fd >= 0 && socket_rtt_us(stream->fd, ret_rtt_us, ret_min_rtt_us);

@@ -158,7 +158,8 @@ static void note_choice(struct request *request, const struct view_region *regio
             metric_add(metrics, METRIC_FAILOVERS, (unsigned)request->last_slot, region->slot,
                        (unsigned)request->failure, 1);
         }
-    } else if (choice->preferred != ROUTE_NOBODY && choice->preferred != choice->region) {
+    } else if (choice->preferred != ROUTE_NOBODY && choice->preferred != choice->region &&
+               choice->reason != ROUTE_SLOW_START) {
         const struct view_region *preferred = &request->view->regions[choice->preferred];
         metric_add(metrics, METRIC_FAILOVERS, preferred->slot, region->slot,
                    preferred->usable ? OUTCOME_FULL : OUTCOME_REGION_DOWN, 1);

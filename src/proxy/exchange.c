@@ -65,6 +65,9 @@ static uint32_t timeout_ms(const struct exchange *exchange)
     case EXCHANGE_HEAD:
         return timeouts->first_token_ms;
     case EXCHANGE_BODY:
+        if (exchange->lost && timeouts->idle_ms > EXCHANGE_LOST_MS) {
+            return EXCHANGE_LOST_MS;
+        }
         return exchange->got_body ? timeouts->idle_ms : timeouts->first_token_ms;
     default:
         return 0;
@@ -125,6 +128,8 @@ static void reset(struct exchange *exchange)
     exchange->answer_begun = false;
     exchange->keep_alive = false;
     exchange->interim_count = 0;
+    exchange->lost = false;
+    exchange->answer_due_ns = 0;
     exchange->sent_ns = 0;
 }
 
@@ -284,6 +289,33 @@ static bool nothing_left(const struct exchange *exchange)
            (!exchange->chunked_request || exchange->end_made);
 }
 
+/* The whole request is in the kernel's hands. Nobody can say yet when the answer begins, but the
+ * peer's kernel acknowledges within a round trip: on a kept connection this is what a connect
+ * timeout is on a new one. */
+static void await_sign(struct exchange *exchange)
+{
+    const struct conf_timeouts *timeouts = timeouts_of(exchange);
+
+    exchange->answer_due_ns = exchange->deadline.due_ns;
+    if (timeouts->connect_ms < timeouts->first_token_ms) {
+        deadline_set_in_ms(&exchange->deadline, timeouts->connect_ms);
+    }
+}
+
+/* True: the peer is there; wait on for its answer. */
+static bool has_sign(struct exchange *exchange)
+{
+    uint64_t now_ns = loop_now_ns(exchange->request->worker->loop);
+    const struct stream *stream = upstream_stream(exchange->conn);
+
+    if (now_ns >= exchange->answer_due_ns ||
+        stream_is_unheard(stream, timeouts_of(exchange)->connect_ms)) {
+        return false;
+    }
+    deadline_set_ns(&exchange->deadline, exchange->answer_due_ns);
+    return true;
+}
+
 static void sent_all(struct exchange *exchange)
 {
     exchange->all_sent = true;
@@ -291,6 +323,7 @@ static void sent_all(struct exchange *exchange)
     buf_trim(&exchange->out);
     if (exchange->state == EXCHANGE_SEND) {
         exchange_move(exchange, EXCHANGE_HEAD);
+        await_sign(exchange);
     }
 }
 
@@ -570,6 +603,17 @@ static void read_more(struct exchange *exchange)
     }
 }
 
+void exchange_set_lost(struct exchange *exchange, bool lost)
+{
+    if (exchange->lost == lost) {
+        return;
+    }
+    exchange->lost = lost;
+    if (exchange->state == EXCHANGE_BODY && !exchange->paused) {
+        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    }
+}
+
 void exchange_pause(struct exchange *exchange)
 {
     exchange->paused = true;
@@ -648,6 +692,12 @@ static void on_deadline(struct deadline *deadline, void *arg)
 
     (void)deadline;
     if (exchange->state == EXCHANGE_CONNECT) {
+        outcome = OUTCOME_CONNECT_TIMEOUT;
+    } else if (exchange->state == EXCHANGE_HEAD &&
+               loop_now_ns(request->worker->loop) < exchange->answer_due_ns) {
+        if (has_sign(exchange)) {
+            return;
+        }
         outcome = OUTCOME_CONNECT_TIMEOUT;
     } else if (exchange->got_body) {
         outcome = OUTCOME_IDLE_TIMEOUT;

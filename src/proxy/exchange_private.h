@@ -15,8 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EXCHANGE_READS       4 /* per turn */
-#define EXCHANGE_INTERIM_MAX 8 /* 1xx answers of one exchange */
+#define EXCHANGE_READS       4    /* per turn */
+#define EXCHANGE_LOST_MS     2000 /* of silence, for an answer under way from a lost endpoint */
+#define EXCHANGE_INTERIM_MAX 8    /* 1xx answers of one exchange */
 
 struct request;
 struct upstream_conn;
@@ -58,6 +59,8 @@ struct exchange {
     uint8_t interim_count;
     uint64_t started_ns;
     uint64_t sent_ns;
+    uint64_t answer_due_ns; /* state HEAD: first_token_ms */
+    bool lost;              /* its endpoint is down: silence is not waited out */
 };
 
 void exchange_init(struct exchange *exchange, struct request *request);
@@ -70,6 +73,8 @@ void exchange_body_ready(struct exchange *exchange);
 /* Stop and go on reading (back-pressure). */
 void exchange_pause(struct exchange *exchange);
 void exchange_resume(struct exchange *exchange);
+/* The endpoint is held to be lost, or no longer. */
+void exchange_set_lost(struct exchange *exchange, bool lost);
 /* End, closing the connection: the endpoint sees that nobody waits any more. Harmless when none
  * runs. */
 void exchange_cancel(struct exchange *exchange);

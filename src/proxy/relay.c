@@ -16,13 +16,24 @@
 #include <nearside/conf/tree.h>
 #include <nearside/http/date.h>
 
+static bool has_type(const struct http_head *head, struct str wanted)
+{
+    struct str type = http_head_value(head, HTTP_NAME_CONTENT_TYPE);
+
+    return type.len >= wanted.len && str_eq_nocase(str_slice(type, 0, wanted.len), wanted);
+}
+
 /* What the status says about the attempt (product: 5.3). */
-static enum outcome outcome_of_answer(const struct http_head *head)
+static enum outcome outcome_of_answer(const struct request *request, const struct http_head *head)
 {
     bool retry_after = http_head_find(head, HTTP_NAME_RETRY_AFTER) != NULL;
 
     if (head->status == 429 || (head->status == 503 && retry_after)) {
         return OUTCOME_FULL;
+    }
+    /* A page of some box on the way, not an inference server's answer. */
+    if (request->api != API_NONE && head->status == 200 && has_type(head, STR_LIT("text/html"))) {
+        return OUTCOME_MALFORMED;
     }
     if (head->status >= 500 && head->status != 501 && head->status != 505) {
         return OUTCOME_STATUS_5XX;
@@ -52,7 +63,7 @@ static bool somewhere_untried(struct request *request)
 
 void request_on_answer(struct request *request, const struct http_head *head, struct str raw)
 {
-    enum outcome outcome = outcome_of_answer(head);
+    enum outcome outcome = outcome_of_answer(request, head);
     struct str retry_after = http_head_value(head, HTTP_NAME_RETRY_AFTER);
 
     request->retry_after_ms = 0;
@@ -67,6 +78,10 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request->answer_outcome = OUTCOME_OK;
         outcome = OUTCOME_OK;
     }
+    if (outcome == OUTCOME_MALFORMED) {
+        request_on_failure(request, outcome);
+        return;
+    }
     /* Without a retry the answer in hand is passed on: it says more than one of ours would. */
     if (outcome != OUTCOME_OK && somewhere_untried(request) &&
         request_grant_retry(request, outcome)) {
@@ -75,6 +90,11 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         return;
     }
     request->answer = http_head_copy(head, raw, &request->arena);
+    request->sse = NULL;
+    if (head->status == 200 && has_type(head, STR_LIT("text/event-stream"))) {
+        request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
+        sse_init(request->sse);
+    }
 }
 
 void request_on_interim(struct request *request, const struct http_head *head)
@@ -84,14 +104,6 @@ void request_on_interim(struct request *request, const struct http_head *head)
         forward_interim_head(request, head);
         (void)client_reply_flush(request->client);
     }
-}
-
-static bool is_event_stream(const struct http_head *head)
-{
-    struct str type = http_head_value(head, HTTP_NAME_CONTENT_TYPE);
-    struct str wanted = STR_LIT("text/event-stream");
-
-    return type.len >= wanted.len && str_eq_nocase(str_slice(type, 0, wanted.len), wanted);
 }
 
 static void start_fill(struct request *request)
@@ -113,6 +125,7 @@ static void commit(struct request *request)
     unsigned slot = request->attempt_slot;
 
     list_remove(&request->link);
+    list_push_back(&worker->streaming, &request->link);
     request_wait_end(request);
     request_observe_overhead(request);
     attempt_has_content(request);
@@ -125,10 +138,6 @@ static void commit(struct request *request)
         metric_observe_ns(worker->metrics, METRIC_FAILOVER_SECONDS, 0,
                           now_ns - request->first_failure_ns);
     }
-    if (is_event_stream(request->answer) && request->answer->status == 200) {
-        request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
-        sse_init(request->sse);
-    }
     start_fill(request);
     share_begin(request);
     forward_answer_head(request, request->answer);
@@ -136,16 +145,35 @@ static void commit(struct request *request)
     request_body_drop(request);
 }
 
+/* A stream whose first event is an error has said nothing yet: it is a failed attempt like any
+ * other, as long as it can be repeated. */
+static bool begins_with_error(struct request *request)
+{
+    if (request->sse == NULL || !request->sse->failed || request->sse->content_events > 0) {
+        return false;
+    }
+    request->answer_outcome = OUTCOME_STATUS_5XX;
+    if (!somewhere_untried(request) || !request_grant_retry(request, OUTCOME_STATUS_5XX)) {
+        return false;
+    }
+    request->retry_granted = true;
+    request_on_failure(request, OUTCOME_STATUS_5XX);
+    return true;
+}
+
 void request_on_data(struct request *request, struct str bytes)
 {
     if (request->attempt_failed) {
         return;
     }
-    if (request->state == REQUEST_ATTEMPT) {
-        commit(request);
-    }
     if (request->sse != NULL) {
         sse_feed(request->sse, bytes);
+    }
+    if (request->state == REQUEST_ATTEMPT) {
+        if (begins_with_error(request)) {
+            return;
+        }
+        commit(request);
     }
     if (request->fill != NULL) {
         cache_fill_add(request->fill, bytes);
@@ -252,6 +280,9 @@ static enum request_step relay_end(struct request *request)
 {
     store_answer(request);
     share_end(request);
+    if (request->sse != NULL && request->sse->failed && request->answer_outcome == OUTCOME_OK) {
+        request->answer_outcome = OUTCOME_STATUS_5XX; /* said in the stream instead of the head */
+    }
     attempt_end(request, request->answer_outcome);
     if (request->is_behind && !share_catch_up(request)) {
         return STEP_WAIT;

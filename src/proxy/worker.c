@@ -59,6 +59,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     list_init(&worker->connections);
     list_init(&worker->detached);
     list_init(&worker->waiting);
+    list_init(&worker->streaming);
     list_init(&worker->free_requests);
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
         list_init(&worker->queued[slot]);

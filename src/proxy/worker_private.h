@@ -70,8 +70,9 @@ struct worker {
     struct list listeners;   /* of worker_listener.link */
     struct list connections; /* of client_conn.link */
     uint32_t connection_count;
-    struct list detached; /* of request.detached_link: go on without a client, for others */
-    struct list waiting;  /* of request.link: attempts without a content byte yet */
+    struct list detached;  /* of request.detached_link: go on without a client, for others */
+    struct list streaming; /* of request.link: answers under way, past the commit point */
+    struct list waiting;   /* of request.link: attempts without a content byte yet */
     struct list queued[METRIC_REGIONS_MAX]; /* of request.link, oldest first, by region slot */
     uint32_t queued_count;
     uint32_t queued_here[METRIC_REGIONS_MAX]; /* how many stand in queued[] */
@@ -81,6 +82,7 @@ struct worker {
     struct loop_task queue_task;
     struct loop_task drain_task; /* tell that no connection is left */
     bool draining;
+    bool somebody_was_down; /* in the view before */
     bool drained_told;
     struct loop_task move_task; /* waiting requests left to be moved */
     struct log_rate accept_log;

@@ -62,6 +62,32 @@ void worker_on_move_task(struct loop_task *task, void *arg)
     }
 }
 
+/* An answer under way from an endpoint that is down may still come through; it is not waited for as
+ * long as one from a healthy endpoint. Costs a look-up each, so only when somebody is down. */
+static void judge_streaming(struct worker *worker)
+{
+    struct list *link;
+
+    LIST_FOREACH (link, &worker->streaming) {
+        struct request *request = LIST_ITEM(link, struct request, link);
+        bool region_lost = false;
+        if (request->counted != NULL) {
+            exchange_set_lost(&request->exchange,
+                              endpoint_is_lost(worker->view, request->counted->id, &region_lost));
+        }
+    }
+}
+
+static bool anybody_down(const struct fleet_view *view)
+{
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if (view->regions[i].state == REGION_DOWN || view->regions[i].state == REGION_DEGRADED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool keep_connection(uint64_t endpoint_id, void *arg)
 {
     const struct worker *worker = arg;
@@ -91,6 +117,10 @@ void worker_take_view(struct worker *worker, struct fleet_view *view)
     fleet_view_unref(worker->view);
     worker->view = view;
     worker_follow_redis(worker);
+    if (anybody_down(view) || worker->somebody_was_down) {
+        worker->somebody_was_down = anybody_down(view);
+        judge_streaming(worker);
+    }
     pool_sweep(worker->pool, keep_connection, worker);
     if (!list_is_empty(&worker->waiting)) {
         loop_task_queue(worker->loop, &worker->move_task);

@@ -97,10 +97,19 @@ def test_a_client_can_limit_the_regions(proxy):
         assert response.header("X-Nearside-Region") == wanted
 
 
-def test_a_limit_to_no_usable_region_is_503(proxy):
+def test_a_limit_to_regions_that_do_not_exist_is_400(proxy):
     response = proxy.get("/echo", headers={"X-Nearside-Regions": "atlantis"})
+    assert response.status == 400
+    assert response.error["code"] == "unknown_region"
+
+
+def test_a_limit_to_no_usable_region_is_503(proxy):
+    assert proxy.admin_post("/regions/near/drain").status == 200
+    wait_until(lambda: proxy.region("near")["drained"], "the drain")
+    response = proxy.get("/echo", headers={"X-Nearside-Regions": "near"})
     assert response.status == 503
-    assert response.error
+    assert response.header("Retry-After")
+    assert response.error["code"] == "no_region"
 
 
 def test_a_region_serves_only_its_models(make_proxy, near, far):

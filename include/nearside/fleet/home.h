@@ -39,7 +39,7 @@ struct home_rules {
 struct home_choice {
     int index;                                    /* HOME_NONE when no candidate is usable */
     uint64_t since_ns;                            /* when it became home */
-    uint64_t changed_ns[HOME_CHANGES_PER_MINUTE]; /* the last changes, newest first; 0: none */
+    uint64_t changed_ns[HOME_CHANGES_PER_MINUTE]; /* by choice, newest first; 0: none */
 };
 
 /* Near or far with the class band: a region enters at or under budget - 5 ms (or, when it had no

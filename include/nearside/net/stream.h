@@ -115,6 +115,9 @@ const char *stream_failure_text(const struct stream *stream);
 /* From stream_connect() to STREAM_EV_OPEN, and its TCP part alone; 0 when unknown (accepted). */
 uint64_t stream_open_ns(const struct stream *stream);
 uint64_t stream_tcp_open_ns(const struct stream *stream);
+/* Has the peer's kernel acknowledged nothing for at least `ms`, with bytes of ours on their way?
+ * Then the path or the peer is gone. Costs one getsockopt(). */
+bool stream_is_unheard(const struct stream *stream, uint32_t ms);
 /* The kernel's estimates (TCP_INFO), microseconds. False when there are none. */
 bool stream_rtt_us(const struct stream *stream, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us);
 

@@ -26,9 +26,9 @@ struct world;
 
 /* Counts that all workers share (rule 36): limits that hold for the edge as a whole. */
 struct proxy_shared {
-    atomic_ullong buffered_bytes;           /* bodies kept, against limits.buffer_total_bytes */
-    atomic_uint connections;                /* against limits.max_connections */
-    atomic_uint queued[METRIC_REGIONS_MAX]; /* by region slot, against limits.queue_length */
+    atomic_ullong buffered_bytes;               /* bodies kept, against limits.buffer_total_bytes */
+    atomic_uint connections;                    /* against limits.max_connections */
+    atomic_uint queued[METRIC_REGIONS_MAX];     /* by region slot, against limits.queue_length */
     atomic_uint queue_turn[METRIC_REGIONS_MAX]; /* index + 1 of the worker that was served last */
 };
 
