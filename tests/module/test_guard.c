@@ -345,8 +345,7 @@ struct busy {
     uint64_t ends_ns[4][1024]; /* a ring per endpoint of when its requests end */
     uint32_t begun[4];
     uint32_t ended[4];
-    uint32_t counted[4]; /* attempts in the second half of the first second, and later */
-    uint64_t start_ns;
+    uint32_t counted[4]; /* attempts */
 };
 
 static void end_due(struct busy *busy, uint32_t index, uint64_t now_ns)
@@ -362,12 +361,9 @@ static void end_due(struct busy *busy, uint32_t index, uint64_t now_ns)
     }
 }
 
-/* A request per ms: the first pod turns it away within 1 ms, the others take BUSY_MS. */
-static void on_next_request(struct deadline *deadline, void *arg)
+static void begin_one(struct busy *busy, uint64_t now_ns)
 {
-    struct busy *busy = arg;
     struct route_request request = {.last_region = ROUTE_NOBODY};
-    uint64_t now_ns = clock_mono_ns();
     struct route_choice choice =
         route_pick(fleet_view_now(busy->fixture->fleet), &request, now_ns, &busy->rng);
     uint32_t index = (uint32_t)choice.endpoint;
@@ -378,6 +374,18 @@ static void on_next_request(struct deadline *deadline, void *arg)
     busy->ends_ns[index][busy->begun[index]++ % 1024] =
         now_ns + (index == 0 ? 1 : BUSY_MS) * NS_PER_MS;
     busy->counted[index]++;
+}
+
+/* Four requests each time, some ms apart: the first pod turns them away within 1 ms, the others
+ * take BUSY_MS. */
+static void on_next_request(struct deadline *deadline, void *arg)
+{
+    struct busy *busy = arg;
+    uint64_t now_ns = clock_mono_ns();
+
+    for (uint32_t i = 0; i < 4; i++) {
+        begin_one(busy, now_ns);
+    }
     for (uint32_t i = 0; i < 4; i++) {
         end_due(busy, i, now_ns);
     }
