@@ -113,6 +113,7 @@ static void add_endpoint(json_t *endpoints, const struct gathering *from,
     member_text(item, "measured_state", endpoint_state_word(endpoint->state));
     member_bool(item, "drained", endpoint->drained);
     member_text(item, "reason", endpoint->reason);
+    member_text(item, "breaker", breaker_state_word(endpoint->breaker));
     member_age(item, "since_s", from, endpoint->since_ns);
     member_number(item, "weight", (double)endpoint->weight);
     member_count(item, "pending", atomic_load(&endpoint->live->pending));
@@ -214,6 +215,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_text(item, "measured_state", region_state_word(region->state));
     member_bool(item, "drained", region->drained);
     member_bool(item, "usable", region->usable);
+    member_text(item, "breaker", breaker_state_word(region->breaker));
     member_bool(item, "near", region->near);
     add_latency(item, region);
     member_age(item, "since_s", from, region->since_ns);
@@ -223,6 +225,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_count(item, "requests", region_requests(region));
     member_count(item, "detect_refused_ms", conf_detect_refused_ms(&region->conf->health));
     member_count(item, "detect_vanished_ms", conf_detect_vanished_ms(&region->conf->health));
+    member_count(item, "detect_hung_ms", conf_detect_hung_ms(&region->conf->health));
     add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
     add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
     add_fleet_view(item, from, region);

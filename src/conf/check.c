@@ -27,6 +27,15 @@ enum status conf_health_finish(const struct conf_reader *reader, const char *pat
         }
         health->fast_interval_ms = health->interval_ms;
     }
+    if (health->generate.interval_s > 0 && health->generate.model[0] == '\0') {
+        struct conf_path group = conf_path_member(path, "generate");
+        struct conf_path model = conf_path_member(group.text, "model");
+
+        return conf_reader_fail(reader, model.text,
+                                "found none with generate.interval_s = %u, allowed: the name of a "
+                                "model to ask",
+                                health->generate.interval_s);
+    }
     /* The schema has checked the syntax. */
     return conf_expect_parse(health->expect, &health->expect_min, &health->expect_max)
                ? STATUS_OK

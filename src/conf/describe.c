@@ -145,10 +145,19 @@ static void write_plain(struct writer *writer, const struct conf_key *key, struc
     buf_append_char(out, '\n');
 }
 
+static void write_keys(struct writer *writer, const struct conf_table *table, const void *target);
+
 static void write_key(struct writer *writer, const struct conf_key *key, const void *target)
 {
     struct buf value;
 
+    if (key->type == CONF_GROUP) {
+        write_help(writer, key->table->help);
+        open_group(writer, key->name);
+        write_keys(writer, key->table, (const char *)target + key->offset);
+        close_group(writer, ";");
+        return;
+    }
     buf_init(&value);
     append_value(&value, key, target);
     write_plain(writer, key, buf_str(&value));
@@ -239,11 +248,26 @@ static void write_listener(struct writer *writer, const struct conf_listener *li
     }
 }
 
+static bool same_value(const struct conf_key *key, const void *a, const void *b);
+
+static bool same_group(const struct conf_table *table, const void *a, const void *b)
+{
+    for (size_t i = 0; i < table->key_count; i++) {
+        if (!same_value(&table->keys[i], a, b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool same_value(const struct conf_key *key, const void *a, const void *b)
 {
     struct buf left;
     struct buf right;
 
+    if (key->type == CONF_GROUP) {
+        return same_group(key->table, (const char *)a + key->offset, (const char *)b + key->offset);
+    }
     buf_init(&left);
     buf_init(&right);
     append_value(&left, key, a);
@@ -331,11 +355,6 @@ static void write_region(struct writer *writer, const struct conf *conf,
             write_texts(writer, key, region->models, region->model_count);
         } else if (key->type == CONF_OVERRIDE) {
             write_override(writer, key, field, overridden(conf, key->name));
-        } else if (key->type == CONF_GROUP) {
-            write_help(writer, key->table->help);
-            open_group(writer, key->name);
-            write_keys(writer, key->table, field);
-            close_group(writer, ";");
         } else {
             write_key(writer, key, region);
         }

@@ -115,6 +115,11 @@ static bool request_path_is_good(const char *text)
     return true;
 }
 
+static bool text_is_short(const char *text)
+{
+    return strlen(text) <= TEXT_MAX;
+}
+
 static bool server_name_is_good(const char *text)
 {
     return text[0] == '\0' || conf_host_is_good(str_of(text));
@@ -237,6 +242,23 @@ static const struct conf_key routing_keys[] = {
 };
 TABLE(conf_table_routing, "routing", routing_keys, "Which region a request goes to.");
 
+static const struct conf_key generate_keys[] = {
+    STRING(CONF_TEXT, "model", conf_generate, model, "", "Model to ask.", .accepts = text_is_short,
+           .allowed = "a string of at most 1024 bytes"),
+    STRING(CONF_TEXT, "path", conf_generate, path, "/v1/chat/completions",
+           "Where to POST a request for one token.", .accepts = request_path_is_good,
+           .allowed = "a path that begins with /, without spaces, at most 1024 characters"),
+    U32(conf_generate, interval_s, 0, 0, 86400, "s",
+        "Between two of them. 0: none. After a failure the next ones come every interval_ms."),
+    U32(conf_generate, timeout_ms, 10000, 10, 600000, "ms",
+        "An answer that is not whole by then failed."),
+};
+TABLE(conf_table_generate, "health.generate", generate_keys,
+      "A tiny real request now and then, because an engine may hang behind a health page that says "
+      "200. Failures count apart, with the same `fall` and `rise`; 4xx and full (429, or 503 with "
+      "Retry-After) say nothing about the engine. A hung engine without traffic is down after "
+      "interval_s + fall * max(timeout_ms, health.interval_ms).");
+
 static const struct conf_key health_keys[] = {
     STRING(CONF_TEXT, "path", conf_health, path, "/health", "Path of the probe, asked with GET.",
            .accepts = request_path_is_good,
@@ -251,6 +273,10 @@ static const struct conf_key health_keys[] = {
     STRING(CONF_TEXT, "expect", conf_health, expect, "200-299", "Statuses that count as healthy.",
            .accepts = expect_is_good,
            .allowed = "a status or a range of them within 100-599, like \"200\" or \"200-299\""),
+    STRING(CONF_TEXT, "match", conf_health, match, "",
+           "Text that the first 64 KiB of the answer's body must hold. \"\": any body will do.",
+           .accepts = text_is_short, .allowed = "a string of at most 1024 bytes"),
+    GROUP(CONF_GROUP, conf_health, generate, conf_table_generate, "A tiny real request."),
 };
 TABLE(conf_table_health, "health", health_keys,
       "Probing. A refusing endpoint is down after interval_ms + (fall - 1) * fast_interval_ms, a "

@@ -169,3 +169,18 @@ uint64_t conf_detect_vanished_ms(const struct conf_health *health)
     }
     return with_jitter(health->interval_ms + (uint64_t)health->fall * step);
 }
+
+uint64_t conf_detect_hung_ms(const struct conf_health *health)
+{
+    const struct conf_generate *generate = &health->generate;
+    uint64_t step = generate->timeout_ms;
+
+    if (generate->interval_s == 0) {
+        return 0;
+    }
+    /* After the first failure the next ones come every interval_ms. */
+    if (step < health->interval_ms) {
+        step = health->interval_ms;
+    }
+    return with_jitter(generate->interval_s * 1000ULL + (uint64_t)health->fall * step);
+}

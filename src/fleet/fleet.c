@@ -47,6 +47,7 @@ static struct fleet_endpoint *endpoint_new(struct fleet *fleet, const struct con
     endpoint->state = ENDPOINT_UNKNOWN;
     endpoint->since_ns = loop_now_ns(fleet->loop);
     endpoint->reason = "";
+    endpoint->breaker_reason = "";
     endpoint->drained = fleet_endpoint_is_drained(fleet, endpoint);
     table_insert(&fleet->by_id, &endpoint->by_id, hash_u64(endpoint->live->id));
     return endpoint;
@@ -461,6 +462,82 @@ void fleet_set_endpoint_state(struct fleet *fleet, uint64_t endpoint_id, enum en
         endpoint_move(fleet, region_of(fleet, endpoint), endpoint, state, reason);
     }
     fleet_touch(fleet);
+}
+
+static const char *breaker_event(enum breaker_state state, bool is_region)
+{
+    static const char *const events[2][BREAKER_STATE_COUNT] = {
+        {"endpoint_returned", "endpoint_put_aside", "endpoint_trial"},
+        {"region_returned", "region_put_aside", "region_trial"},
+    };
+
+    return events[is_region][state];
+}
+
+static void note_breaker(struct fleet *fleet, const struct fleet_change *change,
+                         enum breaker_state next)
+{
+    bool is_region = change->endpoint == NULL;
+
+    if (is_region) {
+        log_info(breaker_event(next, true), "region=%s from=%s reason=%s", change->region,
+                 change->from, change->reason);
+    } else {
+        log_info(breaker_event(next, false), "region=%s endpoint=%s from=%s reason=%s",
+                 change->region, change->endpoint, change->from, change->reason);
+    }
+    fleet_event_add(fleet, change);
+    fleet_touch(fleet);
+}
+
+void fleet_set_endpoint_breaker(struct fleet *fleet, uint64_t endpoint_id,
+                                enum breaker_state breaker, const char *reason)
+{
+    struct fleet_endpoint *endpoint = find_by_id(fleet, endpoint_id);
+    enum breaker_state before;
+
+    if (endpoint == NULL || endpoint->breaker == breaker) {
+        return;
+    }
+    before = endpoint->breaker;
+    endpoint->breaker = breaker;
+    endpoint->breaker_reason = breaker == BREAKER_CLOSED ? "" : reason;
+    if (breaker == BREAKER_CLOSED && endpoint->state == ENDPOINT_UP) {
+        endpoint->ramp_since_ns = loop_now_ns(fleet->loop);
+    }
+    note_breaker(fleet,
+                 &(struct fleet_change){.kind = "endpoint_breaker",
+                                        .region = region_of(fleet, endpoint)->name,
+                                        .endpoint = endpoint->address,
+                                        .from = breaker_state_word(before),
+                                        .to = breaker_state_word(breaker),
+                                        .reason = reason},
+                 breaker);
+}
+
+void fleet_set_region_breaker(struct fleet *fleet, uint32_t region_index,
+                              enum breaker_state breaker, const char *reason)
+{
+    struct fleet_region *region;
+    enum breaker_state before;
+
+    ASSERT(region_index < fleet->region_count);
+    region = &fleet->regions[region_index];
+    before = region->breaker;
+    if (before == breaker) {
+        return;
+    }
+    region->breaker = breaker;
+    if (breaker == BREAKER_CLOSED && region->state != REGION_DOWN) {
+        region->ramp_since_ns = loop_now_ns(fleet->loop);
+    }
+    note_breaker(fleet,
+                 &(struct fleet_change){.kind = "region_breaker",
+                                        .region = region->name,
+                                        .from = breaker_state_word(before),
+                                        .to = breaker_state_word(breaker),
+                                        .reason = reason},
+                 breaker);
 }
 
 void fleet_observe_latency(struct fleet *fleet, uint64_t endpoint_id, enum latency_source source,

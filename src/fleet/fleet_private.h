@@ -31,8 +31,10 @@ struct fleet_endpoint {
     bool drained;
     enum endpoint_state state;
     uint64_t since_ns;
-    const char *reason;     /* static text; "" unless down */
-    uint64_t ramp_since_ns; /* slow start; 0: none */
+    const char *reason; /* static text; "" unless down */
+    enum breaker_state breaker;
+    const char *breaker_reason; /* static text; "" when closed */
+    uint64_t ramp_since_ns;     /* slow start; 0: none */
     struct latency latency;
 };
 
@@ -47,6 +49,7 @@ struct fleet_region {
     enum region_state state;
     uint64_t since_ns;
     bool drained;
+    enum breaker_state breaker;
     bool had_class;
     bool near;
     bool latency_known;

@@ -16,6 +16,23 @@ struct endpoint_live *endpoint_live_new(void)
     return live;
 }
 
+bool endpoint_live_take_trial(struct endpoint_live *live)
+{
+    unsigned open = TRIAL_OPEN;
+
+    return atomic_compare_exchange_strong_explicit(&live->trial, &open, TRIAL_TAKEN,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+void endpoint_live_return_trial(struct endpoint_live *live)
+{
+    unsigned taken = TRIAL_TAKEN;
+
+    /* When the control thread has ended the trial meanwhile, there is nothing to return. */
+    (void)atomic_compare_exchange_strong_explicit(&live->trial, &taken, TRIAL_OPEN,
+                                                  memory_order_acq_rel, memory_order_relaxed);
+}
+
 struct endpoint_live *endpoint_live_ref(struct endpoint_live *live)
 {
     unsigned before = atomic_fetch_add_explicit(&live->refs, 1, memory_order_relaxed);

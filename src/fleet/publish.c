@@ -24,9 +24,11 @@ static void fill_endpoint(struct view_endpoint *out, const struct fleet_region *
                                   .tls = endpoint->tls,
                                   .drained = endpoint->drained,
                                   .state = endpoint->state,
+                                  .breaker = endpoint->breaker,
                                   .weight = fleet_slow_start(endpoint->ramp_since_ns, now_ns),
                                   .since_ns = endpoint->since_ns,
-                                  .reason = endpoint->reason};
+                                  .reason = endpoint->reason[0] != '\0' ? endpoint->reason
+                                                                        : endpoint->breaker_reason};
     memcpy(out->address, endpoint->address, sizeof(out->address));
 }
 
@@ -38,6 +40,7 @@ static void fill_region(struct view_region *out, const struct fleet_region *regi
                                 .conf = region->conf,
                                 .state = region->state,
                                 .drained = region->drained,
+                                .breaker = region->breaker,
                                 .usable = fleet_region_is_usable(region),
                                 .latency_known = region->latency_known,
                                 .latency_ms = region->latency_ms,
@@ -159,5 +162,10 @@ struct fleet_view *fleet_view_now(struct fleet *fleet)
     if (fleet->dirty) {
         fleet_publish_now(fleet);
     }
+    return fleet->view;
+}
+
+const struct fleet_view *fleet_view_last(const struct fleet *fleet)
+{
     return fleet->view;
 }

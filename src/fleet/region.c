@@ -115,7 +115,7 @@ void fleet_region_recount(struct fleet *fleet, struct fleet_region *region, cons
 
 bool fleet_region_is_usable(const struct fleet_region *region)
 {
-    return !region->drained && tally_of(region, false).up > 0;
+    return !region->drained && region->breaker == BREAKER_CLOSED && tally_of(region, false).up > 0;
 }
 
 float fleet_slow_start(uint64_t ramp_since_ns, uint64_t now_ns)
@@ -247,7 +247,7 @@ static const char *why_home_changed(const struct fleet *fleet, int from, int to)
         return "drained";
     }
     if (!fleet_region_is_usable(left)) {
-        return "down";
+        return left->breaker == BREAKER_CLOSED ? "down" : "put_aside";
     }
     return to != HOME_NONE && fleet->regions[to].near && !left->near ? "near_again" : "closer";
 }

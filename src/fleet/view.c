@@ -19,6 +19,18 @@ const char *endpoint_state_word(enum endpoint_state state)
     return words[state];
 }
 
+const char *breaker_state_word(enum breaker_state state)
+{
+    static const char *const words[BREAKER_STATE_COUNT] = {
+        [BREAKER_CLOSED] = "closed",
+        [BREAKER_OPEN] = "open",
+        [BREAKER_TRIAL] = "trial",
+    };
+
+    ASSERT(state < BREAKER_STATE_COUNT);
+    return words[state];
+}
+
 const char *region_state_word(enum region_state state)
 {
     static const char *const words[REGION_STATE_COUNT] = {

@@ -31,6 +31,7 @@ struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolve
     list_init(&health->lookups);
     list_init(&health->redis_watches);
     health->shared = shared_new(health);
+    guard_start(health);
     return health;
 }
 
@@ -133,6 +134,7 @@ void health_free(struct health *health)
     if (health == NULL) {
         return;
     }
+    guard_stop(health);
     redis_watch_stop(health);
     shared_free(health->shared);
     discovery_stop(health);

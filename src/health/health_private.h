@@ -8,7 +8,9 @@
 #ifndef NEARSIDE_HEALTH_HEALTH_PRIVATE_H
 #define NEARSIDE_HEALTH_HEALTH_PRIVATE_H
 
+#include "breaker_private.h"
 #include "prober_private.h"
+#include "threshold_private.h"
 
 #include <nearside/base/list.h>
 #include <nearside/base/rng.h>
@@ -22,17 +24,19 @@
 
 #define HEALTH_MAGIC 0x48454c54u
 
-/* An endpoint whose /health is fine while real requests fail is kept out this long before probes
- * may bring it back; doubled each time up to the most, forgotten after a good while. */
-#define HEALTH_HOLD_MS        5000
-#define HEALTH_HOLD_MS_MAX    60000
-#define HEALTH_HOLD_FORGET_MS 300000
+#define GUARD_TICK_MS 100
 
 struct fleet;
 struct kv;
 struct resolver;
 struct shared;
 struct tls_ctx;
+
+/* A region's breaker. */
+struct region_guard {
+    struct breaker breaker;
+    uint64_t trial_id; /* the endpoint whose permit is the region's; 0: none */
+};
 
 struct health {
     uint32_t magic;
@@ -47,10 +51,13 @@ struct health {
     struct list target_list;
     struct list lookups;
     struct list redis_watches;
-    struct shared *shared;      /* owned; what edges share through Redis */
-    uint64_t generation;        /* of the last sync: what does not carry it is gone */
-    bool ended;                 /* health_free() was called; reports on their way are dropped */
-    struct loop_message ending; /* the last one: frees this */
+    struct shared *shared;                          /* owned; what edges share through Redis */
+    struct region_guard guards[METRIC_REGIONS_MAX]; /* by region slot: they outlive reloads */
+    struct deadline guard_tick;
+    struct loop_task guard_task; /* queued: a failure was heard of in this turn */
+    uint64_t generation;         /* of the last sync: what does not carry it is gone */
+    bool ended;                  /* health_free() was called; reports on their way are dropped */
+    struct loop_message ending;  /* the last one: frees this */
 };
 
 /* `ms` with 10 % of jitter either way. */
@@ -75,15 +82,18 @@ struct target {
     const char *host; /* borrowed from health->conf */
     uint16_t port;
     bool tls;
-    struct prober *prober; /* owned */
-    struct deadline next;  /* the next probe */
-    uint64_t started_ns;   /* of the last probe */
+    struct prober *prober;         /* owned */
+    struct deadline next;          /* the next probe */
+    uint64_t started_ns;           /* of the last probe */
+    struct prober *generator;      /* owned; asks for a token now and then; NULL: never did */
+    struct deadline next_generate; /* set while generations are wanted */
+    uint64_t generated_ns;         /* when the last one began */
     struct threshold threshold;
-    uint64_t handshake_ns;  /* when one was last timed; 0: never */
-    uint64_t round_trip_ns; /* the same of a warm probe */
-    uint64_t held_until_ns; /* probes do not bring it back before; 0: not held */
-    uint32_t hold_count;
-    uint64_t hold_last_ns;
+    struct breaker breaker;
+    struct breaker_window window;
+    struct breaker_counts seen; /* of the live counters, at the last sweep */
+    uint64_t handshake_ns;      /* when one was last timed; 0: never */
+    uint64_t round_trip_ns;     /* the same of a warm probe */
 };
 
 /* A target for the endpoint; its first probe comes at once. */
@@ -94,15 +104,24 @@ void target_update(struct target *target, const struct view_endpoint *endpoint,
 void target_free(struct target *target);
 struct target *target_find(const struct health *health, uint64_t endpoint_id);
 /* A blamed failure that a worker saw. */
-void target_on_failure(struct target *target, enum outcome outcome, uint32_t failures_in_row);
+void target_on_failure(struct target *target, enum outcome outcome);
+
+/* ---- guard.c ---- */
+
+void guard_start(struct health *health);
+void guard_stop(struct health *health);
+/* A failure was heard of: look at the end of this turn, not at the next tick. */
+void guard_hurry(struct health *health);
+/* The real request that was let through ended. */
+void guard_on_trial(struct target *target, bool passed);
+/* The endpoint came up or went down by probes. */
+void guard_on_state(struct target *target);
 
 /* Probe sooner than scheduled, but not faster than the fast pace. */
 void target_hurry(struct target *target);
 
 /* ---- passive.c ---- */
 
-/* How long an endpoint held out for the n-th time (0: first) stays out. */
-uint64_t passive_hold_ms(uint32_t hold_count);
 /* How long a full endpoint has no room: Retry-After, or its default, within bounds. */
 uint64_t passive_full_ms(uint64_t retry_after_ms);
 

@@ -2,10 +2,11 @@
 /*
  * What workers see in passing, on its way to the control thread.
  *
- * Most reports say that all is well again, and cost two loads. What matters sets bits in the
- * endpoint's `told`; who finds none set posts the endpoint's one message. So a burst of a thousand
- * failures is one message, and the queue is bounded by the number of endpoints. Of outcomes that
- * fall together the last is kept, but for a refused connection, which is a verdict of its own.
+ * Most reports say that all is well again, and cost two loads and an addition. What matters sets
+ * bits in the endpoint's `told`; who finds none set posts the endpoint's one message. So a burst of
+ * a thousand failures is one message, and the queue is bounded by the number of endpoints. Of
+ * outcomes that fall together the last is kept, but for a refused connection, which is a verdict of
+ * its own.
  */
 #include "health_private.h"
 
@@ -21,18 +22,28 @@
 /* So often a fresh connection's connect time is worth a sample. */
 #define SAMPLE_GRAIN_NS (100 * NS_PER_MS)
 
-enum { TOLD_FAILURE = 1, TOLD_REFUSED = 2, TOLD_CONNECT = 4, TOLD_RTT = 8 };
+enum {
+    TOLD_FAILURE = 1,
+    TOLD_REFUSED = 2,
+    TOLD_CONNECT = 4,
+    TOLD_RTT = 8,
+    TOLD_TRIAL_PASSED = 16,
+    TOLD_TRIAL_FAILED = 32,
+};
 
-uint64_t passive_hold_ms(uint32_t hold_count)
-{
-    uint64_t ms = HEALTH_HOLD_MS;
+/* What an outcome does to the endpoint, by its class (docs/health.md has the whole table). */
+struct effect {
+    bool is_hard;   /* one more in a row */
+    bool is_failed; /* counts against the success rate, and the next probe comes now */
+    bool is_full;   /* no room for a while; counts against the endpoint's rate, not its region's */
+};
 
-    while (hold_count > 0 && ms < HEALTH_HOLD_MS_MAX) {
-        ms *= 2;
-        hold_count--;
-    }
-    return ms < HEALTH_HOLD_MS_MAX ? ms : HEALTH_HOLD_MS_MAX;
-}
+static const struct effect effects[OUTCOME_CLASS_COUNT] = {
+    [OUTCOME_CLASS_CAPACITY] = {.is_full = true},
+    [OUTCOME_CLASS_TRANSIENT] = {.is_failed = true},
+    [OUTCOME_CLASS_FAULT] = {.is_hard = true, .is_failed = true},
+    [OUTCOME_CLASS_CORRUPT] = {.is_hard = true, .is_failed = true},
+};
 
 uint64_t passive_full_ms(uint64_t retry_after_ms)
 {
@@ -71,14 +82,19 @@ static void hear_failures(struct health *health, struct endpoint_live *live, uns
     if (target == NULL) {
         return; /* gone from the fleet meanwhile */
     }
+    if ((told & (TOLD_TRIAL_PASSED | TOLD_TRIAL_FAILED)) != 0) {
+        guard_on_trial(target, (told & TOLD_TRIAL_FAILED) == 0);
+    }
     if ((told & TOLD_REFUSED) != 0) {
-        target_on_failure(target, OUTCOME_CONNECT_REFUSED, 1);
+        target_on_failure(target, OUTCOME_CONNECT_REFUSED);
     }
     if ((told & TOLD_FAILURE) != 0) {
         unsigned outcome = atomic_load_explicit(&live->told_outcome, memory_order_relaxed);
 
-        target_on_failure(target, (enum outcome)outcome,
-                          atomic_load_explicit(&live->failures, memory_order_relaxed));
+        target_on_failure(target, (enum outcome)outcome);
+    }
+    if ((told & (TOLD_REFUSED | TOLD_FAILURE)) != 0) {
+        guard_hurry(health);
     }
 }
 
@@ -108,6 +124,7 @@ static void tell(struct health *health, struct endpoint_live *live, unsigned bit
 
 static void note_success(struct endpoint_live *live, uint64_t now_ns)
 {
+    atomic_fetch_add_explicit(&live->answered, 1, memory_order_relaxed);
     if (atomic_load_explicit(&live->failures, memory_order_relaxed) != 0) {
         atomic_store_explicit(&live->failures, 0, memory_order_relaxed);
     }
@@ -119,14 +136,18 @@ static void note_success(struct endpoint_live *live, uint64_t now_ns)
 
 static void note_full(struct endpoint_live *live, const struct attempt_report *report)
 {
+    atomic_fetch_add_explicit(&live->turned_away, 1, memory_order_relaxed);
     atomic_store_explicit(&live->full_until_ns,
                           report->now_ns + passive_full_ms(report->retry_after_ms) * NS_PER_MS,
                           memory_order_relaxed);
 }
 
-static unsigned note_failure(struct endpoint_live *live, enum outcome outcome)
+static unsigned note_failure(struct endpoint_live *live, enum outcome outcome, bool is_hard)
 {
-    atomic_fetch_add_explicit(&live->failures, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&live->failed, 1, memory_order_relaxed);
+    if (is_hard) {
+        atomic_fetch_add_explicit(&live->failures, 1, memory_order_relaxed);
+    }
     if (outcome == OUTCOME_CONNECT_REFUSED) {
         return TOLD_REFUSED;
     }
@@ -161,17 +182,31 @@ static unsigned note_samples(struct endpoint_live *live, const struct attempt_re
     return bits;
 }
 
+void health_report_trial(struct health *health, struct endpoint_live *live, enum outcome outcome)
+{
+    const struct effect *effect = &effects[outcome_class(outcome)];
+
+    if (outcome == OUTCOME_OK) {
+        tell(health, live, TOLD_TRIAL_PASSED);
+    } else if (effect->is_full || effect->is_failed) {
+        tell(health, live, TOLD_TRIAL_FAILED);
+    } else {
+        endpoint_live_return_trial(live);
+    }
+}
+
 void health_report(struct health *health, const struct attempt_report *report)
 {
     struct endpoint_live *live = report->live;
+    const struct effect *effect = &effects[outcome_class(report->outcome)];
     unsigned bits = 0;
 
     if (report->outcome == OUTCOME_OK) {
         note_success(live, report->now_ns);
-    } else if (report->outcome == OUTCOME_FULL) {
+    } else if (effect->is_full) {
         note_full(live, report);
-    } else if (outcome_is_blamed(report->outcome)) {
-        bits = note_failure(live, report->outcome);
+    } else if (effect->is_failed) {
+        bits = note_failure(live, report->outcome, effect->is_hard);
     }
     if (report->rtt_us > 0 || report->tcp_open_ns > 0) {
         bits |= note_samples(live, report);

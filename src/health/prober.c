@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One health probe: a GET on a kept connection, and what its timing says about the path.
+ * One health probe: a request on a kept connection, and what its timing says about the path. The
+ * request is a GET of health.path, or a POST that asks for one token.
  *
  * Happy path:
  *   1. Use the kept connection if it is quiet, else connect (a sample: the handshake).
  *   2. Write the request.
  *   3. The first byte of the answer: on a connection that was warm, a sample of the round trip.
- *   4. Read head and body, judge the status, keep the connection, take the kernel's RTT.
+ *   4. Read head and body, judge them, keep the connection, take the kernel's RTT.
  *   5. On a new connection, when a round trip is wanted: once more from 2, for the sample.
  *
  * It can fail by: refused, connect error, TLS error, reset, early close, malformed answer, status
- * out of range, or the deadline, one for all of it. All end in probe_finish().
+ * out of range, no match, no token, or the deadline, one for all of it. All end in probe_finish().
  *
  * A kept connection that the peer closed in the meantime (servers do after seconds) is no miss: as
  * long as no byte has been answered on it, the probe starts over on a new one, once.
@@ -18,7 +19,7 @@
  *   IDLE ──> CONNECT ──> SEND ──> HEAD ──> BODY ──> IDLE
  *     └──────────────────^  ^────────────────┘ (5)
  *
- * Waits:  CONNECT  stream open or failed          all under one deadline, health.timeout_ms
+ * Waits:  CONNECT  stream open or failed          all under one deadline, timeout_ms
  *         SEND     stream writable
  *         HEAD     stream readable
  *         BODY     stream readable
@@ -69,6 +70,9 @@ struct prober {
     uint64_t body_left;  /* HTTP_BODY_LENGTH */
     uint64_t body_bytes; /* seen */
     bool keep_alive;
+    bool is_event_stream;
+    bool has_retry_after;
+    struct buf answer; /* the body's beginning, when it is looked at */
     struct h1_chunked chunked;
 };
 
@@ -88,6 +92,7 @@ struct prober *prober_new(struct loop *loop, prober_done_fn done, prober_sample_
     deadline_init(&prober->timeout, loop, on_timeout, prober);
     buf_init(&prober->out);
     buf_init(&prober->in);
+    buf_init(&prober->answer);
     return prober;
 }
 
@@ -118,6 +123,7 @@ void prober_free(struct prober *prober)
     deadline_done(&prober->timeout);
     buf_done(&prober->out);
     buf_done(&prober->in);
+    buf_done(&prober->answer);
     prober->magic = 0;
     /* It may be freed from its own `done`. */
     loop_defer_free(prober->loop, prober);
@@ -131,18 +137,19 @@ bool prober_is_busy(const struct prober *prober)
 /* ---- end ---- */
 
 /* The one end of a probe. A connection in doubt is not kept. */
-static void probe_finish(struct prober *prober, enum outcome outcome, bool keep)
+static void probe_finish(struct prober *prober, enum probe_end end, bool keep)
 {
     ASSERT(prober->state != PROBER_IDLE);
     if (!keep) {
         drop_stream(prober);
     }
     if (!prober->measuring) {
-        prober->verdict.outcome = outcome;
+        prober->verdict.end = end;
     }
     prober->state = PROBER_IDLE;
     deadline_cancel(&prober->timeout);
     buf_clear(&prober->in);
+    buf_clear(&prober->answer);
     forget_target(prober);
     prober->done(&prober->verdict, prober->arg);
 }
@@ -152,22 +159,27 @@ static void on_timeout(struct deadline *deadline, void *arg)
     struct prober *prober = OBJ_CAST(arg, prober, PROBER_MAGIC);
 
     (void)deadline;
+    if (prober->state != PROBER_CONNECT) {
+        probe_finish(prober, PROBE_END_TIMEOUT, false);
+        return;
+    }
     probe_finish(prober,
-                 prober->state == PROBER_CONNECT ? OUTCOME_CONNECT_TIMEOUT : OUTCOME_HEAD_TIMEOUT,
+                 stream_tcp_open_ns(prober->stream) > 0 ? PROBE_END_TLS_TIMEOUT
+                                                        : PROBE_END_TCP_TIMEOUT,
                  false);
 }
 
-static enum outcome connect_outcome(enum stream_failure failure)
+static enum probe_end connect_end(enum stream_failure failure)
 {
     switch (failure) {
     case STREAM_FAILURE_REFUSED:
-        return OUTCOME_CONNECT_REFUSED;
+        return PROBE_END_TCP_REFUSED;
     case STREAM_FAILURE_TLS:
-        return OUTCOME_TLS_ERROR;
+        return PROBE_END_TLS;
     case STREAM_FAILURE_LOCAL:
-        return OUTCOME_LOCAL_LIMIT;
+        return PROBE_END_LOCAL;
     default:
-        return OUTCOME_CONNECT_ERROR;
+        return PROBE_END_TCP_ERROR;
     }
 }
 
@@ -189,13 +201,45 @@ static void write_host(struct buf *out, const struct probe_target *target)
     buf_done(&value);
 }
 
-static void write_request(struct prober *prober)
+static void write_fields(struct prober *prober)
 {
-    buf_clear(&prober->out);
-    h1_write_request_line(&prober->out, STR_LIT("GET"), str_of(prober->target.health->path));
     write_host(&prober->out, &prober->target);
     h1_write_field(&prober->out, STR_LIT("User-Agent"), STR_LIT("nearside/" NEARSIDE_VERSION));
     h1_write_field(&prober->out, STR_LIT("Accept"), STR_LIT("*/*"));
+}
+
+/* The least that makes an engine do its work once. */
+static void write_generate(struct prober *prober, const struct conf_generate *generate)
+{
+    struct buf body;
+    struct buf len;
+
+    buf_init(&body);
+    buf_init(&len);
+    buf_printf(&body, "{\"model\":\"");
+    buf_append_json(&body, str_of(generate->model));
+    buf_printf(&body, "\",\"max_tokens\":1,"
+                      "\"messages\":[{\"role\":\"user\",\"content\":\"ping\"}]}");
+    buf_append_u64(&len, buf_len(&body));
+    h1_write_request_line(&prober->out, STR_LIT("POST"), str_of(generate->path));
+    write_fields(prober);
+    h1_write_field(&prober->out, STR_LIT("Content-Type"), STR_LIT("application/json"));
+    h1_write_field(&prober->out, STR_LIT("Content-Length"), buf_str(&len));
+    h1_write_end(&prober->out);
+    buf_append_str(&prober->out, buf_str(&body));
+    buf_done(&body);
+    buf_done(&len);
+}
+
+static void write_request(struct prober *prober)
+{
+    buf_clear(&prober->out);
+    if (prober->target.generate != NULL) {
+        write_generate(prober, prober->target.generate);
+        return;
+    }
+    h1_write_request_line(&prober->out, STR_LIT("GET"), str_of(prober->target.health->path));
+    write_fields(prober);
     h1_write_end(&prober->out);
 }
 
@@ -217,13 +261,13 @@ static void begin_request(struct prober *prober)
 }
 
 /* The connection broke or ended before the answer was whole. */
-static enum prober_step on_broken(struct prober *prober, enum outcome outcome)
+static enum prober_step on_broken(struct prober *prober, enum probe_end end)
 {
     if (prober->warm && !prober->got_bytes && !prober->measuring) {
         connect_anew(prober);
         return PROBER_WAIT;
     }
-    probe_finish(prober, outcome, false);
+    probe_finish(prober, end, false);
     return PROBER_DONE;
 }
 
@@ -243,7 +287,7 @@ static enum prober_step step_send(struct prober *prober)
         case STREAM_AGAIN:
             return PROBER_WAIT;
         default:
-            return on_broken(prober, OUTCOME_RESET);
+            return on_broken(prober, PROBE_END_RESET);
         }
     }
     prober->sent_ns = loop_refresh_now_ns(prober->loop);
@@ -263,12 +307,12 @@ static enum prober_step read_some(struct prober *prober, bool *ret_ended)
 
     *ret_ended = false;
     if (!buf_reserve(&prober->in, PROBER_READ_BYTES)) {
-        probe_finish(prober, OUTCOME_LOCAL_LIMIT, false);
+        probe_finish(prober, PROBE_END_LOCAL, false);
         return PROBER_DONE;
     }
     switch (stream_read(prober->stream, buf_tail(&prober->in), PROBER_READ_BYTES, &len)) {
     case STREAM_OK:
-        if (!prober->got_bytes && prober->warm) {
+        if (!prober->got_bytes && prober->warm && prober->target.generate == NULL) {
             prober->sample(LATENCY_PROBE, ms_since(prober, prober->sent_ns), prober->arg);
         }
         prober->got_bytes = true;
@@ -280,13 +324,21 @@ static enum prober_step read_some(struct prober *prober, bool *ret_ended)
         *ret_ended = true;
         return PROBER_MORE;
     default:
-        return on_broken(prober, OUTCOME_RESET);
+        return on_broken(prober, PROBE_END_RESET);
     }
+}
+
+static bool is_event_stream(const struct http_head *head)
+{
+    return str_starts(http_head_value(head, HTTP_NAME_CONTENT_TYPE), STR_LIT("text/event-stream"));
 }
 
 static void begin_body(struct prober *prober, const struct http_head *head)
 {
     prober->verdict.status = head->status;
+    prober->is_event_stream = is_event_stream(head);
+    prober->has_retry_after = http_head_find(head, HTTP_NAME_RETRY_AFTER) != NULL;
+    buf_clear(&prober->answer);
     prober->body = head->body;
     prober->body_left = head->content_length;
     prober->body_bytes = 0;
@@ -308,7 +360,7 @@ static enum prober_step step_head(struct prober *prober)
         return step;
     }
     if (ended) {
-        return on_broken(prober, OUTCOME_RESET);
+        return on_broken(prober, PROBE_END_RESET);
     }
     for (;;) {
         enum h1_result result =
@@ -318,7 +370,7 @@ static enum prober_step step_head(struct prober *prober)
             return PROBER_MORE;
         }
         if (result != H1_COMPLETE) {
-            probe_finish(prober, OUTCOME_MALFORMED, false);
+            probe_finish(prober, PROBE_END_MALFORMED, false);
             return PROBER_DONE;
         }
         buf_consume(&prober->in, used);
@@ -329,12 +381,19 @@ static enum prober_step step_head(struct prober *prober)
     }
 }
 
-static bool status_is_expected(const struct prober *prober)
+static enum probe_end judge(const struct prober *prober)
 {
     const struct conf_health *health = prober->target.health;
+    struct probe_answer answer = {.status = prober->verdict.status,
+                                  .is_event_stream = prober->is_event_stream,
+                                  .has_retry_after = prober->has_retry_after,
+                                  .body = buf_str(&prober->answer)};
 
-    return prober->verdict.status >= health->expect_min &&
-           prober->verdict.status <= health->expect_max;
+    if (prober->target.generate != NULL) {
+        return probe_judge_generate(&answer);
+    }
+    return probe_judge_health(&answer, health->expect_min, health->expect_max,
+                              str_of(health->match));
 }
 
 static enum prober_step on_answered(struct prober *prober, bool reusable)
@@ -342,24 +401,37 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     uint32_t rtt_us;
     uint32_t min_rtt_us;
     bool first = !prober->warm;
+    enum probe_end end = judge(prober);
 
-    if (!status_is_expected(prober)) {
-        probe_finish(prober, prober->verdict.status >= 500 ? OUTCOME_STATUS_5XX : OUTCOME_MALFORMED,
-                     reusable);
+    if (end != PROBE_END_OK) {
+        probe_finish(prober, end, reusable);
         return PROBER_DONE;
     }
-    if (stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && rtt_us > 0) {
+    if (prober->target.generate == NULL && stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) &&
+        rtt_us > 0) {
         prober->sample(LATENCY_TCP_INFO, (double)rtt_us / 1000.0, prober->arg);
     }
     prober->warm = true;
     if (reusable && first && prober->target.want_round_trip && !prober->measuring) {
-        prober->verdict.outcome = OUTCOME_OK;
+        prober->verdict.end = PROBE_END_OK;
         prober->measuring = true;
         begin_request(prober);
         return PROBER_MORE;
     }
-    probe_finish(prober, OUTCOME_OK, reusable);
+    probe_finish(prober, PROBE_END_OK, reusable);
     return PROBER_DONE;
+}
+
+/* Bytes of the answer's body: counted, and kept when somebody looks at them. */
+static void take_bytes(struct prober *prober, struct str bytes)
+{
+    bool wanted = prober->target.generate != NULL || prober->target.health->match[0] != '\0';
+    size_t room = PROBER_BODY_MAX - buf_len(&prober->answer);
+
+    prober->body_bytes += bytes.len;
+    if (wanted) {
+        buf_append_str(&prober->answer, str_slice(bytes, 0, bytes.len < room ? bytes.len : room));
+    }
 }
 
 /* Takes the chunked body's bytes that are there. True when it is over or broken: *ret_step. */
@@ -371,14 +443,15 @@ static bool take_chunks(struct prober *prober, enum prober_step *ret_step)
         enum h1_result result =
             h1_chunked_parse(&prober->chunked, buf_str(&prober->in), &used, &data);
 
+        take_bytes(prober, data);
+        prober->body_bytes += used - data.len; /* framing is no reason to read for ever */
         buf_consume(&prober->in, used);
-        prober->body_bytes += used;
         if (result == H1_COMPLETE) {
             *ret_step = on_answered(prober, prober->keep_alive && buf_len(&prober->in) == 0);
             return true;
         }
         if (result != H1_NEED_MORE) {
-            probe_finish(prober, OUTCOME_MALFORMED, false);
+            probe_finish(prober, PROBE_END_MALFORMED, false);
             *ret_step = PROBER_DONE;
             return true;
         }
@@ -396,21 +469,23 @@ static bool take_body(struct prober *prober, enum prober_step *ret_step)
     case HTTP_BODY_CHUNKED:
         return take_chunks(prober, ret_step);
     case HTTP_BODY_CLOSE:
+        take_bytes(prober, buf_str(&prober->in));
         buf_clear(&prober->in);
-        prober->body_bytes += len;
         return false;
     default:
         break;
     }
     if (prober->body == HTTP_BODY_NONE || len >= prober->body_left) {
-        uint64_t rest = prober->body == HTTP_BODY_NONE ? len : len - prober->body_left;
+        uint64_t mine = prober->body == HTTP_BODY_NONE ? 0 : prober->body_left;
+        uint64_t rest = len - mine;
 
+        take_bytes(prober, str_slice(buf_str(&prober->in), 0, mine));
         *ret_step = on_answered(prober, prober->keep_alive && rest == 0);
         return true;
     }
+    take_bytes(prober, buf_str(&prober->in));
     buf_clear(&prober->in);
     prober->body_left -= len;
-    prober->body_bytes += len;
     return false;
 }
 
@@ -433,7 +508,7 @@ static enum prober_step step_body(struct prober *prober)
     if (prober->body == HTTP_BODY_CLOSE) {
         return on_answered(prober, false);
     }
-    return on_broken(prober, OUTCOME_RESET);
+    return on_broken(prober, PROBE_END_RESET);
 }
 
 static void drive(struct prober *prober)
@@ -486,7 +561,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
         return; /* unasked bytes are found by stream_is_quiet() before the next use */
     }
     if ((events & STREAM_EV_FAILED) != 0) {
-        probe_finish(prober, connect_outcome(stream_failure(stream)), false);
+        probe_finish(prober, connect_end(stream_failure(stream)), false);
         return;
     }
     if ((events & STREAM_EV_OPEN) != 0 && prober->state == PROBER_CONNECT) {
@@ -502,8 +577,9 @@ void prober_start(struct prober *prober, const struct probe_target *target)
     prober->target = *target;
     (void)conf_ref(target->conf); /* given back in forget_target() */
     prober->measuring = false;
-    prober->verdict = (struct probe_result){.outcome = OUTCOME_OK};
-    deadline_set_in_ms(&prober->timeout, target->health->timeout_ms);
+    prober->verdict = (struct probe_result){.end = PROBE_END_OK};
+    deadline_set_in_ms(&prober->timeout, target->generate != NULL ? target->generate->timeout_ms
+                                                                  : target->health->timeout_ms);
     if (target->want_handshake || prober->stream == NULL || prober->tls != target->tls ||
         !stream_is_quiet(prober->stream)) {
         connect_anew(prober);

@@ -7,14 +7,16 @@
 #ifndef NEARSIDE_HEALTH_PROBER_PRIVATE_H
 #define NEARSIDE_HEALTH_PROBER_PRIVATE_H
 
+#include "probe_end_private.h"
+
 #include <nearside/base/addr.h>
 #include <nearside/fleet/latency.h>
-#include <nearside/obs/metric.h>
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct conf;
+struct conf_generate;
 struct conf_health;
 struct loop;
 struct prober;
@@ -30,18 +32,20 @@ struct probe_target {
     struct tls_ctx *tls;     /* NULL: plain; a reference is taken */
     const char *server_name; /* for TLS */
     const struct conf_health *health;
-    bool want_handshake;  /* connect anew, for the sample */
-    bool want_round_trip; /* after a connect: ask once more, for the sample */
+    const struct conf_generate *generate; /* ask for a token instead of health->path; or NULL */
+    bool want_handshake;                  /* connect anew, for the sample */
+    bool want_round_trip;                 /* after a connect: ask once more, for the sample */
 };
 
 struct probe_result {
-    enum outcome outcome; /* OK, or what went wrong; LOCAL_LIMIT says nothing about the endpoint */
-    unsigned status;      /* 0: no answer */
+    enum probe_end end;
+    unsigned status; /* 0: no answer */
 };
 
 /* Called exactly once per probe that was not stopped, never before prober_start() returns. */
 typedef void (*prober_done_fn)(const struct probe_result *result, void *arg);
-/* A sample of latency, any number per probe, before its end. */
+/* A sample of latency, any number per probe, before its end. Of one that asks for a token only the
+ * handshake: the rest is the engine's time. */
 typedef void (*prober_sample_fn)(enum latency_source source, double ms, void *arg);
 
 struct prober *prober_new(struct loop *loop, prober_done_fn done, prober_sample_fn sample,

@@ -24,6 +24,8 @@
 
 static void probe_now(struct target *target);
 static void on_probed(const struct probe_result *result, void *arg);
+static void on_next_generate(struct deadline *deadline, void *arg);
+static void follow_generate(struct target *target);
 static void on_sample(enum latency_source source, double ms, void *arg);
 
 static void on_next(struct deadline *deadline, void *arg)
@@ -42,6 +44,7 @@ struct target *target_new(struct health *health, const struct view_endpoint *end
     target->threshold.state = endpoint->state;
     target->prober = prober_new(health->loop, on_probed, on_sample, target);
     deadline_init(&target->next, health->loop, on_next, target);
+    deadline_init(&target->next_generate, health->loop, on_next_generate, target);
     deadline_set_in_ms(&target->next, 0);
     table_insert(&health->targets, &target->by_id, hash_u64(target->live->id));
     list_push_back(&health->target_list, &target->link);
@@ -59,6 +62,7 @@ void target_update(struct target *target, const struct view_endpoint *endpoint,
     target->host = endpoint->host;
     target->port = endpoint->port;
     target->tls = endpoint->tls;
+    follow_generate(target);
 }
 
 void target_free(struct target *target)
@@ -66,7 +70,9 @@ void target_free(struct target *target)
     list_remove(&target->link);
     table_remove(&target->health->targets, &target->by_id);
     deadline_done(&target->next);
+    deadline_done(&target->next_generate);
     prober_free(target->prober);
+    prober_free(target->generator);
     endpoint_live_unref(target->live);
     target->magic = 0;
     loop_defer_free(target->health->loop, target);
@@ -92,8 +98,10 @@ struct target *target_find(const struct health *health, uint64_t endpoint_id)
 static uint64_t pace_ms(const struct target *target)
 {
     const struct conf_health *conf = &target->region->health;
+    struct threshold_rules rules = {.fall = conf->fall, .rise = conf->rise};
 
-    return threshold_is_changing(&target->threshold) ? conf->fast_interval_ms : conf->interval_ms;
+    return threshold_is_changing(&target->threshold, TRACK_HEALTH, &rules) ? conf->fast_interval_ms
+                                                                           : conf->interval_ms;
 }
 
 static void schedule(struct target *target)
@@ -119,22 +127,28 @@ static bool is_older(uint64_t at_ns, uint64_t now_ns, uint64_t age_ms)
     return at_ns == 0 || now_ns - at_ns >= age_ms * NS_PER_MS;
 }
 
-static void probe_now(struct target *target)
+static struct probe_target probe_target_of(const struct target *target)
 {
-    uint64_t now_ns = loop_now_ns(target->health->loop);
     const struct conf_region *region = target->region;
     const char *server_name = region->tls.server_name;
-    struct probe_target what = {
+
+    return (struct probe_target){
         .conf = target->health->conf,
         .addr = target->addr,
         .host = target->host,
         .port = target->port,
         .tls = target->tls ? target->health->region_tls[target->region_index] : NULL,
         .server_name = server_name[0] != '\0' ? server_name : target->host,
-        .health = &region->health,
-        .want_handshake = is_older(target->handshake_ns, now_ns, HANDSHAKE_MS),
-        .want_round_trip = is_older(target->round_trip_ns, now_ns, ROUND_TRIP_MS)};
+        .health = &region->health};
+}
 
+static void probe_now(struct target *target)
+{
+    uint64_t now_ns = loop_now_ns(target->health->loop);
+    struct probe_target what = probe_target_of(target);
+
+    what.want_handshake = is_older(target->handshake_ns, now_ns, HANDSHAKE_MS);
+    what.want_round_trip = is_older(target->round_trip_ns, now_ns, ROUND_TRIP_MS);
     target->started_ns = now_ns;
     prober_start(target->prober, &what);
 }
@@ -153,110 +167,173 @@ static void on_sample(enum latency_source source, double ms, void *arg)
     fleet_observe_latency(target->health->fleet, target->live->id, source, ms);
 }
 
-/* Tell the fleet, and take care of what a change means for the endpoint's own counters. */
+static struct threshold_rules rules_of(const struct target *target)
+{
+    const struct conf_health *conf = &target->region->health;
+
+    return (struct threshold_rules){.fall = conf->fall, .rise = conf->rise};
+}
+
+/* Tell the fleet, and take care of what a change means for the breaker and the name. */
 static void conclude(struct target *target, enum endpoint_state before, const char *reason)
 {
     enum endpoint_state after = target->threshold.state;
 
-    if (before == ENDPOINT_DOWN && after == ENDPOINT_UP) {
-        /* A clean sheet: one more failure must not count as the sixth in a row. */
-        atomic_store_explicit(&target->live->failures, 0, memory_order_relaxed);
-        target->held_until_ns = 0;
-    }
-    if (before != ENDPOINT_DOWN && after == ENDPOINT_DOWN) {
-        discovery_hurry(target->health, target->host);
-    }
-    if (after != before) {
-        fleet_set_endpoint_state(target->health->fleet, target->live->id, after, reason);
-    }
-}
-
-static enum probe_verdict verdict_of(const struct probe_result *result)
-{
-    switch (result->outcome) {
-    case OUTCOME_OK:
-        return PROBE_PASS;
-    case OUTCOME_CONNECT_REFUSED:
-        return PROBE_REFUSED;
-    default:
-        return PROBE_MISS;
-    }
-}
-
-static const char *reason_of(const struct probe_result *result)
-{
-    switch (result->outcome) {
-    case OUTCOME_OK:
-        return "probe_ok";
-    case OUTCOME_STATUS_5XX:
-        return "probe_status";
-    case OUTCOME_MALFORMED:
-        return result->status == 0 ? "malformed" : "probe_status";
-    default:
-        return outcome_word(result->outcome);
-    }
-}
-
-static bool is_held(const struct target *target)
-{
-    return target->threshold.state == ENDPOINT_DOWN &&
-           loop_now_ns(target->health->loop) < target->held_until_ns;
-}
-
-static void judge(struct target *target, const struct probe_result *result)
-{
-    const struct conf_health *conf = &target->region->health;
-    enum endpoint_state before = target->threshold.state;
-    enum probe_verdict verdict = verdict_of(result);
-
-    if (verdict == PROBE_PASS && is_held(target)) {
+    if (after == before) {
         return;
     }
-    if (verdict != PROBE_PASS && target->threshold.misses == 0) {
-        log_info("probe_missed", "region=%s endpoint=%s outcome=%s status=%u", target->region->name,
-                 target->address, outcome_word(result->outcome), result->status);
+    guard_on_state(target);
+    if (after == ENDPOINT_DOWN) {
+        discovery_hurry(target->health, target->host);
     }
-    (void)threshold_probe(&target->threshold, verdict, conf->fall, conf->rise); /* kept in it */
-    conclude(target, before, reason_of(result));
+    fleet_set_endpoint_state(target->health->fleet, target->live->id, after, reason);
+}
+
+/* Did a real request succeed since the last probe was due? */
+static bool had_traffic(const struct target *target, uint64_t now_ns)
+{
+    uint64_t success_ns =
+        atomic_load_explicit(&target->live->last_success_ns, memory_order_relaxed);
+
+    return success_ns != 0 && now_ns < success_ns + target->region->health.interval_ms * NS_PER_MS;
+}
+
+static void count(const struct target *target, const struct probe_result *result,
+                  enum probe_track track)
+{
+    const struct probe_end_row *row = probe_end_row(result->end);
+    bool is_4xx = result->end == PROBE_END_STATUS && result->status < 500;
+    bool failed = row->verdict != PROBE_PASS && row->verdict != PROBE_NOTHING;
+    struct metric_block *metrics = target->health->metrics;
+
+    metric_add(metrics, METRIC_PROBES, target->region_slot,
+               is_4xx ? OUTCOME_MALFORMED : row->outcome, 0, 1);
+    if (failed) {
+        metric_add(metrics, METRIC_PROBE_FAILURES, target->region_slot,
+                   track == TRACK_GENERATE ? PROBE_CLASS_GENERATE : row->class, 0, 1);
+    }
+}
+
+static void log_first_miss(const struct target *target, const struct probe_result *result,
+                           enum probe_track track)
+{
+    const struct probe_end_row *row = probe_end_row(result->end);
+
+    if (result->end == PROBE_END_LOCAL) {
+        log_warn(row->word, "region=%s endpoint=%s", target->region->name, target->address);
+    } else if (row->verdict == PROBE_NOTHING) {
+        log_info(row->word, "region=%s endpoint=%s status=%u", target->region->name,
+                 target->address, result->status);
+    } else if (row->verdict != PROBE_PASS && target->threshold.runs[track].misses == 0) {
+        log_info("probe_missed", "region=%s endpoint=%s class=%s reason=%s status=%u",
+                 target->region->name, target->address,
+                 probe_class_word(track == TRACK_GENERATE ? PROBE_CLASS_GENERATE : row->class),
+                 row->word, result->status);
+    }
+}
+
+static const char *reason_of(const struct target *target, const struct probe_result *result,
+                             enum probe_track track)
+{
+    enum probe_verdict verdict = probe_end_row(result->end)->verdict;
+
+    if (verdict != PROBE_PASS && track == TRACK_GENERATE) {
+        return "probe_generate";
+    }
+    if (verdict != PROBE_PASS && target->threshold.flapped) {
+        return "probe_flapping";
+    }
+    return probe_end_row(result->end)->word;
+}
+
+static void judge(struct target *target, const struct probe_result *result, enum probe_track track)
+{
+    enum endpoint_state before = target->threshold.state;
+    uint64_t now_ns = loop_now_ns(target->health->loop);
+    struct threshold_rules rules = rules_of(target);
+    struct probe_fact fact = {.track = track,
+                              .verdict = probe_end_row(result->end)->verdict,
+                              .had_traffic = had_traffic(target, now_ns),
+                              .now_ns = now_ns};
+
+    count(target, result, track);
+    log_first_miss(target, result, track);
+    (void)threshold_probe(&target->threshold, &fact, &rules); /* kept in it */
+    conclude(target, before, reason_of(target, result, track));
 }
 
 static void on_probed(const struct probe_result *result, void *arg)
 {
     struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
 
-    metric_add(target->health->metrics, METRIC_PROBES, target->region_slot,
-               (unsigned)result->outcome, 0, 1);
-    if (result->outcome == OUTCOME_LOCAL_LIMIT) {
-        log_warn("probe_local_limit", "region=%s endpoint=%s", target->region->name,
-                 target->address);
-    } else {
-        judge(target, result);
-    }
+    judge(target, result, TRACK_HEALTH);
     schedule(target);
 }
 
-/* Its /health may be fine: keep it out for a while whatever probes say. */
-static void hold(struct target *target)
-{
-    uint64_t now_ns = loop_now_ns(target->health->loop);
-
-    if (now_ns - target->hold_last_ns > HEALTH_HOLD_FORGET_MS * NS_PER_MS) {
-        target->hold_count = 0;
-    }
-    target->held_until_ns = now_ns + passive_hold_ms(target->hold_count) * NS_PER_MS;
-    target->hold_last_ns = now_ns;
-    target->hold_count++;
-}
-
-void target_on_failure(struct target *target, enum outcome outcome, uint32_t failures_in_row)
+void target_on_failure(struct target *target, enum outcome outcome)
 {
     enum endpoint_state before = target->threshold.state;
 
-    (void)threshold_passive(&target->threshold, outcome, failures_in_row); /* kept in it */
-    if (before != ENDPOINT_DOWN && target->threshold.state == ENDPOINT_DOWN &&
-        outcome != OUTCOME_CONNECT_REFUSED) {
-        hold(target);
-    }
+    (void)threshold_passive(&target->threshold, outcome,
+                            loop_now_ns(target->health->loop)); /* kept in it */
     conclude(target, before, outcome_word(outcome));
     target_hurry(target);
+}
+
+/* ---- generations ---- */
+
+/* In the usual pace or, while the verdict on the engine is open, in that of health probes. */
+static void schedule_generate(struct target *target, uint64_t started_ns)
+{
+    const struct conf_health *conf = &target->region->health;
+    struct threshold_rules rules = rules_of(target);
+    uint64_t pace_ms = threshold_is_changing(&target->threshold, TRACK_GENERATE, &rules)
+                           ? conf->interval_ms
+                           : conf->generate.interval_s * 1000ULL;
+
+    if (conf->generate.interval_s > 0) {
+        deadline_set_ns(&target->next_generate,
+                        started_ns + health_jitter_ms(target->health, pace_ms) * NS_PER_MS);
+    }
+}
+
+static void on_generated(const struct probe_result *result, void *arg)
+{
+    struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
+
+    if (target->region->health.generate.interval_s == 0) {
+        return; /* a reload has ended them meanwhile */
+    }
+    judge(target, result, TRACK_GENERATE);
+    schedule_generate(target, target->generated_ns);
+}
+
+static void on_next_generate(struct deadline *deadline, void *arg)
+{
+    struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
+    struct probe_target what = probe_target_of(target);
+
+    (void)deadline;
+    what.generate = &target->region->health.generate;
+    if (target->generator == NULL) {
+        target->generator = prober_new(target->health->loop, on_generated, on_sample, target);
+    }
+    target->generated_ns = loop_now_ns(target->health->loop);
+    prober_start(target->generator, &what);
+}
+
+/* Begin or end generations as the config says. The first one comes within an interval, at random:
+ * a fleet of pods must not be asked all at once. */
+static void follow_generate(struct target *target)
+{
+    const struct conf_generate *generate = &target->region->health.generate;
+    bool is_busy = target->generator != NULL && prober_is_busy(target->generator);
+
+    if (generate->interval_s == 0) {
+        deadline_cancel(&target->next_generate);
+        threshold_forget_generate(&target->threshold);
+    } else if (!is_busy && !deadline_is_set(&target->next_generate)) {
+        deadline_set_in_ms(&target->next_generate,
+                           rng_below(&target->health->rng, generate->interval_s * 1000ULL));
+    }
 }

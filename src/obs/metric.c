@@ -30,6 +30,7 @@ enum {
     SERIES_METRIC_L_REGION_CLASS = REGION_VALUES * METRIC_CLASSES,
     SERIES_METRIC_L_FROM_TO_REASON = REGION_VALUES * REGION_VALUES * OUTCOME_COUNT,
     SERIES_METRIC_L_REGION_OUTCOME = REGION_VALUES * OUTCOME_COUNT,
+    SERIES_METRIC_L_REGION_PROBE = REGION_VALUES * PROBE_CLASS_COUNT,
     SERIES_METRIC_L_TIER_RESULT = METRIC_TIERS * METRIC_CACHE_RESULTS,
     SERIES_METRIC_L_RESULT = METRIC_RESULTS,
     SERIES_METRIC_L_LIMIT = LIMIT_COUNT,
@@ -96,8 +97,10 @@ static const struct {
     const char *word;
     bool may_retry;
     bool is_blamed;
+    enum outcome_class class;
 } outcomes[OUTCOME_COUNT] = {
-#define X(suffix, text, retry, blame) [OUTCOME_##suffix] = {text, retry, blame},
+#define X(suffix, text, retry, blame, class)                                                       \
+    [OUTCOME_##suffix] = {text, retry, blame, OUTCOME_CLASS_##class},
     OUTCOMES(X)
 #undef X
 };
@@ -120,6 +123,12 @@ bool outcome_is_blamed(enum outcome outcome)
     return outcomes[outcome].is_blamed;
 }
 
+enum outcome_class outcome_class(enum outcome outcome)
+{
+    ASSERT(outcome < OUTCOME_COUNT);
+    return outcomes[outcome].class;
+}
+
 static const char *region_word(unsigned value)
 {
     return value == METRIC_REGION_NONE ? "" : metric_region_name(value);
@@ -134,6 +143,23 @@ static const char *class_word(unsigned value)
 static const char *outcome_value_word(unsigned value)
 {
     return outcome_word((enum outcome)value);
+}
+
+const char *probe_class_word(enum probe_class class)
+{
+    static const char *const words[PROBE_CLASS_COUNT] = {
+#define X(suffix, word) [PROBE_CLASS_##suffix] = word,
+        PROBE_CLASSES(X)
+#undef X
+    };
+
+    ASSERT(class < PROBE_CLASS_COUNT);
+    return words[class];
+}
+
+static const char *probe_class_value_word(unsigned value)
+{
+    return probe_class_word((enum probe_class)value);
 }
 
 static const char *tier_word(unsigned value)
@@ -206,6 +232,9 @@ static const struct metric_dim dims[][METRIC_DIMS_MAX] = {
                                DIM_UNUSED},
     [METRIC_L_FROM_TO_REASON] = {DIM_REGION("from"), DIM_REGION("to"), DIM_OUTCOME("reason")},
     [METRIC_L_REGION_OUTCOME] = {DIM_REGION("region"), DIM_OUTCOME("outcome"), DIM_UNUSED},
+    [METRIC_L_REGION_PROBE] = {DIM_REGION("region"),
+                               {"class", PROBE_CLASS_COUNT, probe_class_value_word, false},
+                               DIM_UNUSED},
     [METRIC_L_TIER_RESULT] = {{"tier", METRIC_TIERS, tier_word, false},
                               {"result", METRIC_CACHE_RESULTS, cache_result_word, false},
                               DIM_UNUSED},

@@ -33,6 +33,26 @@ void request_drop_pending(struct request *request)
     }
 }
 
+bool attempt_claim(struct request *request)
+{
+    const struct view_region *region = &request->view->regions[request->choice.region];
+    const struct view_endpoint *endpoint = &region->endpoints[request->choice.endpoint];
+
+    if (region->breaker != BREAKER_TRIAL && endpoint->breaker != BREAKER_TRIAL) {
+        return true;
+    }
+    request->on_trial = endpoint_live_take_trial(endpoint->live);
+    return request->on_trial;
+}
+
+static void report_trial(struct request *request, enum outcome outcome)
+{
+    if (request->on_trial) {
+        request->on_trial = false;
+        health_report_trial(request->worker->deps.health, request->counted, outcome);
+    }
+}
+
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot)
 {
     struct endpoint_live *live = endpoint->live;
@@ -53,6 +73,9 @@ void attempt_begin(struct request *request, const struct view_endpoint *endpoint
 
 void attempt_has_content(struct request *request)
 {
+    if (request->answer_outcome == OUTCOME_OK) {
+        report_trial(request, OUTCOME_OK); /* it works: a stream may go on for minutes */
+    }
     if (request->counted_pending) {
         request->counted_pending = false;
         atomic_fetch_sub_explicit(&request->counted->pending, 1, memory_order_relaxed);
@@ -81,7 +104,7 @@ void attempt_sample_rtt(struct request *request)
 static enum outcome outcome_to_report(const struct request *request, enum outcome outcome)
 {
     if (outcome == OUTCOME_STATUS_5XX && request->failed_5xx) {
-        return OUTCOME_OK;
+        return OUTCOME_CLIENT_GONE; /* the client's own doing: says nothing */
     }
     return outcome;
 }
@@ -104,6 +127,7 @@ void attempt_end(struct request *request, enum outcome outcome)
         .now_ns = now_ns,
     };
     explain_note_attempt(request, outcome, now_ns);
+    report_trial(request, report.outcome);
     attempt_has_content(request);
     atomic_fetch_sub_explicit(&live->inflight, 1, memory_order_relaxed);
     metric_add(worker->metrics, METRIC_ATTEMPTS, request->attempt_slot, outcome, 0, 1);

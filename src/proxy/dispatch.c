@@ -244,6 +244,7 @@ static bool must_line_up(struct request *request)
 enum request_step step_route(struct request *request)
 {
     struct worker *worker = request->worker;
+    bool second;
 
     if (request->out_of_time) {
         reply_failure(request, OUTCOME_DEADLINE);
@@ -253,7 +254,9 @@ enum request_step step_route(struct request *request)
         fleet_view_unref(request->view);
         request->view = fleet_view_ref(worker->view);
     }
+    second = request->route.no_trials;
     request->choice = request_pick(request);
+    request->route.no_trials = false;
     if (request->choice.region == ROUTE_NOBODY) {
         if (request->attempts > 0) {
             reply_failure(request, request->failure);
@@ -268,6 +271,12 @@ enum request_step step_route(struct request *request)
     }
     if (must_line_up(request)) {
         (void)enqueue(request);
+        return STEP_AGAIN;
+    }
+    if (!second && !attempt_claim(request)) {
+        /* Somebody else took the trial: pick again without trials. What comes out then has none to
+         * take, or is a last resort. */
+        request->route.no_trials = true;
         return STEP_AGAIN;
     }
     start_attempt(request);

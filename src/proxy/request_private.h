@@ -122,6 +122,7 @@ struct request {
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */
     bool counted_pending;
+    bool on_trial; /* this attempt holds counted->trial, and owes a report on it */
     unsigned attempt_slot;
     uint64_t attempt_ns;   /* when it began */
     unsigned pending_slot; /* region slot of the PENDING gauge, while held */
@@ -280,6 +281,9 @@ void request_body_understand(struct request *request);
 bool request_reserve(struct request *request, uint64_t bytes) MUST_CHECK;
 
 /* attempt.c */
+/* Take the chosen endpoint's trial if a breaker asks for one, right before attempt_begin(). False:
+ * another request has it. */
+bool attempt_claim(struct request *request) MUST_CHECK;
 void attempt_begin(struct request *request, const struct view_endpoint *endpoint, unsigned slot);
 void attempt_has_content(struct request *request);
 /* Ask the kernel for its RTT estimate, now and then: a system call. The connection is leased. */

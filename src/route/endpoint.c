@@ -40,12 +40,48 @@ static bool state_fits(enum endpoint_state state, enum route_tier tier)
 {
     switch (tier) {
     case TIER_USABLE:
+    case TIER_TRIPPED:
         return state == ENDPOINT_UP;
     case TIER_UNKNOWN:
         return state == ENDPOINT_UNKNOWN || state == ENDPOINT_WARMING;
     default:
         return true;
     }
+}
+
+static bool is_on_trial(const struct view_region *region, const struct view_endpoint *endpoint)
+{
+    return region->breaker == BREAKER_TRIAL || endpoint->breaker == BREAKER_TRIAL;
+}
+
+/* A request that has failed once already goes where it will be served. */
+static bool trial_is_open(const struct endpoint_live *live, const struct route_request *request)
+{
+    return !request->no_trials && request->tried_count == 0 &&
+           atomic_load_explicit(&live->trial, memory_order_relaxed) == TRIAL_OPEN;
+}
+
+bool endpoint_has_trial(const struct view_region *region, const struct route_request *request)
+{
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        if (trial_is_open(region->endpoints[i].live, request)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Do the breakers let this request through? In the other tiers nobody asks them. */
+static bool breakers_admit(const struct view_region *region, const struct view_endpoint *endpoint,
+                           const struct endpoint_search *search)
+{
+    if (search->tier != TIER_USABLE) {
+        return true;
+    }
+    if (is_on_trial(region, endpoint)) {
+        return trial_is_open(endpoint->live, search->request);
+    }
+    return endpoint->breaker == BREAKER_CLOSED;
 }
 
 static bool has_room(const struct view_region *region, struct endpoint_live *live, uint64_t now_ns)
@@ -64,7 +100,8 @@ static enum fitness fitness_of(const struct view_region *region, uint32_t index,
     const struct view_endpoint *endpoint = &region->endpoints[index];
 
     if (endpoint->drained || !state_fits(endpoint->state, search->tier) ||
-        group_of(search->request, endpoint->live->id) != search->group) {
+        group_of(search->request, endpoint->live->id) != search->group ||
+        !breakers_admit(region, endpoint, search)) {
         return FIT_NOT;
     }
     return has_room(region, endpoint->live, search->now_ns) ? FIT_GOOD : FIT_FULL;
@@ -79,13 +116,18 @@ struct best {
     bool full;
 };
 
-static double score_of(const struct view_endpoint *endpoint)
+/* A trial comes first: it is one request, and all others wait for its answer. */
+static double score_of(const struct view_region *region, const struct view_endpoint *endpoint,
+                       enum route_tier tier)
 {
     unsigned pending = atomic_load_explicit(&endpoint->live->pending, memory_order_relaxed);
     unsigned inflight = atomic_load_explicit(&endpoint->live->inflight, memory_order_relaxed);
 
     double load = PENDING_WEIGHT * (double)pending + (double)inflight + 1.0;
 
+    if (tier == TIER_USABLE && is_on_trial(region, endpoint)) {
+        return 0;
+    }
     return endpoint->weight < 1.0F ? load / (double)endpoint->weight : load;
 }
 
@@ -106,7 +148,7 @@ static void consider(struct best *best, const struct view_region *region, uint32
         return;
     }
     best->good++;
-    score = score_of(&region->endpoints[index]);
+    score = score_of(region, &region->endpoints[index], search->tier);
     if (score < best->score || (score == best->score && wins_tie(best, index))) {
         best->index = (int)index;
         best->score = score;

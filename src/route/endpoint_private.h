@@ -10,6 +10,7 @@
 enum route_tier {
     TIER_USABLE,  /* up */
     TIER_UNKNOWN, /* no verdict yet */
+    TIER_TRIPPED, /* up by probes, whatever breakers say */
     TIER_PANIC,   /* any */
     TIER_COUNT
 };
@@ -35,6 +36,9 @@ struct endpoint_search {
  * does not grow with the region: up to ENDPOINT_SCAN_MAX all are compared, above that a sample. */
 int endpoint_choose(const struct view_region *region, const struct endpoint_search *search,
                     bool *ret_full);
+
+/* Is there a trial for this request in a region whose breaker lets one through? */
+bool endpoint_has_trial(const struct view_region *region, const struct route_request *request);
 
 #define ENDPOINT_SCAN_MAX   64
 #define ENDPOINT_SAMPLE_MAX 8

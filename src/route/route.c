@@ -3,11 +3,13 @@
  * Which region serves a request, and why.
  *
  *   1. Allowed: named by X-Nearside-Regions (or no such header), serves the model, not drained.
- *   2. The best tier that has somebody: usable regions; else those with no verdict yet; else, when
- *      all are down, any of them (panic).
+ *   2. The best tier that has somebody: usable regions, and those whose breaker lets this one
+ *      request through; else those with no verdict yet; else those that are up but for their
+ *      breakers; else, when all are down, any of them (both: panic).
  *   3. Within the tier by rank: not yet given two attempts by this request, not held back by slow
  *      start, near before far, home, then cost. The first with room for this request serves.
- *   4. Nobody has room: wait for the first by rank.
+ *   4. Nobody has room: a region with less than half of its endpoints up tries the others as well
+ *      (panic); else wait for the first by rank.
  *
  * Regions fit in a 64-bit set (METRIC_REGIONS_MAX), which keeps all of this on the stack.
  */
@@ -100,11 +102,21 @@ static region_set allowed_regions(const struct fleet_view *view,
     return allowed;
 }
 
-static bool in_tier(const struct view_region *region, enum route_tier tier)
+/* May a region whose breaker has tripped serve this one request? */
+static bool is_on_trial(const struct view_region *region, const struct route_request *request)
+{
+    return region->breaker == BREAKER_TRIAL && region->endpoint_up_count > 0 &&
+           endpoint_has_trial(region, request);
+}
+
+static bool in_tier(const struct view_region *region, const struct route_request *request,
+                    enum route_tier tier)
 {
     switch (tier) {
     case TIER_USABLE:
-        return region->usable;
+        return region->usable || is_on_trial(region, request);
+    case TIER_TRIPPED:
+        return region->endpoint_up_count > 0;
     case TIER_UNKNOWN:
         return region->state == REGION_UNKNOWN;
     default:
@@ -112,13 +124,13 @@ static bool in_tier(const struct view_region *region, enum route_tier tier)
     }
 }
 
-static region_set tier_members(const struct fleet_view *view, region_set allowed,
-                               enum route_tier tier)
+static region_set tier_members(const struct fleet_view *view, const struct route_request *request,
+                               region_set allowed, enum route_tier tier)
 {
     region_set members = 0;
 
     for (uint32_t i = 0; i < view->region_count; i++) {
-        if (has(allowed, (int)i) && in_tier(&view->regions[i], tier)) {
+        if (has(allowed, (int)i) && in_tier(&view->regions[i], request, tier)) {
             members |= bit(i);
         }
     }
@@ -134,7 +146,8 @@ static uint64_t base_rank(const struct fleet_view *view, uint32_t index)
     uint64_t rank = (uint64_t)((cost_ms < COST_MS_MAX ? cost_ms : COST_MS_MAX) * 1000.0);
 
     rank |= region->near ? 0 : RANK_FAR;
-    rank |= (int)index == view->home ? 0 : RANK_NOT_HOME;
+    /* A region on trial is measured against home: home took over from it. */
+    rank |= (int)index == view->home || region->breaker == BREAKER_TRIAL ? 0 : RANK_NOT_HOME;
     return rank;
 }
 
@@ -261,7 +274,7 @@ static enum route_reason reason_of(const struct pick *pick, int region)
     int ideal = best_of(pick, pick->members, true);
 
     if (pick->tier != TIER_USABLE) {
-        return pick->tier == TIER_PANIC ? ROUTE_PANIC : ROUTE_ONLY_UNKNOWN;
+        return pick->tier == TIER_UNKNOWN ? ROUTE_ONLY_UNKNOWN : ROUTE_PANIC;
     }
     if (region == ideal) {
         return reason_of_best(pick, region);
@@ -304,6 +317,39 @@ static bool choose_in_group(struct pick *pick, enum route_group group,
     return false;
 }
 
+/* Less than half of what is not drained is up. */
+static bool is_sick(const struct view_region *region)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        count += !region->endpoints[i].drained;
+    }
+    return 2 * region->endpoint_up_count < count;
+}
+
+/* Nobody has room: in regions where most is down, the verdict may be wrong more often than right.
+ * Once per request; if that fails it waits for room like others. */
+static bool choose_in_sick(struct pick *pick, struct route_choice *ret_choice)
+{
+    region_set members = pick->members;
+    bool found;
+
+    if (pick->tier != TIER_USABLE || pick->request->tried_count > 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < pick->view->region_count; i++) {
+        if (has(members, (int)i) && !is_sick(&pick->view->regions[i])) {
+            pick->members &= ~bit(i);
+        }
+    }
+    pick->tier = TIER_PANIC;
+    found = choose_in_group(pick, GROUP_NEW, ret_choice);
+    pick->tier = TIER_USABLE;
+    pick->members = members;
+    return found;
+}
+
 /* False: the tier has nobody at all. */
 static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
 {
@@ -320,6 +366,9 @@ static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
     }
     if (pick->full == 0) {
         return false;
+    }
+    if (choose_in_sick(pick, ret_choice)) {
+        return true;
     }
     ret_choice->region = best_of(pick, pick->full, false);
     ret_choice->reason = ROUTE_QUEUE;
@@ -347,7 +396,7 @@ struct route_choice route_pick(const struct fleet_view *view, const struct route
     choice.preferred = preferred_region(&pick, allowed);
     for (int tier = TIER_USABLE; tier < TIER_COUNT && allowed != 0; tier++) {
         pick.tier = (enum route_tier)tier;
-        pick.members = tier_members(view, allowed, pick.tier);
+        pick.members = tier_members(view, request, allowed, pick.tier);
         if (pick.members == 0) {
             continue;
         }

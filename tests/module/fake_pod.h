@@ -32,6 +32,17 @@ enum pod_manner {
     POD_STALLS,    /* half a body, then nothing */
 };
 
+/* How its engine answers POSTs. */
+enum pod_engine {
+    ENGINE_WORKS,   /* a chat completion */
+    ENGINE_STREAMS, /* the same as an event stream */
+    ENGINE_HANGS,
+    ENGINE_BROKEN, /* 500 */
+    ENGINE_EMPTY,  /* 200 and an error */
+    ENGINE_FULL,   /* 429 */
+    ENGINE_PICKY,  /* 404: no such model */
+};
+
 struct pod {
     struct loop *loop;
     int fd; /* -1: refuses */
@@ -39,6 +50,9 @@ struct pod {
     struct watch *watch;
     struct list conns;
     enum pod_manner manner;
+    enum pod_engine engine;
+    unsigned generated; /* POSTs seen */
+    char last_post[1024];
     uint64_t delay_ms; /* before each answer: distance that TCP does not see */
     unsigned accepted;
     unsigned asked;
@@ -51,7 +65,32 @@ struct pod_conn {
     int fd;
     struct watch *watch;
     struct deadline answer;
+    bool is_post;
 };
+
+static inline const char *pod_engine_answer(enum pod_engine engine)
+{
+    switch (engine) {
+    case ENGINE_WORKS:
+        return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\r\n"
+               "{\"choices\":[{\"message\":{\"content\":\"pong\"}}]}";
+    case ENGINE_STREAMS:
+        return "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+               "Transfer-Encoding: chunked\r\n\r\n2f\r\n"
+               "data: {\"choices\":[{\"delta\":{\"content\":\"p\"}}]}\n\n\r\n"
+               "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+    case ENGINE_BROKEN:
+        return "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+    case ENGINE_EMPTY:
+        return "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"choices\":[]}";
+    case ENGINE_FULL:
+        return "HTTP/1.1 429 Too Many\r\nContent-Length: 0\r\n\r\n";
+    case ENGINE_PICKY:
+        return "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    default:
+        return "";
+    }
+}
 
 static inline const char *pod_answer(enum pod_manner manner)
 {
@@ -104,6 +143,12 @@ static inline void on_pod_answer(struct deadline *deadline, void *arg)
     enum pod_manner manner = conn->pod->manner;
 
     (void)deadline;
+    if (conn->is_post) {
+        const char *answer = pod_engine_answer(conn->pod->engine);
+
+        pod_send(conn, answer, strlen(answer));
+        return;
+    }
     if (manner == POD_SILENT) {
         return;
     }
@@ -136,7 +181,13 @@ static inline void on_pod_readable(struct watch *watch, unsigned events, void *a
         return;
     }
     pod->last_request[len] = '\0';
-    pod->asked++;
+    conn->is_post = strncmp(pod->last_request, "POST", 4) == 0;
+    if (conn->is_post) {
+        pod->generated++;
+        memcpy(pod->last_post, pod->last_request, (size_t)len + 1);
+    } else {
+        pod->asked++;
+    }
     deadline_set_in_ms(&conn->answer, pod->delay_ms);
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Health on a real loop, against pods on loopback that behave well and badly. */
+#include "health/breaker_private.h"
+
 #include <nearside/base/addr.h>
 #include <nearside/dns/resolver.h>
 #include <nearside/fleet/fleet.h>
@@ -13,168 +15,9 @@
 
 #include <cmocka.h>
 
-#include "module/conf_text.h"
-#include "module/fake_pod.h"
+#include "module/health_fixture.h"
 
 #include <pthread.h>
-
-#define GUARD_MS 15000
-#define LOOK_MS  1
-
-/* Quick enough for tests, slow enough for sanitizers. */
-#define QUICK "health = { interval_ms = 60; fast_interval_ms = 30; timeout_ms = 150; };"
-
-struct fixture {
-    struct loop *loop;
-    struct fleet *fleet;
-    struct resolver *resolver;
-    struct metric_block *metrics;
-    struct health *health;
-    struct deadline guard;
-    struct deadline look;
-    bool (*is_reached)(struct fixture *fixture);
-    uint64_t until_ns;
-    struct pod pods[2];
-};
-
-static void on_published(struct fleet_view *view, void *arg)
-{
-    (void)view;
-    (void)arg;
-}
-
-static void on_guard(struct deadline *deadline, void *arg)
-{
-    (void)deadline;
-    (void)arg;
-    fail_msg("the test's condition was not reached");
-}
-
-static void on_look(struct deadline *deadline, void *arg)
-{
-    struct fixture *fixture = arg;
-
-    if (fixture->is_reached(fixture)) {
-        loop_stop(fixture->loop);
-    } else {
-        deadline_set_in_ms(deadline, LOOK_MS);
-    }
-}
-
-static void run_until(struct fixture *fixture, bool (*is_reached)(struct fixture *fixture))
-{
-    fixture->is_reached = is_reached;
-    (void)loop_refresh_now_ns(fixture->loop);
-    deadline_set_in_ms(&fixture->guard, GUARD_MS);
-    deadline_set_in_ms(&fixture->look, 0);
-    loop_run(fixture->loop);
-    deadline_cancel(&fixture->guard);
-}
-
-static bool is_late(struct fixture *fixture)
-{
-    return clock_mono_ns() >= fixture->until_ns;
-}
-
-static void run_ms(struct fixture *fixture, uint64_t ms)
-{
-    fixture->until_ns = clock_mono_ns() + ms * NS_PER_MS;
-    run_until(fixture, is_late);
-}
-
-static int setup(void **state)
-{
-    struct fixture *fixture = mem_new(struct fixture);
-    struct errbuf err;
-
-    fixture->loop = loop_new("test");
-    fixture->fleet = fleet_new(fixture->loop, on_published, fixture);
-    assert_int_equal(resolver_new(fixture->loop, &fixture->resolver, &err), STATUS_OK);
-    fixture->metrics = metric_block_new();
-    fixture->health =
-        health_new(fixture->loop, fixture->fleet, fixture->resolver, fixture->metrics);
-    deadline_init(&fixture->guard, fixture->loop, on_guard, fixture);
-    deadline_init(&fixture->look, fixture->loop, on_look, fixture);
-    pod_start(&fixture->pods[0], fixture->loop);
-    pod_start(&fixture->pods[1], fixture->loop);
-    *state = fixture;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *fixture = *state;
-
-    health_free(fixture->health);
-    resolver_free(fixture->resolver);
-    fleet_free(fixture->fleet);
-    pod_kill(&fixture->pods[0]);
-    pod_kill(&fixture->pods[1]);
-    run_ms(fixture, 1);
-    deadline_done(&fixture->guard);
-    deadline_done(&fixture->look);
-    loop_free(fixture->loop);
-    mem_free(fixture);
-    return 0;
-}
-
-static void apply_text(struct fixture *fixture, const char *regions, const char *rest)
-{
-    struct conf *conf = conf_from_text(regions, rest);
-    struct tls_ctx *none[2] = {NULL};
-
-    fleet_apply(fixture->fleet, conf);
-    health_apply(fixture->health, conf, none);
-    conf_unref(conf);
-}
-
-/* One region with the first pod, or with both. */
-static void apply_pods(struct fixture *fixture, int count, const char *rest)
-{
-    char regions[512];
-
-    (void)snprintf(regions, sizeof(regions),
-                   count == 1 ? "{ name = \"a\"; endpoints = [ \"http://127.0.0.1:%u\" ]; }"
-                              : "{ name = \"a\"; endpoints = [ \"http://127.0.0.1:%u\" ]; },"
-                                "{ name = \"b\"; endpoints = [ \"http://127.0.0.1:%u\" ]; }",
-                   fixture->pods[0].port, fixture->pods[1].port);
-    apply_text(fixture, regions, rest);
-}
-
-static const struct view_region *region(struct fixture *fixture, uint32_t index)
-{
-    return &fleet_view_now(fixture->fleet)->regions[index];
-}
-
-static const struct view_endpoint *endpoint(struct fixture *fixture)
-{
-    return &region(fixture, 0)->endpoints[0];
-}
-
-static bool is_up(struct fixture *fixture)
-{
-    return region(fixture, 0)->state == REGION_UP;
-}
-
-static bool is_down(struct fixture *fixture)
-{
-    return region(fixture, 0)->state == REGION_DOWN;
-}
-
-static bool both_up(struct fixture *fixture)
-{
-    return is_up(fixture) && region(fixture, 1)->state == REGION_UP;
-}
-
-static bool asked_ten_times(struct fixture *fixture)
-{
-    return fixture->pods[0].asked >= 10;
-}
-
-static uint64_t ms_since(uint64_t start_ns)
-{
-    return (clock_mono_ns() - start_ns) / NS_PER_MS;
-}
 
 /* ---- probes ---- */
 
@@ -213,7 +56,7 @@ static void test_a_refusing_endpoint_is_down_at_once(void **state)
     apply_pods(fixture, 1, "health = { interval_ms = 5000; fast_interval_ms = 5000; };");
     run_until(fixture, is_down);
     assert_true(ms_since(start_ns) < 2000);
-    assert_string_equal(endpoint(fixture)->reason, "connect_refused");
+    assert_string_equal(endpoint(fixture)->reason, "probe_tcp_refused");
 }
 
 static void test_a_killed_pod_goes_down_and_comes_back(void **state)
@@ -241,7 +84,7 @@ static void test_a_silent_pod_goes_down_after_its_misses(void **state)
     run_until(fixture, is_down);
     assert_true(ms_since(start_ns) >= 2 * 150);
     assert_true(ms_since(start_ns) < 66 + 3 * 165 + 400); /* and some for a slow machine */
-    assert_string_equal(endpoint(fixture)->reason, "head_timeout");
+    assert_string_equal(endpoint(fixture)->reason, "probe_timeout");
 }
 
 struct manner_case {
@@ -253,9 +96,9 @@ static void test_bad_answers_take_an_endpoint_down(void **state)
 {
     static const struct manner_case cases[] = {{POD_BROKEN, "probe_status"},
                                                {POD_MISSING, "probe_status"},
-                                               {POD_GARBAGE, "malformed"},
-                                               {POD_HANGS_UP, "reset"},
-                                               {POD_STALLS, "head_timeout"}};
+                                               {POD_GARBAGE, "probe_malformed"},
+                                               {POD_HANGS_UP, "probe_reset"},
+                                               {POD_STALLS, "probe_timeout"}};
     struct fixture *fixture = *state;
 
     apply_pods(fixture, 1, QUICK);
@@ -410,34 +253,14 @@ static void test_one_refused_connection_takes_an_endpoint_down(void **state)
     run_until(fixture, is_up); /* probes are fine: no holding out */
 }
 
-static void test_five_failures_in_a_row_take_an_endpoint_down_and_hold_it(void **state)
-{
-    struct fixture *fixture = *state;
-
-    apply_pods(fixture, 1, QUICK);
-    run_until(fixture, is_up);
-    for (int i = 0; i < HEALTH_PASSIVE_FALL - 1; i++) {
-        report(fixture, OUTCOME_STATUS_5XX);
-    }
-    run_ms(fixture, 20);
-    assert_int_equal(endpoint(fixture)->state, ENDPOINT_UP);
-    report(fixture, OUTCOME_STATUS_5XX);
-    run_until(fixture, is_down);
-    assert_string_equal(endpoint(fixture)->reason, "status_5xx");
-    fixture->pods[0].asked = 0;
-    run_until(fixture, asked_ten_times); /* ten good probes do not bring it back so soon */
-    assert_int_equal(endpoint(fixture)->state, ENDPOINT_DOWN);
-}
-
 static void test_a_success_between_failures_starts_the_count_anew(void **state)
 {
     struct fixture *fixture = *state;
 
     apply_pods(fixture, 1, QUICK);
     run_until(fixture, is_up);
-    for (int i = 0; i < 3 * HEALTH_PASSIVE_FALL; i++) {
-        report(fixture,
-               i % HEALTH_PASSIVE_FALL == HEALTH_PASSIVE_FALL - 1 ? OUTCOME_OK : OUTCOME_RESET);
+    for (int i = 0; i < 3 * BREAKER_HARD; i++) {
+        report(fixture, i % BREAKER_HARD == BREAKER_HARD - 1 ? OUTCOME_OK : OUTCOME_RESET);
     }
     run_ms(fixture, 20);
     assert_int_equal(endpoint(fixture)->state, ENDPOINT_UP);
@@ -642,8 +465,6 @@ static void test_a_name_that_does_not_resolve_takes_its_region_down(void **state
     assert_int_equal(region(fixture, 0)->endpoint_count, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -661,7 +482,6 @@ int main(void)
         TEST(test_the_closer_of_two_becomes_home),
         TEST(test_a_handshake_is_timed_every_five_seconds),
         TEST(test_one_refused_connection_takes_an_endpoint_down),
-        TEST(test_five_failures_in_a_row_take_an_endpoint_down_and_hold_it),
         TEST(test_a_success_between_failures_starts_the_count_anew),
         TEST(test_outcomes_without_blame_change_nothing),
         TEST(test_a_blamed_failure_makes_the_next_probe_come_soon),

@@ -72,6 +72,14 @@ struct conf_routing {
     enum conf_balance balance;
 };
 
+/* A tiny real request now and then: an engine may hang behind a /health that says 200. */
+struct conf_generate {
+    const char *model;
+    const char *path;
+    uint32_t interval_s; /* 0: none */
+    uint32_t timeout_ms;
+};
+
 struct conf_health {
     const char *path;
     uint32_t interval_ms;
@@ -82,6 +90,8 @@ struct conf_health {
     const char *expect; /* as written */
     uint16_t expect_min;
     uint16_t expect_max;
+    const char *match; /* must stand in the body; empty: any body will do */
+    struct conf_generate generate;
 };
 
 /* 0 means none for total_ms only. */
@@ -199,5 +209,8 @@ const struct conf_region *conf_find_region(const struct conf *conf, struct str n
  * jitter: one that refuses connections, and one that vanished (packets dropped). */
 uint64_t conf_detect_refused_ms(const struct conf_health *health);
 uint64_t conf_detect_vanished_ms(const struct conf_health *health);
+/* The same of an engine that hangs while its port and /health are fine, by probes alone (traffic
+ * finds it sooner); 0: never, generate.interval_s is 0. */
+uint64_t conf_detect_hung_ms(const struct conf_health *health);
 
 #endif

@@ -55,6 +55,12 @@ void fleet_set_redis_up(struct fleet *fleet, uint32_t region_index, bool up, con
 /* `reason` is static text (an outcome word, "probe_ok", ...). No-op when nothing changes. */
 void fleet_set_endpoint_state(struct fleet *fleet, uint64_t endpoint_id, enum endpoint_state state,
                               const char *reason);
+/* What real traffic says. A return from a breaker is a slow start, as one from down is. No-op when
+ * nothing changes. `reason` is static text. */
+void fleet_set_endpoint_breaker(struct fleet *fleet, uint64_t endpoint_id,
+                                enum breaker_state breaker, const char *reason);
+void fleet_set_region_breaker(struct fleet *fleet, uint32_t region_index,
+                              enum breaker_state breaker, const char *reason);
 /* One sample of path latency to the endpoint's region. */
 void fleet_observe_latency(struct fleet *fleet, uint64_t endpoint_id, enum latency_source source,
                            double ms);
@@ -82,6 +88,9 @@ bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bo
 
 /* The newest view, made now if something changed since. Borrowed until the next call here. */
 struct fleet_view *fleet_view_now(struct fleet *fleet);
+/* The newest view that was published, which may miss the changes of the last FLEET_PUBLISH_MS but
+ * has the regions of the applied config. NULL before the first config. Borrowed likewise. */
+const struct fleet_view *fleet_view_last(const struct fleet *fleet);
 
 struct fleet_event {
     uint64_t number; /* 1, 2, 3, ... */

@@ -35,6 +35,15 @@ enum region_state {
     REGION_STATE_COUNT
 };
 
+/* What real traffic says, apart from probes (health/breaker_private.h). */
+enum breaker_state {
+    BREAKER_CLOSED, /* requests flow */
+    BREAKER_OPEN,   /* none does */
+    BREAKER_TRIAL,  /* one may: whoever gets live->trial */
+    BREAKER_STATE_COUNT
+};
+
+const char *breaker_state_word(enum breaker_state state);   /* "closed", "open", "trial" */
 const char *endpoint_state_word(enum endpoint_state state); /* "up"; drained is a word of its own */
 const char *region_state_word(enum region_state state);
 
@@ -47,9 +56,10 @@ struct view_endpoint {
     bool tls;
     bool drained; /* by an operator */
     enum endpoint_state state;
+    enum breaker_state breaker;
     float weight;       /* 0.1 .. 1: slow start */
     uint64_t since_ns;  /* in this state */
-    const char *reason; /* outcome word of the last failure, or ""; static text */
+    const char *reason; /* why it is down or put aside by its breaker, or ""; static text */
 };
 
 struct view_region {
@@ -58,7 +68,8 @@ struct view_region {
     const struct conf_region *conf; /* owned by the view's conf */
     enum region_state state;
     bool drained;
-    bool usable; /* not drained and has an endpoint that is up and not drained */
+    bool usable; /* not drained, breaker closed, has an endpoint that is up and not drained */
+    enum breaker_state breaker; /* TRIAL: an endpoint's live->trial may be open for one request */
     bool latency_known;
     double latency_ms;
     bool latency_is_prior; /* other edges' figure: this one has none of its own yet */

@@ -4,11 +4,13 @@
  * passing, name resolution, and a watch on each region's Redis. Writes its verdicts to the fleet.
  *
  * Active: GET health.path on a kept connection, first at time 0, then every interval_ms
- * (start to start, jitter 10 %; fast_interval_ms while the verdict is changing). `fall` misses in a
- * row make an endpoint down, `rise` successes up again; a fresh one comes up with its first
- * success. Passive: a refused connection takes the endpoint down at once; other blamed outcomes
- * count (HEALTH_PASSIVE_FALL in a row), and any makes the next probe come now. 4xx never counts;
- * 429 and 503 with Retry-After mean full for that long, not broken; our own shortages never count.
+ * (start to start, jitter 10 %; fast_interval_ms while the verdict is changing), and a request for
+ * one token now and then when health.generate says so. `fall` misses in a row make an endpoint
+ * down, `rise` successes up again; a fresh one comes up with its first success.
+ *
+ * Passive: a refused connection takes the endpoint down at once; other failures go to the breakers,
+ * one per endpoint and one per region, and make the next probe come now. 4xx never counts; 429 and
+ * 503 with Retry-After mean full for that long, not broken; our own shortages never count.
  *
  * Thread: control, but for health_report().
  */
@@ -20,8 +22,6 @@
 #include <nearside/obs/metric.h>
 
 #include <stdint.h>
-
-#define HEALTH_PASSIVE_FALL 5
 
 struct conf;
 struct fleet;
@@ -60,27 +60,12 @@ struct attempt_report {
     uint64_t now_ns;
 };
 
-/* Tell. A success after a success costs two atomic loads; what matters is posted to the control
- * thread. Thread: any. */
+/* Tell. A success after a success costs two atomic loads and an addition; what matters is posted to
+ * the control thread. Thread: any. */
 void health_report(struct health *health, const struct attempt_report *report);
-
-/* ---- pure rules (health/threshold.c) ---- */
-
-enum probe_verdict { PROBE_PASS, PROBE_MISS, PROBE_REFUSED };
-
-struct threshold {
-    enum endpoint_state state;
-    uint32_t passes; /* in a row */
-    uint32_t misses; /* in a row */
-};
-
-/* The state after one more probe, or a blamed passive failure (`passive`: refused counts as
- * refused, else HEALTH_PASSIVE_FALL in a row bring it down). */
-enum endpoint_state threshold_probe(struct threshold *threshold, enum probe_verdict verdict,
-                                    uint32_t fall, uint32_t rise);
-enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome outcome,
-                                      uint32_t failures_in_row);
-/* Probe soon: the verdict is changing (between misses, between passes, or not known yet). */
-bool threshold_is_changing(const struct threshold *threshold);
+/* Tell how the one request went that held live->trial: OK with its first byte of content, or what
+ * it failed by. What says nothing about the endpoint gives the permit back. Call once per permit,
+ * besides health_report(). Thread: any. */
+void health_report_trial(struct health *health, struct endpoint_live *live, enum outcome outcome);
 
 #endif

@@ -22,30 +22,42 @@
 #define METRIC_REGIONS_MAX 64
 #define METRIC_REGION_NONE METRIC_REGIONS_MAX /* label value "": answered without a region */
 
+/* Whose doing an outcome is. What follows from a class, health says (docs/health.md). */
+enum outcome_class {
+    OUTCOME_CLASS_NONE,      /* nothing went wrong */
+    OUTCOME_CLASS_CLIENT,    /* it left, or its time was over */
+    OUTCOME_CLASS_LOCAL,     /* our own doing, or nobody's: shortages, moves, stale connections */
+    OUTCOME_CLASS_CAPACITY,  /* the endpoint is full, and says so */
+    OUTCOME_CLASS_TRANSIENT, /* too slow this time: may be load, may be a hung engine */
+    OUTCOME_CLASS_FAULT,     /* the endpoint failed before the answer began */
+    OUTCOME_CLASS_CORRUPT,   /* the answer broke off or was no answer */
+    OUTCOME_CLASS_COUNT
+};
+
 /* What may go wrong with one attempt, in one vocabulary: log word, metric label, status page.
  * retry: may the request be tried elsewhere; blame: does it count against the endpoint. */
 #define OUTCOMES(X)                                                                                \
-    /* suffix           word                retry blame */                                         \
-    X(OK, "ok", 0, 0)                                                                              \
-    X(CONNECT_REFUSED, "connect_refused", 1, 1)                                                    \
-    X(CONNECT_TIMEOUT, "connect_timeout", 1, 1)                                                    \
-    X(CONNECT_ERROR, "connect_error", 1, 1)                                                        \
-    X(TLS_ERROR, "tls_error", 1, 1)                                                                \
-    X(RESET, "reset", 1, 1)                                                                        \
-    X(STALE, "stale", 1, 0)                                                                        \
-    X(MALFORMED, "malformed", 1, 1)                                                                \
-    X(HEAD_TIMEOUT, "head_timeout", 1, 1)                                                          \
-    X(STATUS_5XX, "status_5xx", 1, 1)                                                              \
-    X(FULL, "full", 1, 0)                                                                          \
-    X(REGION_DOWN, "region_down", 1, 0)                                                            \
-    X(IDLE_TIMEOUT, "idle_timeout", 0, 1)                                                          \
-    X(CUT, "cut", 0, 1)                                                                            \
-    X(CLIENT_GONE, "client_gone", 0, 0)                                                            \
-    X(DEADLINE, "deadline", 0, 0)                                                                  \
-    X(LOCAL_LIMIT, "local_limit", 0, 0)
+    /* suffix           word                retry blame class */                                   \
+    X(OK, "ok", 0, 0, NONE)                                                                        \
+    X(CONNECT_REFUSED, "connect_refused", 1, 1, FAULT)                                             \
+    X(CONNECT_TIMEOUT, "connect_timeout", 1, 1, FAULT)                                             \
+    X(CONNECT_ERROR, "connect_error", 1, 1, FAULT)                                                 \
+    X(TLS_ERROR, "tls_error", 1, 1, FAULT)                                                         \
+    X(RESET, "reset", 1, 1, FAULT)                                                                 \
+    X(STALE, "stale", 1, 0, LOCAL)                                                                 \
+    X(MALFORMED, "malformed", 1, 1, CORRUPT)                                                       \
+    X(HEAD_TIMEOUT, "head_timeout", 1, 1, TRANSIENT)                                               \
+    X(STATUS_5XX, "status_5xx", 1, 1, FAULT)                                                       \
+    X(FULL, "full", 1, 0, CAPACITY)                                                                \
+    X(REGION_DOWN, "region_down", 1, 0, LOCAL)                                                     \
+    X(IDLE_TIMEOUT, "idle_timeout", 0, 1, CORRUPT)                                                 \
+    X(CUT, "cut", 0, 1, CORRUPT)                                                                   \
+    X(CLIENT_GONE, "client_gone", 0, 0, CLIENT)                                                    \
+    X(DEADLINE, "deadline", 0, 0, CLIENT)                                                          \
+    X(LOCAL_LIMIT, "local_limit", 0, 0, LOCAL)
 
 enum outcome {
-#define X(suffix, word, retry, blame) OUTCOME_##suffix,
+#define X(suffix, word, retry, blame, class) OUTCOME_##suffix,
     OUTCOMES(X)
 #undef X
         OUTCOME_COUNT
@@ -54,6 +66,24 @@ enum outcome {
 const char *outcome_word(enum outcome outcome);
 bool outcome_may_retry(enum outcome outcome);
 bool outcome_is_blamed(enum outcome outcome);
+enum outcome_class outcome_class(enum outcome outcome);
+
+/* What a health probe tries, one after the other; the last is a probe of its own. */
+#define PROBE_CLASSES(X)                                                                           \
+    X(TCP, "tcp")           /* connecting */                                                       \
+    X(TLS, "tls")           /* the handshake */                                                    \
+    X(HTTP, "http")         /* an answer with the right status */                                  \
+    X(MATCH, "match")       /* the right text in it */                                             \
+    X(GENERATE, "generate") /* one token */
+
+enum probe_class {
+#define X(suffix, word) PROBE_CLASS_##suffix,
+    PROBE_CLASSES(X)
+#undef X
+        PROBE_CLASS_COUNT
+};
+
+const char *probe_class_word(enum probe_class class);
 
 /* The limits that can be hit: label of limit_hits_total. */
 #define LIMITS(X)                                                                                  \
@@ -92,6 +122,7 @@ enum metric_labels {
     METRIC_L_REGION_CLASS,   /* region, class: 1xx 2xx 3xx 4xx 5xx */
     METRIC_L_FROM_TO_REASON, /* from, to (regions), reason (outcome) */
     METRIC_L_REGION_OUTCOME, /* region, outcome */
+    METRIC_L_REGION_PROBE,   /* region, class: tcp tls http match generate */
     METRIC_L_TIER_RESULT,    /* tier: memory redis; result: hit miss error timeout store reject
                                 collapsed */
     METRIC_L_RESULT,         /* result: success failure */
@@ -183,6 +214,8 @@ enum metric_phase {
       "Times another edge reported a region down that is up here, so that it was probed at once.") \
     X(SHARED_EXCHANGES, "nearside_shared_state_exchanges_total", METRIC_COUNTER, METRIC_L_RESULT,  \
       "Exchanges of shared state with a region's Redis.")                                          \
+    X(PROBE_FAILURES, "nearside_probe_failures_total", METRIC_COUNTER, METRIC_L_REGION_PROBE,      \
+      "Health probes that failed, by what they failed at.")                                        \
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT, "Configuration reloads.")
 
 enum metric_family {

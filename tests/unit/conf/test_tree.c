@@ -38,6 +38,19 @@ static void test_tree_detect_times_follow_the_formula(void **state)
     }
 }
 
+static void test_tree_detect_hung_counts_generations(void **state)
+{
+    struct conf_health health = {
+        .interval_ms = 1000, .fall = 3, .generate = {.interval_s = 30, .timeout_ms = 10000}};
+
+    (void)state;
+    assert_int_equal(conf_detect_hung_ms(&health), 66000);
+    health.generate.timeout_ms = 100; /* a failure is followed up every interval_ms */
+    assert_int_equal(conf_detect_hung_ms(&health), 36300);
+    health.generate.interval_s = 0;
+    assert_int_equal(conf_detect_hung_ms(&health), 0);
+}
+
 static void *take_and_give(void *arg)
 {
     for (unsigned i = 0; i < 10000; i++) {
@@ -138,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tree_detect_times_follow_the_formula),
+        cmocka_unit_test(test_tree_detect_hung_counts_generations),
         cmocka_unit_test(test_tree_lives_until_the_last_thread_lets_go),
         cmocka_unit_test(test_tree_from_arguments_has_the_defaults),
         cmocka_unit_test(test_tree_from_arguments_says_which_one_is_wrong),

@@ -7,7 +7,9 @@
  * is region a, 10 ms away, with two endpoints that are up; b with one up and one down, drained; c
  * at unknown distance, not probed yet, serving only the model tiny, at the very start of its slow
  * start. Endpoints: u up, d down, k unknown, x up and drained, f full, t tried, l tried last,
- * T tried and full. Regions at 50 ms or less are near.
+ * T tried and full, o put aside by its breaker, p on trial, q on trial with the permit taken.
+ * Regions at 50 ms or less are near; B=o is one that its own breaker has put aside, B=p one on
+ * trial (its permit is a p among its endpoints).
  */
 #ifndef NEARSIDE_TESTS_ROUTE_WORLD_H
 #define NEARSIDE_TESTS_ROUTE_WORLD_H
@@ -80,7 +82,8 @@ static inline void world_settle(struct view_region *region)
     region->state = up > 0                           ? (down > 0 ? REGION_DEGRADED : REGION_UP)
                     : down == region->endpoint_count ? REGION_DOWN
                                                      : REGION_UNKNOWN;
-    region->usable = region->endpoint_up_count > 0 && !region->drained;
+    region->usable =
+        region->endpoint_up_count > 0 && !region->drained && region->breaker == BREAKER_CLOSED;
     region->near = region->latency_known && region->latency_ms <= 50.0;
 }
 
@@ -134,11 +137,17 @@ static inline void world_set_endpoints(struct world *world, uint32_t index, cons
         struct view_endpoint *endpoint = &region->endpoints[e];
         char letter = letters[e];
 
-        ASSERT(strchr("udkxftlT", letter) != NULL);
+        ASSERT(strchr("udkxftlTopq", letter) != NULL);
         endpoint->state = letter == 'd'   ? ENDPOINT_DOWN
                           : letter == 'k' ? ENDPOINT_UNKNOWN
                                           : ENDPOINT_UP;
         endpoint->drained = letter == 'x';
+        if (letter == 'o' || letter == 'p' || letter == 'q') {
+            endpoint->breaker = letter == 'o' ? BREAKER_OPEN : BREAKER_TRIAL;
+            atomic_store(&endpoint->live->trial, letter == 'p'   ? TRIAL_OPEN
+                                                 : letter == 'q' ? TRIAL_TAKEN
+                                                                 : TRIAL_NONE);
+        }
         if (letter == 'f' || letter == 'T') {
             atomic_store(&endpoint->live->full_until_ns, WORLD_NOW_NS + 1);
         }
@@ -162,6 +171,10 @@ static inline void world_set_option(struct world *world, uint32_t index, const c
         world->regions[index].model_count = 1;
     } else if (strncmp(option, "w=", 2) == 0) {
         region->weight = strtof(option + 2, NULL);
+    } else if (strcmp(option, "B=o") == 0) {
+        region->breaker = BREAKER_OPEN;
+    } else if (strcmp(option, "B=p") == 0) {
+        region->breaker = BREAKER_TRIAL;
     } else {
         ASSERT_UNREACHABLE("unknown option in a test fleet");
     }
