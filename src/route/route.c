@@ -21,9 +21,6 @@
 #include <nearside/base/assert.h>
 #include <nearside/obs/metric.h>
 
-/* Attempts that one region gets before another one is preferred. */
-#define REGION_ATTEMPTS 2
-
 /* Bits of a rank above its cost in microseconds; the lowest rank is best. */
 #define RANK_DEMOTED  (UINT64_C(1) << 63)
 #define RANK_DEFERRED (UINT64_C(1) << 62)
@@ -191,12 +188,12 @@ static region_set demoted_regions(const struct pick *pick)
     const struct route_request *request = pick->request;
     region_set demoted = 0;
 
-    if (request->last_region >= 0 && request->last_region_attempts >= REGION_ATTEMPTS) {
+    if (request->last_region >= 0 && request->last_region_attempts >= ROUTE_REGION_ATTEMPTS) {
         demoted |= bit((uint32_t)request->last_region);
     }
-    for (uint32_t i = 0; request->tried_count > REGION_ATTEMPTS && i < pick->view->region_count;
-         i++) {
-        if (attempts_in(&pick->view->regions[i], request) >= REGION_ATTEMPTS) {
+    for (uint32_t i = 0;
+         request->tried_count > ROUTE_REGION_ATTEMPTS && i < pick->view->region_count; i++) {
+        if (attempts_in(&pick->view->regions[i], request) >= ROUTE_REGION_ATTEMPTS) {
             demoted |= bit(i);
         }
     }

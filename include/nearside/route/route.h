@@ -18,9 +18,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ROUTE_TRIED_MAX  16
-#define ROUTE_NOBODY     (-1)
-#define ROUTE_UNKNOWN_MS 50.0 /* latency assumed where none is known yet */
+#define ROUTE_TRIED_MAX       16
+#define ROUTE_NOBODY          (-1)
+#define ROUTE_REGION_ATTEMPTS 2    /* that one region gets before another one is preferred */
+#define ROUTE_UNKNOWN_MS      50.0 /* latency assumed where none is known yet */
 
 #define ROUTE_REASONS(X)                                                                           \
     X(CLOSEST, "closest")       /* closest usable region within the budget */                      \
