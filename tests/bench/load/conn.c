@@ -236,7 +236,9 @@ static enum conn_news read_answer(struct conn_env *env, struct conn *conn)
             return is_end ? finish_answer(env, conn, true) : broken(conn);
         }
         env->bytes_in += (uint64_t)len;
+        uint64_t events = conn->reader.events;
         (void)reader_take(&conn->reader, bytes, (size_t)len);
+        env->events += conn->reader.events - events;
         if (conn->reader.state == READER_BAD) {
             return broken(conn);
         }

@@ -50,6 +50,7 @@ struct conn_env {
     int epoll;
     SSL_CTX *tls; /* NULL: plain */
     uint64_t marks;
+    uint64_t events; /* SSE events read */
     uint64_t bytes_in;
     uint64_t bytes_out;
 };

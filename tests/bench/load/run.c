@@ -65,6 +65,7 @@ static void read_gauges(const struct run *run, struct tally *ret_tally)
     }
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
     ret_tally->own_cpu_ns = (uint64_t)own.tv_sec * 1000000000ULL + (uint64_t)own.tv_nsec;
+    ret_tally->events = run->env.events;
     ret_tally->bytes_in = run->env.bytes_in;
     ret_tally->bytes_out = run->env.bytes_out;
 }
@@ -87,6 +88,7 @@ static void window_close(struct run *run)
         tally->cpu_ns[i] = after.cpu_ns[i] - tally->cpu_ns[i];
     }
     tally->own_cpu_ns = after.own_cpu_ns - tally->own_cpu_ns;
+    tally->events = after.events - tally->events;
     tally->bytes_in = after.bytes_in - tally->bytes_in;
     tally->bytes_out = after.bytes_out - tally->bytes_out;
     run->is_over = true;
@@ -164,6 +166,8 @@ static void on_answer(struct run *run, struct conn *conn)
         hold_next(run);
     } else if (conn->state == CONN_IDLE && !run->is_over) {
         use(run, conn);
+    } else if (conn->state == CONN_DRAIN) {
+        on_news(run, conn, conn_handle(&run->env, conn)); /* its end may be here already */
     } else if (conn->state == CONN_CLOSED) {
         reconnect(run, conn);
     }
