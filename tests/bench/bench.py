@@ -3,7 +3,8 @@
 """Measure Nearside beside other proxies: `make bench`. docs/performance.md says how and what came out.
 
 Environment: BENCH_QUICK=1 (one short round, the slow workloads left out), BENCH_ONLY (a regular
-expression of workloads), BENCH_ROUNDS, BENCH_SECONDS.
+expression of workloads), BENCH_ROUNDS, BENCH_SECONDS,
+BENCH_PERF=1 (see measure.profile).
 """
 import json
 import os

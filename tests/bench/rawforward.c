@@ -28,6 +28,7 @@ struct end {
     char *kept;        /* owned: what the other end could not take yet */
     size_t kept_len;
     size_t kept_at;
+    bool is_ending; /* the peer has sent its last byte: read until that is seen */
     bool is_closed;
     struct end *next_dead;
 };
@@ -168,7 +169,7 @@ static void forward(struct end *from)
         if (sent < len) {
             keep(to, piece + (sent < 0 ? 0 : sent), (size_t)(len - (sent < 0 ? 0 : sent)));
         }
-        if (len < PIECE_BYTES) {
+        if (len < PIECE_BYTES && !from->is_ending) {
             return; /* drained: the next edge will come */
         }
     }
@@ -179,6 +180,7 @@ static void on_end(struct end *end, uint32_t events)
     if (end->is_closed) {
         return;
     }
+    end->is_ending |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     if ((events & EPOLLOUT) != 0 && end->kept_len > 0 && send_kept(end)) {
         forward(end->other);
     }

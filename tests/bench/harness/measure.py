@@ -73,10 +73,25 @@ def figures(workload, counted, memory_kib):
     }
 
 
+def profile(workload, subject, server, seconds):
+    """BENCH_PERF=1: where the proxy's time went, into build/perf-WORKLOAD-LABEL.txt."""
+    if os.environ.get("BENCH_PERF") != "1":
+        return
+    base = os.path.join(machine.BUILD, f"perf-{workload.name}-{subject.label}".replace(" ", "_"))
+    time.sleep(workload.warm)
+    with tempfile.NamedTemporaryFile() as data, open(base + ".txt", "w") as text:
+        subprocess.run(["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "-o", data.name,
+                        "-p", ",".join(map(str, server.pids)), "--", "sleep", str(seconds * 0.9)],
+                       capture_output=True, check=True)
+        subprocess.run(["perf", "report", "-i", data.name, "--stdio", "--percent-limit", "0.5",
+                        "--sort", "symbol,dso"], stdout=text, stderr=subprocess.DEVNULL, check=True)
+
+
 def run_load(workload, subject, server, pod, seconds, directory):
     before = machine.pss_kib(server.pids) if workload.memory_per else 0
     argv = load_argv(workload, subject, server, pod, seconds, directory)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        profile(workload, subject, server, seconds)
         memory = disturb(workload, server, process, seconds)
         text, _ = process.communicate(timeout=120)
     if process.returncode != 0:

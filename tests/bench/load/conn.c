@@ -75,6 +75,7 @@ bool conn_connect(struct conn_env *env, struct conn *conn)
     }
     (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     conn->state = CONN_CONNECT;
+    conn->is_ending = false;
     if ((connect(conn->fd, (const struct sockaddr *)peer, sizeof(*peer)) != 0 &&
          errno != EINPROGRESS) ||
         epoll_ctl(env->epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0) {
@@ -245,7 +246,7 @@ static enum conn_news read_answer(struct conn_env *env, struct conn *conn)
         if (conn->reader.state == READER_DONE) {
             return finish_answer(env, conn, false);
         }
-        if (conn->ssl == NULL && len < READ_BYTES) {
+        if (conn->ssl == NULL && len < READ_BYTES && !conn->is_ending) {
             return CONN_NOTHING; /* drained: the next edge will come */
         }
     }

@@ -38,6 +38,7 @@ struct conn {
     SSL *ssl;             /* owned; NULL: plain */
     SSL_SESSION *session; /* owned: to resume */
     bool was_resumed;
+    bool is_ending;    /* the peer has sent its last byte: read until that is seen */
     uint64_t start_ns; /* when the request was sent, or due */
     size_t written;
     char mark[OPTIONS_MARK_LEN + 1];

@@ -287,6 +287,7 @@ static void turn(struct run *run)
 
     for (int i = 0; i < count && !run->is_over; i++) {
         struct conn *conn = events[i].data.ptr;
+        conn->is_ending |= (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
         on_news(run, conn, conn_handle(&run->env, conn));
     }
     if (!run->is_over) {
