@@ -38,7 +38,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*
 UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps build tools unit demo test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
+.PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
         bench bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -49,6 +49,7 @@ help:
 	@echo 'make            install what the build needs, build build/nearside'
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
 	@echo 'make test       every test: unit, module, integration, the demo tour'
+	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
@@ -64,7 +65,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod
+tools: $(BUILD)/pod $(BUILD)/wan
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -84,6 +85,11 @@ $(BUILD)/pod: $(wildcard tests/pod/*.c) $(wildcard tests/pod/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY) $(LIBS)
+
+$(BUILD)/wan: $(wildcard tests/wan/*.c) $(wildcard tests/wan/*.h) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
@@ -138,6 +144,11 @@ asan tsan:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory FLAVOUR=$@ build tools unit
 	@sh scripts/test.sh build/$@
+
+faults:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@/usr/bin/python3 scripts/faults.py $(FAULT)
 
 lint: layers
 	@sh scripts/deps.sh lint

@@ -73,8 +73,13 @@ def good(text):
 
 # ---- processes ----
 
+PARENT = os.getpid()
+
+
 def die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != PARENT:
+        os._exit(1)  # it died before the line above, so no signal will come
 
 
 class Children:
@@ -463,6 +468,8 @@ def on_signal(number, _):
 def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
+    # A shell that started this in the background may have left it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="nearside-demo-") as directory:
         stage = Stage(directory)
         try:

@@ -55,7 +55,8 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
     member_bool(edge, "draining", source->is_draining(source->arg));
-    member_count(edge, "workers", from->conf->edge.workers);
+    member_count(edge, "workers", from->admin->source.workers(from->admin->source.arg));
+    member_count(edge, "workers_asked", from->conf->edge.workers);
     reload = member_object(edge, "last_reload");
     member_bool(reload, "ok", last->ok);
     member_time(reload, "time", last->wall_ms);

@@ -84,6 +84,8 @@ void edge_open_doors(struct edge *edge);
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
 struct log_conf;
+/* Warn of listener certificates that have expired, or will within two weeks. */
+void edge_warn_certificates(const struct edge *edge);
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* drain.c */

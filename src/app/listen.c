@@ -83,7 +83,7 @@ enum status edge_bind(const struct edge *edge, const struct conf *conf,
         }
         status = bind_all(&listeners[i], edge->worker_count, err);
         if (status != STATUS_OK) {
-            err_wrap(err, "listener ");
+            err_wrap(err, "listener");
             edge_listeners_free(listeners, conf->listener_count, edge->worker_count);
             return status;
         }

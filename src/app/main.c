@@ -79,7 +79,7 @@ static int test_config(const struct options *options)
     }
     if (world_new(conf, NULL, &world, &err) != STATUS_OK) {
         if (options->file != NULL) {
-            err_wrap(&err, "%s: ", options->file);
+            err_wrap(&err, "%s", options->file);
         }
         conf_unref(conf);
         return complain(&err, EXIT_BAD_CONFIG);

@@ -76,8 +76,11 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
             options.docs = optarg;
             break;
         default:
-            err_set(err, "%s: unknown option, or its argument is missing (see --help)",
-                    argv[optind - 1]);
+            if (optopt == 'c') {
+                err_set(err, "-c: needs a FILE");
+            } else {
+                err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
+            }
             return STATUS_INVALID;
         }
     }

@@ -15,6 +15,7 @@
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric.h>
 #include <nearside/proxy/world.h>
@@ -22,6 +23,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define CERTIFICATE_WARN_DAYS 14
 
 /* What a reload has built and not committed yet. */
 struct change {
@@ -55,7 +58,7 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &change->admin_fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     return STATUS_OK;
@@ -126,6 +129,25 @@ static void commit_admin(struct edge *edge, struct change *change)
     }
 }
 
+void edge_warn_certificates(const struct edge *edge)
+{
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+
+    for (uint32_t i = 0; i < edge->conf->listener_count; i++) {
+        int64_t at_s = edge->world->listener_tls[i] == NULL
+                           ? 0
+                           : tls_ctx_expires_at(edge->world->listener_tls[i]);
+        int64_t days = (at_s - now_s) / 86400;
+        if (at_s != 0 && at_s <= now_s) {
+            log_error("certificate_expired", "listener=%s days_ago=%lld",
+                      edge->conf->listeners[i].bind, (long long)-days);
+        } else if (at_s != 0 && days < CERTIFICATE_WARN_DAYS) {
+            log_warn("certificate_expires", "listener=%s days=%lld", edge->conf->listeners[i].bind,
+                     (long long)days);
+        }
+    }
+}
+
 /* From here on nothing can fail. The workers get the world before the view that may need it. */
 static void commit(struct edge *edge, struct change *change)
 {
@@ -148,6 +170,7 @@ static void commit(struct edge *edge, struct change *change)
         log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,
                  edge->conf->edge.workers);
     }
+    edge_warn_certificates(edge);
     world_unref(old_world);
     conf_unref(old_conf);
 }

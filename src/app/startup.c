@@ -156,6 +156,11 @@ static bool source_is_draining(void *arg)
     return ((struct edge *)arg)->draining;
 }
 
+static uint32_t source_workers(void *arg)
+{
+    return ((struct edge *)arg)->worker_count;
+}
+
 static uint64_t source_started(void *arg)
 {
     return ((struct edge *)arg)->started_wall_ms;
@@ -197,6 +202,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .last_reload = source_last_reload,
         .cache = source_cache,
         .is_draining = source_is_draining,
+        .workers = source_workers,
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,
@@ -210,7 +216,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         return STATUS_OK;
     }
     if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin ");
+        err_wrap(err, "admin");
         return STATUS_FAILED;
     }
     admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
@@ -302,6 +308,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     deadline_set_in_ms(&edge->open_deadline, EDGE_OPEN_MS);
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
+    edge_warn_certificates(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
@@ -326,6 +333,8 @@ static void hear_the_rest(struct edge *edge)
 
 void edge_free(struct edge *edge)
 {
+    bool ran = edge->signals[0] != NULL;
+
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
         if (edge->signals[i] != NULL) {
             loop_signal_free(edge->signals[i]);
@@ -357,6 +366,8 @@ void edge_free(struct edge *edge)
     mem_free(edge->admin_bind);
     world_unref(edge->world);
     conf_unref(edge->conf);
-    log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    if (ran) {
+        log_info("stopped", "version=%s", NEARSIDE_VERSION);
+    }
     log_stop();
 }

@@ -176,6 +176,12 @@ size_t entry_build_body_len(const struct entry_build *build)
     return build->fields_end == 0 ? 0 : build->len - build->fields_end;
 }
 
+struct str entry_build_fields(const struct entry_build *build)
+{
+    ASSERT(build->entry != NULL && build->fields_end != 0);
+    return str_make(build->entry->bytes + ENTRY_HEAD_BYTES, build->fields_end - ENTRY_HEAD_BYTES);
+}
+
 /* Give back the room that doubling left over. A refusal leaves the larger block, which is as good.
  */
 static struct cache_entry *shrink(struct cache_entry *entry, size_t len)

@@ -34,6 +34,8 @@ size_t entry_build_memory(const struct entry_build *build);
 void entry_build_append(struct entry_build *build, struct str bytes);
 void entry_build_end_fields(struct entry_build *build);
 size_t entry_build_body_len(const struct entry_build *build);
+/* Once they are ended; valid until the next call that changes the build. */
+struct str entry_build_fields(const struct entry_build *build);
 
 /* Make the entry; the caller gets the one reference. Leaves an empty build. */
 struct cache_entry *entry_build_take(struct entry_build *build, uint8_t flags,

@@ -193,6 +193,11 @@ bool cache_fill_is_good(const struct cache_fill *fill)
     return fill->is_good;
 }
 
+struct str cache_fill_fields(const struct cache_fill *fill)
+{
+    return entry_build_fields(&fill->build);
+}
+
 /* The proper end came; but an empty answer is none, and one of another length than announced was
  * not ended properly whatever the caller thinks. */
 static bool is_complete(const struct cache_fill *fill)

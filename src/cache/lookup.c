@@ -72,6 +72,16 @@ struct cache_entry *cache_get_memory(struct cache_worker *worker, const struct c
     return entry;
 }
 
+struct cache_entry *cache_get_memory_again(struct cache_worker *worker, const struct cache_key *key)
+{
+    struct cache_entry *entry = cache_memory_get(worker->cache, key, clock_wall_ms());
+
+    if (entry != NULL) {
+        cache_count(worker, METRIC_TIER_MEMORY, METRIC_CACHE_HIT);
+    }
+    return entry;
+}
+
 bool cache_keep_in_memory(struct cache_worker *worker, const struct cache_key *key,
                           struct cache_entry *entry)
 {

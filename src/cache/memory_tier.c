@@ -24,6 +24,7 @@
 #include <nearside/base/list.h>
 #include <nearside/base/mem.h>
 #include <nearside/base/table.h>
+#include <nearside/cache/flight.h>
 #include <nearside/cache/rule.h>
 
 #include <pthread.h>
@@ -63,6 +64,7 @@ struct cache {
     _Atomic uint64_t bytes_max;
     _Atomic uint64_t held_bytes; /* of all shards, and of puts that are making room */
     _Atomic uint64_t fill_bytes;
+    struct flights *flights; /* owned */
     struct shard shards[SHARD_COUNT];
 };
 
@@ -220,6 +222,14 @@ static uint64_t hash_of(const struct cache *cache, const struct cache_key *key)
     return hash_bytes(&cache->hash_key, key->bytes, CACHE_KEY_BYTES);
 }
 
+/* What answers that are under way may hold together, in fills and once more in flights. */
+static uint64_t under_way_max(uint64_t bytes_max)
+{
+    uint64_t share = bytes_max / CACHE_FILLS_SHARE;
+
+    return share < CACHE_FILLS_MIN_BYTES ? CACHE_FILLS_MIN_BYTES : share;
+}
+
 /* ---- the edge's part ---- */
 
 struct cache *cache_new(uint64_t memory_bytes)
@@ -231,6 +241,7 @@ struct cache *cache_new(uint64_t memory_bytes)
     atomic_init(&cache->bytes_max, memory_bytes);
     atomic_init(&cache->held_bytes, 0);
     atomic_init(&cache->fill_bytes, 0);
+    cache->flights = flights_new(under_way_max(memory_bytes), FLIGHT_FOLLOWERS_MAX);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
@@ -267,15 +278,22 @@ void cache_free(struct cache *cache)
     cache_purge(cache);
     ASSERT(atomic_load(&cache->held_bytes) == 0);
     ASSERT(atomic_load(&cache->fill_bytes) == 0);
+    flights_free(cache->flights);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         pthread_mutex_destroy(&cache->shards[i].lock);
     }
     mem_free(cache);
 }
 
+struct flights *cache_flights(struct cache *cache)
+{
+    return cache->flights;
+}
+
 void cache_resize(struct cache *cache, uint64_t memory_bytes)
 {
     atomic_store(&cache->bytes_max, memory_bytes);
+    flights_resize(cache->flights, under_way_max(memory_bytes));
     (void)make_room(cache, 0); /* false: puts under way evict on, each for itself */
 
     /* Indexes do not shrink by themselves; left large, they would eat a much smaller bound. */
@@ -405,8 +423,7 @@ uint64_t cache_memory_audit(struct cache *cache)
 
 bool cache_fills_lease(struct cache *cache, uint64_t bytes)
 {
-    uint64_t share = atomic_load(&cache->bytes_max) / CACHE_FILLS_SHARE;
-    uint64_t limit = share < CACHE_FILLS_MIN_BYTES ? CACHE_FILLS_MIN_BYTES : share;
+    uint64_t limit = under_way_max(atomic_load(&cache->bytes_max));
     uint64_t before = atomic_fetch_add(&cache->fill_bytes, bytes);
 
     if (bytes > limit || before > limit - bytes) {

@@ -10,6 +10,8 @@
 #include <nearside/conf/tree.h>
 #include <nearside/obs/metric.h>
 
+#include <unistd.h>
+
 #define DEFAULT_BIND "127.0.0.1:8080"
 
 static enum status read_urls(const struct conf_reader *reader, struct str urls,
@@ -45,6 +47,9 @@ static enum status read_argument(const struct conf_reader *reader, struct conf_r
     size_t equals = str_find_char(text, '=');
 
     region->name = conf_reader_keep(reader, str_slice(text, 0, equals));
+    if (equals == text.len && access(reader->name, R_OK) == 0) {
+        return conf_reader_fail(reader, "", "this is a file: run it with -c %s", reader->name);
+    }
     if (equals == text.len || !conf_name_is_good(region->name)) {
         return conf_reader_fail(reader, "", "allowed: REGION=URL[,URL...], the region's name of %s",
                                 conf_table_find(&conf_table_region, "name")->allowed);

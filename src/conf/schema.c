@@ -159,7 +159,7 @@ static bool expect_is_good(const char *text)
 
 /* clang-format off */
 static const struct conf_key edge_keys[] = {
-    { .name = "id", .type = CONF_TEXT, .change = CONF_RESTART,
+    { .name = "id", .type = CONF_TEXT, .change = CONF_LIVE,
       .offset = AT(const char *, conf_edge, id), .text = "", .accepts = edge_id_is_good,
       .allowed = NAME_ALLOWED ", or \"\" for the host's name", .unit = "",
       .help = "Name of this edge in shared health, logs and the status page. "
@@ -204,8 +204,7 @@ TABLE(conf_table_listener, "listeners[]", listener_keys,
 
 static const struct conf_key admin_keys[] = {
     STRING(CONF_TEXT, "bind", conf_admin, bind, "127.0.0.1:9901",
-           "Address and port of the status page, metrics and controls. \"\": none.",
-           .change = CONF_RESTART),
+           "Address and port of the status page, metrics and controls. \"\": none."),
     STRING(CONF_SECRET, "token", conf_admin, token, "",
            "Bearer token that POSTs must carry. \"\": POSTs are accepted on a loopback bind only."),
 };
@@ -314,6 +313,8 @@ static const struct conf_key cache_keys[] = {
         "Of the tier in this process. 0: Redis alone."),
     CHOICE(conf_cache, share, enum conf_cache_share, share_words,
            "key: callers with the same Authorization share answers; all: everyone does."),
+    BOOL(conf_cache, coalesce, true,
+         "Identical requests that are under way at the same time share one upstream request."),
     U32(conf_cache, redis_timeout_ms, 5, 1, 10000, "ms",
         "Wait for Redis, on top of the region's path latency."),
 };

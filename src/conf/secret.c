@@ -84,6 +84,11 @@ enum status conf_secret_read(const struct conf_reader *reader, const char *path,
     if (strncmp(text, "file:", 5) == 0) {
         return from_file(reader, path, text + 5, ret_value);
     }
+    if (strcmp(text, "***") == 0) {
+        return conf_reader_fail(reader, path,
+                                "found \"***\", which is what --print-config writes instead of a "
+                                "secret, allowed: the secret, or \"env:NAME\", \"file:PATH\"");
+    }
     *ret_value = conf_reader_keep(reader, str_of(text));
     return STATUS_OK;
 }

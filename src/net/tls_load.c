@@ -59,10 +59,8 @@ static enum status check_dates(struct tls_ctx *ctx, X509 *certificate, const cha
     const ASN1_TIME *not_after = X509_get0_notAfter(certificate);
     int64_t expires_at = seconds_of(not_after);
 
-    if (X509_cmp_current_time(not_after) < 0) {
-        err_set(err, "%s: the certificate has expired", path);
-        return STATUS_INVALID;
-    }
+    /* An expired one is used all the same: refusing it would turn a warning at the clients into an
+     * outage at the next restart. Whoever loads it tells, by tls_ctx_expires_at(). */
     if (X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0) {
         err_set(err, "%s: the certificate is not valid yet", path);
         return STATUS_INVALID;

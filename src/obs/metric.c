@@ -148,9 +148,13 @@ static const char *tier_word(unsigned value)
 static const char *cache_result_word(unsigned value)
 {
     static const char *const words[METRIC_CACHE_RESULTS] = {
-        [METRIC_CACHE_HIT] = "hit",     [METRIC_CACHE_MISS] = "miss",
-        [METRIC_CACHE_ERROR] = "error", [METRIC_CACHE_TIMEOUT] = "timeout",
-        [METRIC_CACHE_STORE] = "store", [METRIC_CACHE_REJECT] = "reject",
+        [METRIC_CACHE_HIT] = "hit",
+        [METRIC_CACHE_MISS] = "miss",
+        [METRIC_CACHE_ERROR] = "error",
+        [METRIC_CACHE_TIMEOUT] = "timeout",
+        [METRIC_CACHE_STORE] = "store",
+        [METRIC_CACHE_REJECT] = "reject",
+        [METRIC_CACHE_COLLAPSED] = "collapsed",
     };
     return words[value];
 }

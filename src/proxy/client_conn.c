@@ -139,6 +139,15 @@ void client_close(struct client_conn *conn, bool abort)
     }
 }
 
+void client_stop(struct client_conn *conn)
+{
+    if (conn->request != NULL) {
+        conn->close_after = true;
+        request_abort(conn->request);
+    }
+    client_close(conn, conn->abort_after);
+}
+
 /* Nothing more will be asked: close once all is written. */
 static void finish_idle(struct client_conn *conn)
 {

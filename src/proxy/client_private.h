@@ -87,6 +87,8 @@ void client_new(struct worker *worker, struct world *world, uint32_t listener_in
                 const struct addr *peer);
 /* End at once: the request under way is cancelled. */
 void client_close(struct client_conn *conn, bool abort);
+/* The worker stops: what is under way ends as a broken answer does. */
+void client_stop(struct client_conn *conn);
 /* Close if no request is under way; else end after its answer. */
 void client_drain(struct client_conn *conn);
 

@@ -34,6 +34,20 @@ struct route_choice request_peek(struct request *request)
     return choice;
 }
 
+/* A limit to regions that do not exist will not become right by waiting. */
+static bool names_no_region(const struct request *request)
+{
+    struct str list = request->route.regions;
+    struct str name;
+
+    while (str_next_item(&list, ',', &name)) {
+        if (conf_find_region(request->world->conf, name) != NULL) {
+            return false;
+        }
+    }
+    return request->route.regions.len > 0;
+}
+
 static void refuse_route(struct request *request)
 {
     struct reply_error error = {
@@ -46,7 +60,14 @@ static void refuse_route(struct request *request)
                    "drained. Try again shortly.",
     };
 
-    if (request->choice.reason == ROUTE_NO_MODEL) {
+    if (names_no_region(request)) {
+        error.status = 400;
+        error.type = "invalid_request_error";
+        error.code = "unknown_region";
+        error.proxy_status = "http_request_error";
+        error.retry_after_s = 0;
+        error.message = "X-Nearside-Regions names no region of this proxy.";
+    } else if (request->choice.reason == ROUTE_NO_MODEL) {
         error.status = 404;
         error.type = "invalid_request_error";
         error.code = "model_not_found";

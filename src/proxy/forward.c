@@ -70,13 +70,12 @@ static void write_host(struct buf *out, const struct view_endpoint *endpoint)
 
 static void write_forwarding(const struct request *request, struct buf *out)
 {
-    const struct client_conn *client = request->client;
     char ip[ADDR_TEXT_LEN];
-    size_t len = addr_format_ip(&client->peer, ip);
+    size_t len = addr_format_ip(&request->peer, ip);
 
     h1_write_field(out, STR_LIT("X-Forwarded-For"), str_make(ip, len));
     h1_write_field(out, STR_LIT("X-Forwarded-Proto"),
-                   client->tls ? STR_LIT("https") : STR_LIT("http"));
+                   request->over_tls ? STR_LIT("https") : STR_LIT("http"));
     if (request->head->authority.len > 0) {
         h1_write_field(out, STR_LIT("X-Forwarded-Host"), request->head->authority);
     }
@@ -180,6 +179,9 @@ void forward_answer_head(struct request *request, const struct http_head *head)
     struct str length = http_head_value(head, HTTP_NAME_CONTENT_LENGTH);
     bool no_body = request->head->method == HTTP_HEAD || head->status == 204 || head->status == 304;
 
+    if (client == NULL) {
+        return;
+    }
     client_reply_head(client, head->status);
     write_answer_fields(request, head);
     write_via(&request->worker->reply_head, head);

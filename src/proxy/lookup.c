@@ -61,6 +61,13 @@ static bool answer_from(struct request *request, struct cache_entry *entry)
     return true;
 }
 
+bool lookup_again(struct request *request)
+{
+    struct cache_entry *entry = cache_get_memory_again(request->worker->cache, &request->key);
+
+    return entry != NULL && answer_from(request, entry);
+}
+
 static void refuse_uncached(struct request *request)
 {
     static const struct reply_error error = {
@@ -167,6 +174,6 @@ enum request_step step_lookup(struct request *request)
         refuse_uncached(request);
         return STEP_AGAIN;
     }
-    request_move(request, REQUEST_ROUTE);
+    follow_begin(request);
     return STEP_AGAIN;
 }

@@ -79,7 +79,8 @@ void request_on_answer(struct request *request, const struct http_head *head, st
 
 void request_on_interim(struct request *request, const struct http_head *head)
 {
-    if (request->state == REQUEST_ATTEMPT && head->status != 100 && head->status != 101) {
+    if (request->state == REQUEST_ATTEMPT && request->client != NULL && head->status != 100 &&
+        head->status != 101) {
         forward_interim_head(request, head);
         (void)client_reply_flush(request->client);
     }
@@ -129,6 +130,7 @@ static void commit(struct request *request)
         sse_init(request->sse);
     }
     start_fill(request);
+    share_begin(request);
     forward_answer_head(request, request->answer);
     request_move(request, REQUEST_RELAY);
     request_body_drop(request);
@@ -148,8 +150,13 @@ void request_on_data(struct request *request, struct str bytes)
     if (request->fill != NULL) {
         cache_fill_add(request->fill, bytes);
     }
-    request->bytes_sent += bytes.len;
-    client_reply_data(request->client, bytes);
+    share_data(request, bytes);
+    if (request->client != NULL) {
+        request->bytes_sent += bytes.len;
+    }
+    if (request->client != NULL && !request->is_behind) {
+        client_reply_data(request->client, bytes);
+    }
 }
 
 /* Does the API promise an end marker that has not come? */
@@ -195,19 +202,30 @@ static void count_events(struct request *request)
     }
 }
 
-/* An answer broke off: say so, and end in a way that cannot be taken for complete. */
-static enum request_step relay_cut(struct request *request, enum outcome outcome)
+/* An answer broke off: say so to the client, in a way that cannot be taken for complete. */
+static void tell_cut(struct request *request, enum outcome outcome)
 {
     metric_inc(request->worker->metrics, METRIC_STREAMS_CUT, (unsigned)request->served_slot);
-    attempt_end(request, outcome);
-    exchange_cancel(&request->exchange);
     request->reason = outcome_word(outcome);
     request->end = REQUEST_END_CUT;
-    if (request->sse != NULL) {
+    if (request->client == NULL) {
+        return;
+    }
+    if (request->sse != NULL && !request->is_behind) {
         reply_stream_error(request);
     }
     (void)client_reply_flush(request->client); /* what came before the break, still framed */
     client_reply_abort(request->client);
+}
+
+static enum request_step relay_cut(struct request *request, enum outcome outcome)
+{
+    tell_cut(request, outcome);
+    if (outcome == OUTCOME_DEADLINE && share_detach(request)) {
+        return STEP_WAIT; /* the time of those who share the answer is not over */
+    }
+    attempt_end(request, outcome);
+    exchange_cancel(&request->exchange);
     request_move(request, REQUEST_END);
     return STEP_AGAIN;
 }
@@ -228,11 +246,46 @@ static void store_answer(struct request *request)
     request->fill = NULL;
 }
 
+/* Stored first, shared then: who comes between finds it in one or the other. All but the last part
+ * may be repeated: a client that is behind reads on from the flight's log. */
+static enum request_step relay_end(struct request *request)
+{
+    store_answer(request);
+    share_end(request);
+    attempt_end(request, request->answer_outcome);
+    if (request->is_behind && !share_catch_up(request)) {
+        return STEP_WAIT;
+    }
+    if (request->client != NULL) {
+        client_reply_end(request->client);
+        (void)client_reply_flush(request->client);
+    }
+    request_move(request, REQUEST_END);
+    return STEP_AGAIN;
+}
+
+static void relay_flush(struct request *request)
+{
+    if (request->client == NULL) {
+        return;
+    }
+    if (request->is_behind) {
+        (void)share_catch_up(request);
+        return;
+    }
+    if (client_reply_flush(request->client) == CLIENT_NO_ROOM && !share_spares_pause(request)) {
+        exchange_pause(&request->exchange);
+    }
+}
+
 enum request_step step_relay(struct request *request)
 {
-    enum client_room room;
-
     count_events(request);
+    if (share_is_pointless(request)) {
+        request_leave(request, OUTCOME_CLIENT_GONE);
+        request_move(request, REQUEST_END);
+        return STEP_AGAIN;
+    }
     if (request->attempt_failed) {
         return relay_cut(request, request->failure);
     }
@@ -240,16 +293,8 @@ enum request_step step_relay(struct request *request)
         return relay_cut(request, OUTCOME_DEADLINE);
     }
     if (request->answer_ended) {
-        store_answer(request);
-        attempt_end(request, request->answer_outcome);
-        client_reply_end(request->client);
-        (void)client_reply_flush(request->client);
-        request_move(request, REQUEST_END);
-        return STEP_AGAIN;
+        return relay_end(request);
     }
-    room = client_reply_flush(request->client);
-    if (room == CLIENT_NO_ROOM) {
-        exchange_pause(&request->exchange);
-    }
+    relay_flush(request);
     return STEP_WAIT;
 }

@@ -65,6 +65,10 @@ void reply_error(struct request *request, const struct reply_error *error)
     request->reason = error->code;
     request->end = REQUEST_END_REFUSED;
     request->bytes_sent = 0;
+    if (conn == NULL) {
+        request_reply(request);
+        return;
+    }
     client_reply_head(conn, error->status);
     error_fields(conn, error);
     forward_common_fields(request);

@@ -4,12 +4,15 @@
  *
  * Happy path:
  *   1. Read the body, if the API is one that is understood (cache key, model).
- *   2. Look in memory, then in the Redis of the region that would serve.
+ *   2. Look in memory, then in the Redis of the region that would serve. If an identical request
+ *      is on its way already, follow that one.
  *   3. Choose a region and an endpoint in the newest view.
  *   4. Run an exchange; hold its answer's head until the first body byte: the commit point.
  *   5. Relay what comes, feeding the cache; end.
  *
- *   READ ──> LOOKUP ──> ROUTE <──────────┐
+ *   READ ──> LOOKUP ──> FOLLOW ──> END
+ *     │        │  │        v (to lead, or alone)
+ *     │        │  └────> ROUTE <─────────┐
  *     │  └─────┼──────>  │  └──> QUEUED ─┤
  *     │        │         v               │  a failed attempt, before the commit point
  *     │        │      ATTEMPT ───────────┘
@@ -19,6 +22,7 @@
  *
  * Waits:  READ     body bytes; the connection's deadline request_ms
  *         LOOKUP   Redis; its own deadline
+ *         FOLLOW   news of the flight, room at the client
  *         QUEUED   room at an endpoint; deadline queue_timeout_ms
  *         ATTEMPT  the exchange; its own deadlines
  *         RELAY    the exchange, room at the client
@@ -58,7 +62,9 @@ struct request_row {
 static const struct request_row rows[REQUEST_STATE_COUNT] = {
     [REQUEST_READ] = {"read", step_read, TO(LOOKUP) | TO(ROUTE) | TO(REPLY) | TO(END),
                       METRIC_PHASE_READING},
-    [REQUEST_LOOKUP] = {"lookup", step_lookup, TO(ROUTE) | TO(REPLY) | TO(END),
+    [REQUEST_LOOKUP] = {"lookup", step_lookup, TO(FOLLOW) | TO(ROUTE) | TO(REPLY) | TO(END),
+                        METRIC_PHASE_WAITING},
+    [REQUEST_FOLLOW] = {"follow", step_follow, TO(ROUTE) | TO(REPLY) | TO(END),
                         METRIC_PHASE_WAITING},
     [REQUEST_ROUTE] = {"route", step_route, TO(QUEUED) | TO(ATTEMPT) | TO(REPLY) | TO(END),
                        METRIC_PHASE_WAITING},
@@ -187,8 +193,11 @@ static void request_init(struct request *request, struct client_conn *client)
     request->state = REQUEST_READ;
     request->worker = worker;
     request->client = client;
+    request->peer = client->peer;
+    request->over_tls = client->tls;
     request->world = world_ref(worker->world);
     list_init(&request->link);
+    list_init(&request->detached_link);
     buf_init(&request->body.bytes);
     deadline_init(&request->deadline, worker->loop, on_deadline, request);
     exchange_init(&request->exchange, request);
@@ -359,7 +368,8 @@ void request_on_body_sent(struct request *request)
 {
     request_body_release(request, request->exchange.body_sent);
     request_body_drop(request);
-    if (request->client->body_framing != HTTP_BODY_NONE && request_wants_body(request)) {
+    if (request->client != NULL && request->client->body_framing != HTTP_BODY_NONE &&
+        request_wants_body(request)) {
         client_read_on(request->client);
     }
 }
@@ -385,14 +395,14 @@ void request_on_bad_body(struct request *request, unsigned status, const char *w
 
 void request_on_room(struct request *request)
 {
-    if (request->state == REQUEST_RELAY) {
+    if (request->state == REQUEST_RELAY && !request->is_behind) {
         exchange_resume(&request->exchange);
     } else {
         request_drive(request);
     }
 }
 
-/* Leave whatever is waited for: queue, Redis, endpoint. */
+/* Leave whatever is waited for: queue, Redis, flight, endpoint. */
 void request_leave(struct request *request, enum outcome outcome)
 {
     if (request->state == REQUEST_QUEUED) {
@@ -402,6 +412,7 @@ void request_leave(struct request *request, enum outcome outcome)
         cache_lookup_cancel(request->lookup);
         request->lookup = NULL;
     }
+    follow_leave(request);
     attempt_end(request, outcome);
     exchange_cancel(&request->exchange);
     list_remove(&request->link);
@@ -413,6 +424,9 @@ void request_on_client_gone(struct request *request)
     metric_inc(request->worker->metrics, METRIC_CLIENT_DISCONNECTS, request->phase);
     request->end = REQUEST_END_CLIENT_GONE;
     request->reason = "client_gone";
+    if (share_detach(request)) {
+        return;
+    }
     request_leave(request, OUTCOME_CLIENT_GONE);
     request_finish(request);
 }
@@ -423,6 +437,13 @@ void request_abort(struct request *request)
         request->end = REQUEST_END_ABORTED;
         request->reason = "aborted";
     }
+    if (request->state == REQUEST_RELAY && !request->client->write_failed) {
+        /* We are the ones who stop: say so, as for any other broken answer. */
+        if (request->sse != NULL) {
+            reply_stream_error(request);
+        }
+        client_reply_abort(request->client);
+    }
     request_leave(request, OUTCOME_CLIENT_GONE);
     request_finish(request);
 }
@@ -431,7 +452,9 @@ uint64_t request_deadline_ns(const struct request *request)
 {
     uint32_t total_ms = request->world->conf->timeouts.total_ms;
 
-    return total_ms == 0 ? 0 : request->started_ns + total_ms * NS_PER_MS;
+    /* It bounds the client's waiting. */
+    return total_ms == 0 || request->client == NULL ? 0
+                                                    : request->started_ns + total_ms * NS_PER_MS;
 }
 
 static void on_deadline(struct deadline *deadline, void *arg)
@@ -471,22 +494,31 @@ void request_finish(struct request *request)
 {
     struct client_conn *client = request->client;
     struct worker *worker = request->worker;
-    uint64_t now_ns = loop_now_ns(worker->loop);
+    /* The clock itself: the loop's time stood still while this turn worked for the request. */
+    uint64_t now_ns = clock_mono_ns();
 
     ASSERT(request->magic == REQUEST_MAGIC && request->lookup == NULL);
     ASSERT(request->counted == NULL && !request->pending_held);
     count_request(request, now_ns);
-    access_log_request(request, now_ns);
+    if (!request->is_logged) {
+        access_log_request(request, now_ns);
+    }
+    follow_leave(request); /* who led and did not end the answer fails those who follow */
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);
     request_body_done(request);
     exchange_done(&request->exchange);
     deadline_done(&request->deadline);
     list_remove(&request->link);
+    list_remove(&request->detached_link);
     fleet_view_unref(request->view);
     world_unref(request->world);
     request->magic = 0;
     loop_defer_call(worker->loop, request_recycle, request);
-    client_request_done(client);
+    if (client != NULL) {
+        client_request_done(client);
+    } else if (worker->draining) {
+        loop_task_queue(worker->loop, &worker->drain_task);
+    }
     worker_pass_room(worker, request->last_slot);
 }

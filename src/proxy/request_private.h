@@ -16,6 +16,7 @@
 #include <nearside/base/buf.h>
 #include <nearside/base/list.h>
 #include <nearside/cache/cache.h>
+#include <nearside/cache/flight.h>
 #include <nearside/cache/rule.h>
 #include <nearside/http/head.h>
 #include <nearside/http/sse.h>
@@ -36,6 +37,7 @@ struct world;
 enum request_state {
     REQUEST_READ,    /* the body is read: it decides about cache and model */
     REQUEST_LOOKUP,  /* Redis is asked */
+    REQUEST_FOLLOW,  /* another request fetches the same answer: passed on as it comes */
     REQUEST_ROUTE,   /* choose region and endpoint */
     REQUEST_QUEUED,  /* every candidate is full */
     REQUEST_ATTEMPT, /* an exchange runs; nothing of its answer has been passed on */
@@ -70,11 +72,15 @@ struct request_body {
 struct request {
     uint32_t magic;
     enum request_state state;
-    struct list link;           /* worker->waiting, worker->queued[], or worker->free_requests */
-    struct worker *worker;      /* borrowed: outlives this */
-    struct client_conn *client; /* borrowed: owns this */
-    struct world *world;        /* ref held */
+    struct list link;      /* worker->waiting, worker->queued[], or worker->free_requests */
+    struct worker *worker; /* borrowed: outlives this */
+    /* Borrowed: owns this. NULL: it has gone, and the request goes on for those who share its
+     * answer; nothing is written, and there is always room (share.c). */
+    struct client_conn *client;
+    struct world *world; /* ref held */
     struct arena arena;
+    struct addr peer; /* of the client */
+    bool over_tls;
 
     /* what was asked */
     struct http_head *head; /* in the arena */
@@ -100,8 +106,13 @@ struct request {
     struct cache_fill *fill;
     struct cache_entry *entry; /* the hit being written; ref held */
     size_t entry_offset;
-    struct sse *sse;          /* in the arena; NULL: not an event stream */
-    struct http_head *answer; /* held back until the commit point; in the arena */
+    struct flight_member flight; /* the answer it shares with others */
+    struct list detached_link;   /* in worker->detached, while `client` is NULL */
+    bool follows;                /* counted as a follower */
+    bool is_behind;              /* the client reads from the flight's log */
+    bool is_logged;              /* its access line is written */
+    struct sse *sse;             /* in the arena; NULL: not an event stream */
+    struct http_head *answer;    /* held back until the commit point; in the arena */
 
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */
@@ -213,12 +224,34 @@ uint64_t request_deadline_ns(const struct request *request); /* total_ms; 0: non
 /* lookup.c, dispatch.c, relay.c: one step each */
 enum request_step step_read(struct request *request);
 enum request_step step_lookup(struct request *request);
+enum request_step step_follow(struct request *request);
 enum request_step step_route(struct request *request);
 enum request_step step_queued(struct request *request);
 enum request_step step_attempt(struct request *request);
 enum request_step step_relay(struct request *request);
 enum request_step step_reply(struct request *request);
 enum request_step step_end(struct request *request);
+
+/* lookup.c: memory once more; true: it has the answer, and the request moved to REPLY */
+bool lookup_again(struct request *request);
+
+/* follow.c: after a miss, follow, lead or go alone; leave whatever flight it is in */
+void follow_begin(struct request *request);
+void follow_leave(struct request *request);
+
+/* share.c: the hooks of a request that may lead; harmless when it does not */
+void share_begin(struct request *request); /* at the commit point, with the fill begun */
+void share_data(struct request *request, struct str bytes);
+void share_end(struct request *request); /* after the answer was stored */
+/* The client has gone. True: the request goes on without it, for others. */
+bool share_detach(struct request *request);
+/* Neither a client nor a follower is left. */
+bool share_is_pointless(const struct request *request);
+/* The client has no room. True: the endpoint need not be paused for it. */
+bool share_spares_pause(struct request *request);
+/* A client that is behind: write what there is room for. True: it has caught up. */
+bool share_catch_up(struct request *request);
+void share_on_news(struct request *request);
 
 /* dispatch.c: choose in the newest view; take out of the queue */
 struct route_choice request_pick(struct request *request);

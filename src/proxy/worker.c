@@ -57,6 +57,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     rng_init(&worker->rng);
     list_init(&worker->listeners);
     list_init(&worker->connections);
+    list_init(&worker->detached);
     list_init(&worker->waiting);
     list_init(&worker->free_requests);
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
@@ -241,7 +242,8 @@ static void on_drain_task(struct loop_task *task, void *arg)
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
 
     (void)task;
-    if (worker->connection_count == 0 && !worker->drained_told) {
+    if (worker->connection_count == 0 && list_is_empty(&worker->detached) &&
+        !worker->drained_told) {
         worker->drained_told = true;
         loop_post(worker->deps.control, mem_new(struct loop_message), on_drained_at_control,
                   worker);
@@ -452,7 +454,10 @@ static void tear_down(struct worker *worker)
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
     LIST_FOREACH_SAFE (link, after, &worker->connections) {
-        client_close(LIST_ITEM(link, struct client_conn, link), true);
+        client_stop(LIST_ITEM(link, struct client_conn, link));
+    }
+    LIST_FOREACH_SAFE (link, after, &worker->detached) {
+        request_abort(LIST_ITEM(link, struct request, detached_link));
     }
     loop_task_cancel(&worker->queue_task);
     loop_task_cancel(&worker->drain_task);

@@ -70,7 +70,8 @@ struct worker {
     struct list listeners;   /* of worker_listener.link */
     struct list connections; /* of client_conn.link */
     uint32_t connection_count;
-    struct list waiting; /* of request.link: attempts without a content byte yet */
+    struct list detached; /* of request.detached_link: go on without a client, for others */
+    struct list waiting;  /* of request.link: attempts without a content byte yet */
     struct list queued[METRIC_REGIONS_MAX]; /* of request.link, oldest first, by region slot */
     uint32_t queued_count;
     uint32_t queued_here[METRIC_REGIONS_MAX]; /* how many stand in queued[] */
@@ -107,8 +108,8 @@ double worker_budget_floor(const struct worker *worker); /* retries per second, 
 int worker_region_index(const struct worker *worker, int slot); /* in the newest view */
 struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name); /* borrowed */
 
-/* A request has ended: its room in the region of `slot` (-1: none) goes to the next in a queue, here
- * or at another worker. */
+/* A request has ended: its room in the region of `slot` (-1: none) goes to the next in a queue,
+ * here or at another worker. */
 void worker_pass_room(struct worker *worker, int slot);
 
 /* worker_view.c */

@@ -117,7 +117,7 @@ static enum status load_listeners(struct world *world, const struct world *old,
         }
         status = tls_ctx_new_server(&listener->tls, &world->listener_tls[i], err);
         if (status != STATUS_OK) {
-            err_wrap(err, "listener %s: ", listener->bind);
+            err_wrap(err, "listener %s", listener->bind);
             return status;
         }
     }
@@ -152,7 +152,7 @@ static enum status load_regions(struct world *world, const struct world *old, st
         }
         status = tls_ctx_new_client(&region->tls, &world->region_tls[i], err);
         if (status != STATUS_OK) {
-            err_wrap(err, "region %s: ", region->name);
+            err_wrap(err, "region %s", region->name);
             return status;
         }
     }

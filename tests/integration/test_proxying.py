@@ -136,7 +136,8 @@ def test_trailers_do_not_disturb_the_next_answer(proxy):
     with proxy.connect() as conn:
         for _ in range(2):
             conn.send(raw.request_bytes("GET", "/echo", headers={
-                "X-Pod-Framing": "chunked", "X-Pod-Trailers": "X-Pod-Trailer: abc", "TE": "trailers"}))
+                "X-Pod-Framing": "chunked", "X-Pod-Trailers": "X-Pod-Trailer: abc",
+                "TE": "trailers"}))
             assert conn.read_response().json()["method"] == "GET"
 
 

@@ -72,6 +72,12 @@ static inline void source_cache(void *arg, struct admin_cache *ret_cache)
     *ret_cache = ((struct fixture *)arg)->cache;
 }
 
+static inline uint32_t source_workers(void *arg)
+{
+    (void)arg;
+    return 2;
+}
+
 static inline bool source_is_draining(void *arg)
 {
     return ((struct fixture *)arg)->draining;
@@ -297,6 +303,7 @@ static inline void start_admin(struct fixture *f)
         .last_reload = source_last_reload,
         .cache = source_cache,
         .is_draining = source_is_draining,
+        .workers = source_workers,
         .started_wall_ms = source_started,
         .reload = source_reload,
         .purge = source_purge,

@@ -351,5 +351,5 @@ void conn_open(struct pod *pod, int fd, bool is_control)
     timer_init(&conn->timer, on_timer, conn);
     (void)event_assign(&conn->read_event, pod->base, fd, EV_READ | EV_PERSIST, on_readable, conn);
     (void)event_assign(&conn->write_event, pod->base, fd, EV_WRITE, on_writable, conn);
-    set_reading(conn, true);
+    set_reading(conn, is_control || pod->settings.fault.kind != FAULT_MUTE);
 }

@@ -82,6 +82,7 @@ static bool apply_fault(struct pod *pod, const json_t *root)
 {
     const json_t *text = json_object_get(root, "fault");
     struct fault fault = pod->settings.fault;
+    bool was_mute = fault.kind == FAULT_MUTE;
 
     if (text != NULL &&
         (!json_is_string(text) || !fault_parse(str_of(json_string_value(text)), &fault))) {
@@ -95,6 +96,9 @@ static bool apply_fault(struct pod *pod, const json_t *root)
         listener_refuse(&pod->serving);
         close_idle(pod);
         return true;
+    }
+    if (fault.kind == FAULT_MUTE || was_mute) {
+        close_idle(pod); /* old ones would still be heard, mute ones would stay so */
     }
     return listener_heal(&pod->serving);
 }

@@ -21,6 +21,10 @@ static const struct {
     [FAULT_MALFORMED] = {"malformed", false, 0},
     [FAULT_HEADERS_THEN_SILENCE] = {"headers-then-silence", false, 0},
     [FAULT_CLOSE_BEFORE_RESPONSE] = {"close-before-response", false, 0},
+    [FAULT_HTML] = {"html", false, 0},
+    [FAULT_SSE_ERROR] = {"sse-error", true, 1},
+    [FAULT_SSE_GARBAGE] = {"sse-garbage", true, 1},
+    [FAULT_MUTE] = {"mute", false, 0},
     [FAULT_SLOW_HEALTH] = {"slow-health", true, 2000},
 };
 

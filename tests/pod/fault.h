@@ -20,6 +20,10 @@ enum fault_kind {
     FAULT_MALFORMED,             /* bytes that are not HTTP */
     FAULT_HEADERS_THEN_SILENCE,  /* a good head, then nothing */
     FAULT_CLOSE_BEFORE_RESPONSE, /* reads the request and closes */
+    FAULT_HTML,                  /* 200 with a page for people, as a lost gateway sends */
+    FAULT_SSE_ERROR,             /* an error inside the stream after N content events */
+    FAULT_SSE_GARBAGE,           /* what is no event after N content events, then the end */
+    FAULT_MUTE,                  /* accepts and never reads, so no handshake ends either */
     FAULT_SLOW_HEALTH,           /* health takes N ms longer */
     FAULT_KINDS
 };

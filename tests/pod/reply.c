@@ -170,6 +170,11 @@ static void fill_error_fault(struct reply *reply)
         page_error(reply, 503, "the pod is full");
         buf_append_str(&reply->extra_headers, STR_LIT("Retry-After: 1\r\n"));
         break;
+    case FAULT_HTML:
+        buf_clear(&reply->body);
+        buf_append_str(&reply->body, STR_LIT("<html><body>Please log in</body></html>\n"));
+        reply->content_type = "text/html";
+        break;
     default:
         return;
     }

@@ -254,6 +254,15 @@ static void put_token(struct conn *conn)
     conn->pod->counters.generation_tokens++;
 }
 
+/* The stream's last words, in proper framing. */
+static bool end_with(struct conn *conn, struct str words)
+{
+    put_piece(conn, words);
+    put_last_chunk(conn);
+    conn->reply.step = REPLY_FLUSH;
+    return true;
+}
+
 /* The fault that strikes after so many events, if it is time for it. */
 static bool strike(struct conn *conn)
 {
@@ -270,6 +279,11 @@ static bool strike(struct conn *conn)
         put_last_chunk(conn);
         reply->step = REPLY_FLUSH;
         return true;
+    case FAULT_SSE_ERROR:
+        return end_with(conn, STR_LIT("data: {\"error\":{\"message\":\"engine died\",\"type\":"
+                                      "\"server_error\",\"code\":500}}\n\ndata: [DONE]\n\n"));
+    case FAULT_SSE_GARBAGE:
+        return end_with(conn, STR_LIT("data: {\"id\":\"x\",\"choi\n\n\x01\x02}}\n\n"));
     case FAULT_STALL:
         reply->step = REPLY_SILENT;
         return true;

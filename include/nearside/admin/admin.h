@@ -44,6 +44,7 @@ struct admin_source {
     const struct admin_reload *(*last_reload)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
     bool (*is_draining)(void *arg);
+    uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
     uint64_t (*started_wall_ms)(void *arg);
     /* Do what SIGHUP does. False: refused; last_reload() says why. */
     bool (*reload)(void *arg);

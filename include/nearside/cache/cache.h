@@ -25,6 +25,7 @@ struct cache_fill;
 struct cache_lookup;
 struct cache_worker;
 struct conf_redis;
+struct flights;
 struct http_head;
 struct loop;
 struct tls_ctx;
@@ -44,6 +45,9 @@ struct cache_stats {
     uint64_t evictions;
 };
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats);
+
+/* Answers on their way, that identical requests share. Bounded like the fills. */
+struct flights *cache_flights(struct cache *cache);
 
 /* ---- a worker's part ---- */
 
@@ -71,6 +75,9 @@ typedef void (*cache_found_fn)(struct cache_entry *entry, enum metric_tier tier,
 /* Ask memory only. */
 struct cache_entry *cache_get_memory(struct cache_worker *worker,
                                      const struct cache_key *key) MUST_CHECK;
+/* The same once more for a request that was told of a miss: only a hit is counted. */
+struct cache_entry *cache_get_memory_again(struct cache_worker *worker,
+                                           const struct cache_key *key) MUST_CHECK;
 
 /* Ask the Redis of a region; `timeout_ms` covers all of it. CACHE_MISS at once when it has none or
  * its breaker is open; else CACHE_WAIT and *ret_lookup. An entry found is put into memory too. */
@@ -96,6 +103,8 @@ void cache_fill_abandon(struct cache_fill *fill);
 
 /* Can the fill still be stored? */
 bool cache_fill_is_good(const struct cache_fill *fill);
+/* The fields it keeps, as in an entry, of one that is good. Valid until the fill changes. */
+struct str cache_fill_fields(const struct cache_fill *fill);
 
 /* Empty a region's Redis of our keys ("ns1:*"), in bounded steps; `done` may be NULL. */
 void cache_purge_redis(struct cache_worker *worker, unsigned region_slot);

@@ -4,6 +4,7 @@
 #ifndef NEARSIDE_CACHE_RULE_H
 #define NEARSIDE_CACHE_RULE_H
 
+#include <nearside/cache/api.h>
 #include <nearside/conf/tree.h>
 #include <nearside/http/head.h>
 #include <nearside/http/json_scan.h>
@@ -13,19 +14,6 @@
 
 /* An entry stored further than this in the future comes from a broken clock: it is not fresh. */
 #define CACHE_CLOCK_SKEW_MAX_MS 300000
-
-/* Paths whose requests are understood. */
-enum api {
-    API_NONE,
-    API_CHAT,        /* /v1/chat/completions */
-    API_COMPLETIONS, /* /v1/completions */
-    API_EMBEDDINGS,  /* /v1/embeddings */
-    API_RESPONSES,   /* /v1/responses */
-    API_MESSAGES,    /* /v1/messages (Anthropic) */
-};
-
-/* `path` is without its query. API_NONE for every method but POST. */
-enum api api_of(enum http_method method, struct str path);
 
 /* Request Cache-Control, as far as we honour it. What is malformed is ignored; of several max-age
  * the smallest counts. */

@@ -120,6 +120,7 @@ struct conf_cache {
     uint64_t max_entry_bytes;
     uint64_t memory_bytes;
     enum conf_cache_share share;
+    bool coalesce;
     uint32_t redis_timeout_ms;
 };
 

@@ -80,7 +80,7 @@ struct fleet_event {
     char endpoint[ADDR_TEXT_LEN];
     char from[24];
     char to[24];
-    char reason[64];
+    char reason[200];
 };
 
 /* Note an event of another part (reload, start). Texts are copied and cut. */

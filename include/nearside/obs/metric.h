@@ -70,6 +70,8 @@ bool outcome_is_blamed(enum outcome outcome);
     X(RETRY_ATTEMPTS, "retry_attempts")                                                            \
     X(RETRY_BUDGET, "retry_budget")                                                                \
     X(CACHE_ENTRY_BYTES, "cache_max_entry_bytes")                                                  \
+    X(CACHE_FOLLOWERS, "cache_followers")                                                          \
+    X(CACHE_FOLLOWER_LAG, "cache_follower_lag")                                                    \
     X(REDIS_PENDING, "redis_pending")                                                              \
     X(FILE_DESCRIPTORS, "file_descriptors")                                                        \
     X(LOG_BUFFER, "log_buffer")
@@ -90,7 +92,8 @@ enum metric_labels {
     METRIC_L_REGION_CLASS,   /* region, class: 1xx 2xx 3xx 4xx 5xx */
     METRIC_L_FROM_TO_REASON, /* from, to (regions), reason (outcome) */
     METRIC_L_REGION_OUTCOME, /* region, outcome */
-    METRIC_L_TIER_RESULT,    /* tier: memory redis; result: hit miss error timeout store reject */
+    METRIC_L_TIER_RESULT,    /* tier: memory redis; result: hit miss error timeout store reject
+                                collapsed */
     METRIC_L_RESULT,         /* result: success failure */
     METRIC_L_LIMIT,          /* limit */
     METRIC_L_PHASE,          /* phase: reading queued waiting streaming */
@@ -105,6 +108,7 @@ enum metric_cache_result {
     METRIC_CACHE_TIMEOUT,
     METRIC_CACHE_STORE,
     METRIC_CACHE_REJECT,
+    METRIC_CACHE_COLLAPSED, /* answered by another request's upstream request */
     METRIC_CACHE_RESULTS
 };
 enum metric_result { METRIC_SUCCESS, METRIC_FAILURE, METRIC_RESULTS };
@@ -155,6 +159,8 @@ enum metric_phase {
       "Answers that an endpoint broke off after the commit point.")                                \
     X(CACHE, "nearside_cache_requests_total", METRIC_COUNTER, METRIC_L_TIER_RESULT,                \
       "Cache look-ups and stores by tier and result.")                                             \
+    X(CACHE_FOLLOWERS, "nearside_cache_followers", METRIC_GAUGE, METRIC_L_NONE,                    \
+      "Requests that wait for, or get, what an identical request before them fetches.")            \
     X(CLIENT_DISCONNECTS, "nearside_client_disconnects_total", METRIC_COUNTER, METRIC_L_PHASE,     \
       "Clients that left before their answer was complete.")                                       \
     X(REQUESTS_STARTED, "nearside_requests_started_total", METRIC_COUNTER, METRIC_L_NONE,          \

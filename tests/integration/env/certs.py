@@ -19,7 +19,8 @@ class Authority:
         self.cert = os.path.join(self.directory, f"{name}.crt")
         self.key = os.path.join(self.directory, f"{name}.key")
         self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                  "-keyout", self.key, "-out", self.cert, "-days", "30", "-subj", f"/CN=Test {name}",
+                  "-keyout", self.key, "-out", self.cert, "-days", "30",
+                  "-subj", f"/CN=Test {name}",
                   "-addext", "basicConstraints=critical,CA:TRUE",
                   "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 

@@ -2,8 +2,8 @@
 """Many clients at once that check every answer to the last byte.
 
 Each client keeps a connection and sends one chat request after the other, every second one
-streamed, and holds each answer against what the pod must have said. Nothing is retried: whatever a user
-would see as a failure is one here."""
+streamed, and holds each answer against what the pod must have said. Nothing is retried:
+whatever a user would see as a failure is one here."""
 import asyncio
 import json
 import threading

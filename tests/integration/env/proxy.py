@@ -14,7 +14,8 @@ from .waiting import wait_until
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|"
                        r"assertion|Assertion|stack smashing|double free|corrupted")
 POPULATIONS = ("nearside_inflight_requests", "nearside_pending_requests",
-               "nearside_buffered_bytes", "nearside_client_connections")
+               "nearside_buffered_bytes", "nearside_client_connections",
+               "nearside_cache_followers")
 
 
 class Proxy:

@@ -19,15 +19,27 @@ static char *described(const struct conf *conf)
     return text;
 }
 
+/* What stands for a secret is refused as one: an operator puts the secrets back. */
+static void put_secrets_back(char *text)
+{
+    for (char *at = strstr(text, "\"***\""); at != NULL; at = strstr(at, "\"***\"")) {
+        memcpy(at, "\"abc\"", 5);
+    }
+}
+
 /* What was described must parse, and describe itself in the same words. */
 static void check_round_trip(const struct folder *folder, const char *text)
 {
     struct conf *first = read_good(folder, text);
     char *once = described(first);
-    struct conf *second = read_good(folder, once);
+    char *filled = mem_strdup(once);
+
+    put_secrets_back(filled);
+    struct conf *second = read_good(folder, filled);
     char *twice = described(second);
 
     assert_string_equal(once, twice);
+    mem_free(filled);
     conf_unref(first);
     conf_unref(second);
     mem_free(once);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* JSON as tests of cache/form write it: with ' for ", so that it can be read. Include behind
+ * cmocka.h. */
+#ifndef NEARSIDE_TESTS_UNIT_CACHE_FORM_TEXT_H
+#define NEARSIDE_TESTS_UNIT_CACHE_FORM_TEXT_H
+
+#include <nearside/cache/form.h>
+
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#define CHUNKS_MAX 12
+#define DONE       "[DONE]"
+
+static const struct form_wish with_usage = {.include_usage = true, .bytes_max = 1 << 20};
+static const struct form_wish without_usage = {.include_usage = false, .bytes_max = 1 << 20};
+
+/* ---- helpers ---- */
+
+static inline void append_quoted(struct buf *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        buf_append_char(out, *text == '\'' ? '"' : *text);
+    }
+}
+
+static inline void append_chunks(struct buf *out, const char *const chunks[CHUNKS_MAX])
+{
+    for (unsigned i = 0; i < CHUNKS_MAX && chunks[i] != NULL; i++) {
+        buf_append_str(out, STR_LIT("data: "));
+        append_quoted(out, chunks[i]);
+        buf_append_str(out, STR_LIT("\n\n"));
+    }
+}
+
+static inline json_t *parse(struct str text)
+{
+    json_error_t error;
+    json_t *value = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, &error);
+
+    if (value == NULL) {
+        print_message("not JSON (%s): %.*s\n", error.text, STR_FMT(text));
+    }
+    assert_non_null(value);
+    return value;
+}
+
+static inline json_t *parse_quoted(const char *text)
+{
+    struct buf quoted;
+
+    buf_init(&quoted);
+    append_quoted(&quoted, text);
+    json_t *value = parse(buf_str(&quoted));
+    buf_done(&quoted);
+    return value;
+}
+
+static inline void assert_same_json(const char *what, const json_t *got, const json_t *expected)
+{
+    if (!json_equal(got, expected)) {
+        char *got_text = json_dumps(got, 0);
+        char *expected_text = json_dumps(expected, 0);
+        print_message("%s\n got      %s\n expected %s\n", what, got_text, expected_text);
+        free(got_text);
+        free(expected_text);
+    }
+    assert_true(json_equal(got, expected));
+}
+
+static inline void note(const char *what, bool is_good)
+{
+    if (!is_good) {
+        print_message("row: %s\n", what);
+    }
+}
+
+#define PLAIN_CHAT(choice)                                                                         \
+    "{'id':'c','object':'chat.completion','created':1,'model':'m','choices':[" choice "],"         \
+    "'usage':{'prompt_tokens':1,'completion_tokens':1,'total_tokens':2}}"
+
+#endif
