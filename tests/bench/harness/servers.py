@@ -36,8 +36,9 @@ def fleet_text(regions, endpoints, pod_port):
 class Server:
     """One running proxy. `kind`: plain, stream, cache, tls, log or fleet:RxE."""
 
-    def __init__(self, name, kind, directory, pod_port, certificate):
-        self.name, self.kind, self.directory = name, kind, directory
+    def __init__(self, name, kind, directory, pod_port, certificate, under=()):
+        """`under`: a tool's command line to run it under, valgrind's for one."""
+        self.name, self.kind, self.directory, self.under = name, kind, directory, under
         self.port = machine.free_port()
         self.certificate = certificate if kind == "tls" else None
         self.words = {"PORT": self.port, "POD": pod_port, "DIR": directory, "TLS": "",
@@ -52,7 +53,7 @@ class Server:
         machine.stop(self.process)
 
     def _start(self, argv):
-        return subprocess.Popen(machine.pinned(machine.PROXY_CORE, argv),
+        return subprocess.Popen(machine.pinned(machine.PROXY_CORE, [*self.under, *argv]),
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _conf(self, source):
