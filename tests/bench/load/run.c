@@ -252,13 +252,16 @@ static void tick(struct run *run, uint64_t now)
     double ran = (double)(now - run->begun_ns) / NS_PER_S;
 
     start_due_connections(run, now);
+    if (options->is_hold) {
+        return; /* no window: it ends when all are held */
+    }
     if (options->rate > 0) {
         send_due_requests(run, now);
     }
     if (run->window_ns == 0 && (options->count > 0 || ran >= options->warm_seconds)) {
         window_open(run, now);
     }
-    if (options->count == 0 && !options->is_hold && run->window_ns > 0 &&
+    if (options->count == 0 && run->window_ns > 0 &&
         (double)(now - run->window_ns) / NS_PER_S >= options->seconds) {
         window_close(run);
     }
