@@ -38,7 +38,8 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*
 UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz
+.PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
+        bench bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -52,6 +53,9 @@ help:
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
+	@echo 'make bench      beside HAProxy, NGINX, H2O, Varnish; BENCH_QUICK=1 for a short look'
+	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
+	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='
 	@echo 'make sizes      longest files and functions'
@@ -91,6 +95,38 @@ $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) TEST $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
+
+$(BUILD)/bench/load: $(wildcard tests/bench/load/*.c) $(wildcard tests/bench/load/*.h)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto
+
+$(BUILD)/bench/rawforward: tests/bench/rawforward.c
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
+$(BUILD)/bench/micro_%: tests/bench/micro_%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS)
+
+bench-tools: build tools $(BUILD)/bench/load $(BUILD)/bench/rawforward
+
+bench:
+	@sh scripts/deps.sh bench
+	@$(MAKE) --no-print-directory bench-tools
+	@python3 tests/bench/bench.py
+
+bench-smoke:
+	@sh scripts/deps.sh bench
+	@$(MAKE) --no-print-directory bench-tools
+	@python3 tests/bench/smoke.py
+
+MICRO := $(patsubst tests/bench/micro_%.c,$(BUILD)/bench/micro_%,$(wildcard tests/bench/micro_*.c))
+
+bench-micro: $(MICRO)
+	@set -e; for program in $(MICRO); do echo "# $$program"; $$program; done
 
 unit: $(UNIT_TESTS)
 

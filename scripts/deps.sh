@@ -5,6 +5,7 @@
 #   scripts/deps.sh demo      build + what `make demo` runs
 #   scripts/deps.sh test      build + what `make test` runs
 #   scripts/deps.sh lint      what `make lint` runs
+#   scripts/deps.sh bench     build + what `make bench` and `make bench-smoke` run
 #
 # Services that packages bring (redis-server) are not started: the demo and the tests start
 # their own on their own ports. Does nothing, without network, when all is there.
@@ -13,6 +14,7 @@ set -eu
 BUILD="gcc make pkg-config libc6-dev libevent-dev libssl-dev libhiredis-dev libc-ares-dev libconfig-dev libjansson-dev"
 DEMO="redis-server curl python3"
 TEST="redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis libcmocka-dev openssl nodejs procps iproute2 nftables"
+BENCH="haproxy nginx-light h2o varnish wrk openssl python3 valgrind strace procps util-linux"
 LINT="clang clang-format python3 libclang-rt-14-dev"
 
 case "${1:-}" in
@@ -20,7 +22,8 @@ build) wanted="$BUILD" ;;
 demo)  wanted="$BUILD $DEMO" ;;
 test)  wanted="$BUILD $TEST" ;;
 lint)  wanted="$BUILD $LINT libcmocka-dev" ;;
-*)     echo "usage: $0 build|demo|test|lint" >&2; exit 2 ;;
+bench) wanted="$BUILD $BENCH" ;;
+*)     echo "usage: $0 build|demo|test|lint|bench" >&2; exit 2 ;;
 esac
 
 have() {

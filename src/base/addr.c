@@ -132,9 +132,35 @@ bool addr_is_loopback(const struct addr *addr)
            (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == IN_LOOPBACKNET);
 }
 
+static char *put_number(char *at, unsigned value)
+{
+    if (value >= 10) {
+        at = put_number(at, value / 10);
+    }
+    *at = (char)('0' + value % 10);
+    return at + 1;
+}
+
+/* By hand: every request carries its client's address on, and inet_ntop() prints it with printf. */
+static size_t format_v4(const struct addr *addr, char out[ADDR_TEXT_LEN])
+{
+    const uint32_t ip = ntohl(addr->sa.v4.sin_addr.s_addr);
+    char *at = out;
+
+    for (unsigned shift = 24;; shift -= 8) {
+        at = put_number(at, ip >> shift & 0xff);
+        if (shift == 0) {
+            break;
+        }
+        *at++ = '.';
+    }
+    *at = '\0';
+    return (size_t)(at - out);
+}
+
 size_t addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_LEN])
 {
-    const char *done = NULL;
+    const char *done;
 
     if (addr->len == 0) {
         out[0] = '-'; /* a log value, never empty */
@@ -142,10 +168,9 @@ size_t addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_LEN])
         return 1;
     }
     if (addr->sa.any.sa_family == AF_INET) {
-        done = inet_ntop(AF_INET, &addr->sa.v4.sin_addr, out, ADDR_TEXT_LEN);
-    } else {
-        done = inet_ntop(AF_INET6, &addr->sa.v6.sin6_addr, out, ADDR_TEXT_LEN);
+        return format_v4(addr, out);
     }
+    done = inet_ntop(AF_INET6, &addr->sa.v6.sin6_addr, out, ADDR_TEXT_LEN);
     ASSERT(done != NULL);
     return strlen(out);
 }
@@ -157,11 +182,22 @@ size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_LEN])
     if (addr->len == 0) {
         return addr_format_ip(addr, out);
     }
-    addr_format_ip(addr, ip);
-    bool v6 = addr->sa.any.sa_family == AF_INET6;
+    const bool v6 = addr->sa.any.sa_family == AF_INET6;
+    const size_t ip_len = addr_format_ip(addr, ip);
+    char *at = out;
+
     /* INET6_ADDRSTRLEN (46) + "[]:65535" fits into ADDR_TEXT_LEN. */
-    int len = snprintf(out, ADDR_TEXT_LEN, "%s%.*s%s:%u", v6 ? "[" : "", INET6_ADDRSTRLEN, ip,
-                       v6 ? "]" : "", (unsigned)addr_port(addr));
-    ASSERT(len > 0 && len < ADDR_TEXT_LEN);
-    return (size_t)len;
+    ASSERT(ip_len < INET6_ADDRSTRLEN);
+    if (v6) {
+        *at++ = '[';
+    }
+    memcpy(at, ip, ip_len);
+    at += ip_len;
+    if (v6) {
+        *at++ = ']';
+    }
+    *at++ = ':';
+    at = put_number(at, addr_port(addr));
+    *at = '\0';
+    return (size_t)(at - out);
 }

@@ -9,6 +9,10 @@
  *
  * LINE_CR is LINE with a CR just before: an LF there belongs to it. An empty line ends the event;
  * sse_event.c says what it was. Nearly all bytes are passed in DATA by one search for a line end.
+ *
+ * The model: a content event stays in `peek` when it is over. Data that begins and ends with the
+ * same bytes, and has nothing but the inside of one string between them, means the same; it is not
+ * copied, and the model stands for it should more lines follow.
  */
 #include "scan_private.h"
 #include "sse_private.h"
@@ -64,6 +68,7 @@ void sse_init(struct sse *sse)
     /* Not `*sse = (struct sse){...}`: the peek need not be cleared. */
     sse->event_open = false;
     sse->peek_cut = false;
+    sse->like_model = false;
     sse->event_has_data = false;
     sse->at_boundary = true;
     sse->done = false;
@@ -71,6 +76,7 @@ void sse_init(struct sse *sse)
     sse->failed = false;
     sse->events = 0;
     sse->content_events = 0;
+    sse->model_len = 0;
     sse->peek_len = 0;
     sse->name_len = 0;
     move(sse, SSE_START);
@@ -81,6 +87,9 @@ static void keep_data(struct sse *sse, const char *bytes, size_t len)
     const size_t room = SSE_PEEK_MAX - (size_t)sse->peek_len;
     const size_t kept = len < room ? len : room;
 
+    if (kept > 0) {
+        sse->model_len = 0;
+    }
     memcpy(sse->peek + sse->peek_len, bytes, kept);
     sse->peek_len = (uint16_t)(sse->peek_len + kept);
     sse->peek_cut = sse->peek_cut || kept < len;
@@ -95,28 +104,81 @@ static void keep_name(struct sse *sse, const char *bytes, size_t len)
     sse->name_len = (uint16_t)(sse->name_len + kept);
 }
 
+/* Is this line all data of an event, and the model's but for its words? */
+static bool is_like_model(const struct sse *sse, const char *at, const char *stop)
+{
+    const size_t len = (size_t)(stop - at);
+    const char *const tail = stop - sse->model_tail;
+
+    return sse->model_len > 0 && sse->peek_len == 0 && !sse->like_model &&
+           len > (size_t)sse->model_head + sse->model_tail &&
+           memcmp(at, sse->peek, sse->model_head) == 0 &&
+           memcmp(tail, sse->peek + sse->model_len - sse->model_tail, sse->model_tail) == 0 &&
+           sse_skip_string(at + sse->model_head, stop) == tail + 1;
+}
+
+/* More will follow: the model stands for the data so far. */
+static void use_model(struct sse *sse)
+{
+    if (sse->like_model) {
+        sse->like_model = false;
+        sse->peek_len = sse->model_len;
+    }
+}
+
+static void learn_model(struct sse *sse, const struct sse_verdict *verdict)
+{
+    const char *const end = sse->peek + sse->peek_len;
+    const char *after;
+
+    if (!verdict->content || verdict->finished || verdict->words == 0 || sse->peek_cut ||
+        sse->name_len > 0) {
+        return;
+    }
+    after = sse_skip_string(sse->peek + verdict->words, end);
+    if (after[-1] == '"') {
+        sse->model_len = sse->peek_len;
+        sse->model_head = (uint16_t)verdict->words;
+        sse->model_tail = (uint16_t)(end - after + 1);
+    }
+}
+
 /* Several data lines make one text, joined by LF. */
 static void begin_data(struct sse *sse)
 {
+    use_model(sse);
     if (sse->event_has_data) {
         keep_data(sse, "\n", 1);
     }
     sse->event_has_data = true;
 }
 
+static void judge_event(struct sse *sse)
+{
+    struct sse_verdict verdict;
+
+    sse->events++;
+    if (sse->like_model && sse->name_len == 0) {
+        sse->content_events++;
+        return;
+    }
+    use_model(sse);
+    verdict = sse_examine(str_make(sse->name, sse->name_len), str_make(sse->peek, sse->peek_len),
+                          sse->peek_cut);
+    sse->content_events += verdict.content ? 1 : 0;
+    sse->finished = sse->finished || verdict.finished;
+    sse->failed = sse->failed || verdict.failed;
+    sse->done = sse->done || verdict.done;
+    learn_model(sse, &verdict);
+}
+
 static void end_event(struct sse *sse)
 {
     if (sse->event_has_data) {
-        const struct sse_verdict verdict = sse_examine(
-            str_make(sse->name, sse->name_len), str_make(sse->peek, sse->peek_len), sse->peek_cut);
-
-        sse->events++;
-        sse->content_events += verdict.content ? 1 : 0;
-        sse->finished = sse->finished || verdict.finished;
-        sse->failed = sse->failed || verdict.failed;
-        sse->done = sse->done || verdict.done;
+        judge_event(sse);
     }
     sse->event_open = false;
+    sse->like_model = false;
     sse->event_has_data = false;
     sse->peek_cut = false;
     sse->peek_len = 0;
@@ -133,7 +195,9 @@ static const char *feed_value(struct sse *sse, const char *at, const char *end)
 {
     const char *const stop = scan_line(at, end);
 
-    if (sse->state == SSE_DATA) {
+    if (sse->state == SSE_DATA && stop != end && is_like_model(sse, at, stop)) {
+        sse->like_model = true;
+    } else if (sse->state == SSE_DATA) {
         keep_data(sse, at, (size_t)(stop - at));
     } else if (sse->state == SSE_EVENT) {
         keep_name(sse, at, (size_t)(stop - at));

@@ -63,6 +63,7 @@ static enum event_kind kind_of(struct str name)
 /* The walk over the members. */
 struct walk {
     const char *end;
+    const char *words; /* inside the first string with a piece of the answer; NULL: none yet */
     unsigned depth;
     enum event_kind kind;
     bool content;  /* a member with a piece of the answer */
@@ -84,8 +85,7 @@ static const char *skip_space(const char *at, const char *end)
     return at;
 }
 
-/* Past the closing quote, or `end`. `at` is behind the opening one. */
-static const char *skip_string(const char *at, const char *end)
+const char *sse_skip_string(const char *at, const char *end)
 {
     for (;;) {
         at = scan_quote(at, end);
@@ -208,6 +208,9 @@ static void note_top_member(struct walk *walk, enum member member, const char *v
 static void note_member(struct walk *walk, enum member member, const char *value)
 {
     if (member == MEMBER_CONTENT) {
+        if (walk->words == NULL && string_at(value, walk->end).len > 0) {
+            walk->words = value + 1;
+        }
         walk->content = walk->content || is_filled(value, walk->end);
         walk->decided = true;
     } else if (member == MEMBER_REASON) {
@@ -222,7 +225,7 @@ static void note_member(struct walk *walk, enum member member, const char *value
 static const char *walk_string(struct walk *walk, const char *at)
 {
     const char *const name = at + 1;
-    const char *const after = skip_string(name, walk->end);
+    const char *const after = sse_skip_string(name, walk->end);
     const char *const colon = skip_space(after, walk->end);
     const char *value;
     enum member member;
@@ -262,7 +265,7 @@ static void walk_members(struct walk *walk, const char *at)
     }
 }
 
-static struct sse_verdict verdict_of(const struct walk *walk, bool cut)
+static struct sse_verdict verdict_of(const struct walk *walk, const char *data, bool cut)
 {
     const bool by_members = walk->content || (cut && !walk->decided);
 
@@ -286,6 +289,7 @@ static struct sse_verdict verdict_of(const struct walk *walk, bool cut)
         .content = by_members && !walk->failed,
         .finished = walk->finished,
         .failed = walk->failed,
+        .words = walk->words == NULL ? 0 : (size_t)(walk->words - data),
     };
 }
 
@@ -304,7 +308,7 @@ struct sse_verdict sse_examine(struct str event_name, struct str data, bool cut)
     if (walk.kind == KIND_UNKNOWN || walk.kind == KIND_OTHER) {
         walk_members(&walk, text.ptr);
     }
-    return verdict_of(&walk, cut);
+    return verdict_of(&walk, data.ptr, cut);
 }
 
 bool sse_data_is_content(struct str event_name, struct str data)

@@ -23,7 +23,7 @@
 #define WORKER_MAGIC         0x776f726bu
 #define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
 #define WORKER_FREE_REQUESTS 512   /* kept for use again */
-#define WORKER_PIECES_MAX    64    /* runs of body bytes in one write */
+#define WORKER_PIECES_MAX    320   /* runs of body bytes in one write: a whole read of tokens */
 #define WORKER_MOVES         256   /* waiting requests moved per turn */
 #define WORKER_QUEUE_STEPS   64    /* queued requests let go per turn and region */
 #define WORKER_QUEUE_TICK_MS 20

@@ -3,9 +3,7 @@
  * What the cache costs, by itself: nanoseconds per memory hit and per key. Not a test; for a quiet
  * machine.
  *
- *   make build/libnearside.a && cc -O2 -std=c11 -D_GNU_SOURCE -Iinclude -pthread \
- *       tests/bench/micro_cache.c build/libnearside.a -levent_core -levent_pthreads -lssl -lcrypto
- * \ -lhiredis -lm -o build/micro_cache
+ *   make bench-micro
  */
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>

@@ -3,8 +3,7 @@
  * What the codecs cost, by themselves: nanoseconds per head, chunk and event, megabytes a second
  * of JSON. Not a test; for `cc -O2` and a quiet machine.
  *
- *   make build/libnearside.a && cc -O2 -std=c11 -D_GNU_SOURCE -Iinclude \
- *       tests/bench/micro_http.c build/libnearside.a -lcrypto -o build/micro_http
+ *   make bench-micro
  */
 #include <nearside/base/buf.h>
 #include <nearside/base/clock.h>

@@ -3,8 +3,7 @@
  * What one route_pick() costs, in nanoseconds, as the fleet grows. Not a test; for a quiet machine.
  * It must not grow with the number of endpoints beyond 64 a region, nor much with regions.
  *
- *   make build/libnearside.a && cc -O2 -std=c11 -D_GNU_SOURCE -Iinclude -Itests -pthread \
- *       tests/bench/micro_route.c build/libnearside.a -lconfig -lm -o build/micro_route
+ *   make bench-micro
  */
 #include "unit/route/world.h"
 

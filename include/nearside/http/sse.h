@@ -4,6 +4,9 @@
  * passes, it counts events and knows whether a stream ended as its API says it must. It never
  * changes or holds a byte.
  *
+ * Tokens of one stream differ in their words alone, so an event that is like the one before costs
+ * two comparisons.
+ *
  * Memory: the first SSE_PEEK_MAX bytes of an event's data are kept to recognise it. What stands
  * behind them is not seen; a longer event counts as content unless its beginning says otherwise.
  *
@@ -26,6 +29,7 @@ struct sse {
     bool in_data;            /* private: inside the value of a data field */
     bool event_open;         /* private: the present event has a field */
     bool peek_cut;           /* private: the present event has more data than `peek` */
+    bool like_model;         /* private: the present event's data is the model's but for words */
     bool event_has_data;     /* the present event has a data field */
     bool at_boundary;        /* between events: an event could be put in here */
     bool done;               /* a terminal event was seen: `[DONE]`, Anthropic's message_stop, or a
@@ -35,6 +39,9 @@ struct sse {
     bool failed;             /* an in-band error event was seen */
     uint64_t events;         /* complete events with data */
     uint64_t content_events; /* those that carry content (not role-only, not [DONE], not usage) */
+    uint16_t model_len;      /* private: the content event that stands in `peek`, or 0: none */
+    uint16_t model_head;     /* private: its bytes before its words ... */
+    uint16_t model_tail;     /* private: ... and behind them */
     uint16_t peek_len;
     uint16_t name_len;
     char name[SSE_NAME_MAX]; /* the present event's `event:` field */

@@ -30,8 +30,10 @@ struct stream_case {
     bool boundary;
 };
 
-#define ROLE   "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}"
-#define TOKEN  "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}"
+#define ROLE "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}"
+#define TOKEN_OF(words)                                                                            \
+    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" words "\"},\"finish_reason\":null}]}"
+#define TOKEN  TOKEN_OF("Hi")
 #define FINISH "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}"
 #define USAGE  "{\"choices\":[],\"usage\":{\"total_tokens\":7}}"
 
@@ -75,6 +77,26 @@ static const struct stream_case stream_cases[] = {
        "\n\ndata: " USAGE "\n\ndata: [DONE]\n\n"),
      6, 2, .done = true, .finished = true, .boundary = true},
     {"a chat that stops half-way", S("data: " ROLE "\n\ndata: " TOKEN "\n\n"), 2, 1,
+     .boundary = true},
+    {"tokens that differ in words alone",
+     S("data: " TOKEN
+       "\n\ndata: " TOKEN_OF("Salt \\\"and\\\" \\n bread") "\n\ndata: " TOKEN_OF("\\\\") "\n\n"),
+     3, 3, .boundary = true},
+    {"a token without words after one with", S("data: " TOKEN "\n\ndata: " TOKEN_OF("") "\n\n"), 2,
+     1, .boundary = true},
+    {"begins and ends like a token but is more",
+     S("data: " TOKEN "\n\ndata: " TOKEN_OF(
+         "Hi\"},\"finish_reason\":\"stop\"},{\"delta\":{\"content\":\"x") "\n\n"),
+     2, 2, .finished = true, .boundary = true},
+    {"a string that goes on behind the token's end",
+     S("data: " TOKEN "\n\ndata: " TOKEN_OF("Hi\\") "\n\n"), 2, 2, .boundary = true},
+    {"a token with an error on its second line",
+     S("data: " TOKEN "\n\ndata: " TOKEN "\ndata: {\"error\":{\"code\":1}}\n\n"), 2, 1,
+     .failed = true, .boundary = true},
+    {"a token that is named an error afterwards",
+     S("data: " TOKEN "\n\ndata: " TOKEN "\nevent: error\n\n"), 2, 1, .failed = true,
+     .boundary = true},
+    {"an empty event like a token's beginning", S("data: " TOKEN "\n\ndata:\n\n"), 2, 1,
      .boundary = true},
     {"an error in the stream",
      S("data: " TOKEN "\n\ndata: {\"error\":{\"message\":\"out of memory\"}}\n\n"), 2, 1,

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measure Nearside beside other proxies: `make bench`. docs/performance.md says how and what came out.
+
+Environment: BENCH_QUICK=1 (one short round, the slow workloads left out), BENCH_ONLY (a regular
+expression of workloads), BENCH_ROUNDS, BENCH_SECONDS,
+BENCH_PERF=1 (see measure.profile).
+"""
+import json
+import os
+import re
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import machine, measure, report, servers, workloads  # noqa: E402
+
+QUICK = os.environ.get("BENCH_QUICK") == "1"
+ONLY = os.environ.get("BENCH_ONLY", "")
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1" if QUICK else "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "0.4" if QUICK else "3"))
+
+
+def chosen():
+    for workload in workloads.all_workloads():
+        if re.search(ONLY, workload.name) and (ONLY or not (QUICK and workload.is_slow)):
+            yield workload
+
+
+def seconds_of(workload):
+    """A stream lasts two seconds; a shorter look would see only part of it."""
+    return max(SECONDS, workload.seconds) if workload.unit == workloads.TOKEN and workload.ramp \
+        else SECONDS
+
+
+def run_workload(workload, certificate):
+    rounds = {subject.label: [] for subject in workload.subjects}
+    pod = servers.Pod(workload.everywhere)
+    try:
+        for _ in range(ROUNDS):
+            for subject in workload.subjects:
+                rounds[subject.label].append(
+                    measure.measure(workload, subject, pod, seconds_of(workload), certificate))
+    finally:
+        pod.stop()
+    return {"title": workload.title, "unit": workload.unit, "memory_per": workload.memory_per,
+            "subjects": {label: report.summary(runs) for label, runs in rounds.items()}}
+
+
+def show(name, result):
+    def text(subject):
+        cpu = report.cell(subject, "cpu_us", 2) or report.cell(subject, "memory_kib", 2) + " KiB"
+        failed = subject["failures"]["max"]
+        return cpu + (f" ({failed:.0f} failed)" if failed else "")
+    print(f"{name:15}", "  ".join(f"{label} {text(subject)}"
+                                  for label, subject in result["subjects"].items()), flush=True)
+
+
+def main():
+    servers.raise_fd_limit()
+    tree = {**machine.describe(), "rounds": ROUNDS, "seconds": SECONDS, "workloads": {}}
+    print("CPU microseconds of the proxy per unit; load average", round(tree["load_average"], 2))
+    with tempfile.TemporaryDirectory(prefix="nearside-bench-") as directory:
+        certificate = machine.make_certificate(directory)
+        for workload in chosen():
+            result = run_workload(workload, certificate)
+            tree["workloads"][workload.name] = result
+            show(workload.name, result)
+    is_full = not QUICK and not ONLY
+    with open(os.path.join(machine.BUILD, "bench.json"), "w") as file:
+        json.dump(tree, file, indent=1)
+    where = ("docs" if is_full else "build") + "/performance.md"
+    with open(os.path.join(machine.TOP, where), "w") as file:
+        file.write(report.document(tree))
+    print("\n".join(report.requirement_table(report.Results(tree["workloads"]))))
+    print(f"written: build/bench.json, {where}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""From the rounds to medians, from medians to tables and to the requirements met or missed."""
+import statistics
+
+RIVALS = ("haproxy", "nginx", "h2o")
+
+
+def summary(rounds):
+    """{figure: {median, min, max}} of the rounds of one subject."""
+    result = {}
+    for name in rounds[0]:
+        values = [one[name] for one in rounds if one.get(name) is not None]
+        if values:
+            result[name] = {"median": statistics.median(values), "min": min(values),
+                            "max": max(values)}
+    return result
+
+
+class Results:
+    def __init__(self, tree):
+        self.tree = tree
+
+    def get(self, workload, label, figure="cpu_us"):
+        """A median, or None where that was not measured."""
+        return (self.tree.get(workload, {}).get("subjects", {}).get(label, {})
+                .get(figure, {}).get("median"))
+
+    def best(self, workload, figure="cpu_us"):
+        values = [self.get(workload, rival, figure) for rival in RIVALS]
+        values = [value for value in values if value is not None]
+        return min(values) if values else None
+
+
+def ratio(value, against):
+    return value / against if value is not None and against else None
+
+
+def added(results, label, figure):
+    through, direct = results.get("latency", label, figure), results.get("latency", "direct", figure)
+    return None if through is None or direct is None else through - direct
+
+
+def latency_ratio(results, figure):
+    rivals = [added(results, rival, figure) for rival in RIVALS]
+    rivals = [value for value in rivals if value is not None]
+    return ratio(added(results, "nearside", figure), min(rivals)) if rivals else None
+
+
+def requirements(results):
+    """(what, measured, at most) of everything Nearside is held to."""
+    def against_best(workload):
+        return ratio(results.get(workload, "nearside"), results.best(workload))
+
+    def against(workload, mine, other):
+        return ratio(results.get(workload, mine), results.get(workload, other))
+
+    rows = [(f"{title}, of the best of HAProxy, NGINX, H2O", against_best(name), limit)
+            for name, title, limit in (
+                ("small_64", "small requests, 64 connections: CPU", 0.95),
+                ("small_1000", "small requests, 1,000 connections: CPU", 0.95),
+                ("new_connection", "new connections: CPU", 1.0),
+                ("sse_200", "SSE 200 streams: CPU per token", 0.9),
+                ("sse_2000", "SSE 2,000 streams: CPU per token", 0.9),
+                ("sse_flood", "tokens as fast as they come: CPU", 0.9),
+                ("tls_keepalive", "TLS keep-alive: CPU", 1.0),
+                ("tls_full", "TLS full handshake: CPU", 1.0),
+                ("tls_resumed", "TLS resumption: CPU", 1.0))]
+    rows += [
+        ("SSE 200 streams: CPU per token, of the raw forwarder",
+         against("sse_200", "nearside", "raw"), 1.15),
+        ("SSE 2,000 streams: CPU per token, of the raw forwarder",
+         against("sse_2000", "nearside", "raw"), 1.15),
+        ("added latency p50, of the best", latency_ratio(results, "p50_us"), 1.0),
+        ("added latency p99, of the best", latency_ratio(results, "p99_us"), 1.0),
+        ("1 MiB prompts: CPU, of HAProxy", against("prompt_1m", "nearside", "haproxy"), 0.85),
+        ("1 MiB prompts with cache scan and SHA: CPU, of HAProxy without",
+         against("prompt_1m", "nearside+cache", "haproxy"), 1.8),
+        ("memory hit by POST: CPU, of NGINX POST", against("cache_hit", "nearside POST", "nginx POST"), 0.7),
+        ("memory hit by POST: CPU, of HAProxy GET", against("cache_hit", "nearside POST", "haproxy GET"), 1.0),
+        ("KiB per idle connection", results.get("idle", "nearside", "memory_kib"), 1.0),
+        ("KiB per running stream", results.get("sse_2000", "nearside", "memory_kib"), 5.0),
+        ("16 x 256 endpoints: CPU, of 2 x 2", against("fleet", "16 x 256", "2 x 2"), 1.03),
+        ("access log on: CPU, of off", against("access_log", "on", "off"), 1.1),
+    ]
+    return rows
+
+
+def verdict(value, limit):
+    if value is None:
+        return "not measured"
+    return "met" if value <= limit else "**missed**"
+
+
+def requirement_table(results):
+    lines = ["| what | measured | at most | |", "|---|---:|---:|---|"]
+    for what, value, limit in requirements(results):
+        shown = "" if value is None else f"{value:.2f}"
+        lines.append(f"| {what} | {shown} | {limit} | {verdict(value, limit)} |")
+    return lines
+
+
+def cell(subject, figure, digits):
+    value = subject.get(figure)
+    return "" if value is None else f"{value['median']:,.{digits}f}"
+
+
+def spread(subject):
+    value = subject.get("cpu_us")
+    return "" if value is None else f"{value['min']:,.2f} to {value['max']:,.2f}"
+
+
+def memory_table(workload):
+    lines = [f"### {workload['title']}", "", "| | KiB each, PSS | failed |", "|---|---:|---:|"]
+    for label, subject in workload["subjects"].items():
+        lines.append(f"| {label} | {cell(subject, 'memory_kib', 2)} | {cell(subject, 'failures', 0)} |")
+    return lines + [""]
+
+
+def workload_table(workload):
+    if workload["unit"] == "memory":
+        return memory_table(workload)
+    lines = [f"### {workload['title']}", "",
+             f"| | CPU µs per {workload['unit']} | min to max | {workload['unit']}s per s | p50 µs | p99 µs |"
+             " p99.9 µs | proxy, pod, load busy % | KiB each | failed |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for label, subject in workload["subjects"].items():
+        busy = ", ".join(f"{100 * subject[name]['median']:.0f}"
+                         for name in ("proxy_busy", "pod_busy", "load_busy") if name in subject)
+        memory = cell(subject, "memory_kib", 1) if workload["memory_per"] else ""
+        lines.append(f"| {label} | {cell(subject, 'cpu_us', 2)} | {spread(subject)} |"
+                     f" {cell(subject, 'rate', 0)} | {cell(subject, 'p50_us', 0)} |"
+                     f" {cell(subject, 'p99_us', 0)} | {cell(subject, 'p999_us', 0)} | {busy} |"
+                     f" {memory} | {cell(subject, 'failures', 0)} |")
+    return lines + [""]
+
+
+INTRO = """# Performance
+
+Nearside beside the proxies it is measured against, all from Debian 12, each with one worker thread,
+upstream keep-alive, no access log and no buffering of streams; the configs are in `tests/bench/conf/`.
+
+    make bench                      all of it, about 40 minutes on a quiet machine
+    BENCH_QUICK=1 make bench        a look, under two minutes; figures go to build/performance.md
+    BENCH_ONLY='sse|tls' make bench     some workloads; BENCH_ROUNDS, BENCH_SECONDS
+    make bench-smoke                instructions, allocations, system calls against a budget
+    make bench-micro                codecs, cache and routing by themselves
+
+**How.** The proxy runs on one core, the load generator and the simulated pod on the other. For each
+workload the proxies take turns, round after round, each freshly started. The figure to trust is
+the CPU time of the proxy per unit of work, all its threads, in nanoseconds from the scheduler
+(`/proc/PID/task/*/schedstat`), read by the load generator at both edges of the measured time;
+medians over the rounds, with the lowest and highest round. Rates and latencies depend on the
+second core as well: where pod and load together are near 100 % busy they were the limit, not the
+proxy. The pod's own share and the rate without a proxy (`direct`) are there to judge that. `raw`
+is a forwarder that knows no HTTP (`tests/bench/rawforward.c`): one recv and one send per piece, the
+floor for anything in user space. An SSE event is counted as a token. Memory is PSS above that of the fresh process; NGINX
+allots its connections at the start, so theirs is not all in it.
+The 2,000 streams send a token each 100 ms, not each 20: 100,000 tokens a second are more than one core
+of pod and load generator can make.
+"""
+
+
+def document(tree):
+    results = Results(tree["workloads"])
+    versions = ", ".join(f"{name} {version}" for name, version in tree["versions"].items())
+    lines = [INTRO, f"Machine: {tree['machine']}. Versions: {versions}. {tree['rounds']} rounds of"
+             f" {tree['seconds']} s; load average before: {tree['load_average']:.2f}.", "",
+             "## Held against the requirements", "", *requirement_table(results), "",
+             "## Every workload", ""]
+    for workload in tree["workloads"].values():
+        lines += workload_table(workload)
+    return "\n".join(lines).rstrip() + "\n"

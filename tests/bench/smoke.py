@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""`make bench-smoke`: what one request or token costs in instructions, allocations and system calls.
+
+Counts, not times, so a busy machine does not matter: callgrind's instructions and calls of malloc
+(twice as much work less once as much, so that start and end cancel out), strace's system calls of
+the worker thread. Each is held against tests/bench/budget.json: more than 3 % above fails, more
+than 3 % below asks for a lower budget. BENCH_UPDATE=1 writes what was counted as the new budget.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import machine, servers, workloads  # noqa: E402
+from harness.measure import LOAD  # noqa: E402
+
+BUDGET = os.path.join(machine.TOP, "tests", "bench", "budget.json")
+TOLERANCE = 0.03
+ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
+TOKENS = 50
+
+# name: (config, request, connections in one, units per answer, answers)
+SCENARIOS = {
+    "small_request": ("plain", workloads.post(workloads.SMALL, headers=workloads.KEY), (), 1, 300),
+    "logged_request": ("log", workloads.post(workloads.SMALL, headers=workloads.KEY), (), 1, 300),
+    "new_connection": ("plain", workloads.post(workloads.SMALL, headers=workloads.KEY, close=True),
+                       ("--new",), 1, 200),
+    "memory_hit": ("cache", workloads.post(workloads.SMALL), (), 1, 300),
+    "sse_token": ("plain", workloads.post(workloads.SMALL, True, TOKENS,
+                                          (*workloads.KEY, "X-Pod-Gap-Ms: 2")), (), TOKENS, 6),
+}
+
+
+def send(server, request, flags, count, directory):
+    path = os.path.join(directory, "request")
+    with open(path, "wb") as file:
+        file.write(request)
+    done = subprocess.run(machine.pinned(machine.LOAD_CORE, [
+        LOAD, "--connect", f"127.0.0.1:{server.port}", "--request", path, "--connections", "1",
+        "--count", str(count), *flags]), capture_output=True, text=True, check=True, timeout=100)
+    counted = json.loads(done.stdout)
+    if counted["failures"] or counted["bad_statuses"]:
+        raise RuntimeError(f"requests failed: {done.stdout}")
+
+
+def callgrind(pod, scenario, count, directory):
+    """(instructions, allocations) of a whole run with so many answers."""
+    kind, request, flags, _, _ = scenario
+    out = os.path.join(directory, "callgrind.out")
+    server = servers.Server("nearside", kind, directory, pod.port, None,
+                            ("valgrind", "--tool=callgrind", "--compress-strings=no",
+                             f"--callgrind-out-file={out}", "-q"))
+    try:
+        send(server, request, flags, count, directory)
+    finally:
+        server.stop()
+    instructions, allocations, called = 0, 0, ""
+    with open(out) as file:
+        for line in file:
+            if line.startswith("cfn="):
+                called = line[4:].strip().split("'")[0]
+            elif line.startswith("calls=") and called in ALLOCATORS:
+                allocations += int(line[6:].split()[0])
+            elif line.startswith(("summary:", "totals:")):
+                instructions = int(line.split()[1])
+    return instructions, allocations
+
+
+def worker_thread(pid):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm") as file:
+            if file.read().startswith("worker"):
+                return task
+    raise RuntimeError("no thread is named worker")
+
+
+def is_traced(pid, task):
+    with open(f"/proc/{pid}/task/{task}/status") as file:
+        return not re.search(r"^TracerPid:\s+0$", file.read(), re.M)
+
+
+def system_calls(pod, scenario, directory):
+    """System calls of the worker thread per unit."""
+    kind, request, flags, units, count = scenario
+    out = os.path.join(directory, "strace.out")
+    server = servers.Server("nearside", kind, directory, pod.port, None)
+    try:
+        task = worker_thread(server.pids[0])
+        tracer = subprocess.Popen(["strace", "-c", "-o", out, "-p", task],
+                                  stderr=subprocess.DEVNULL)
+        while not is_traced(server.pids[0], task):
+            time.sleep(0.01)
+        send(server, request, flags, count, directory)
+        machine.stop(tracer)
+    finally:
+        server.stop()
+    with open(out) as file:
+        total = re.search(r"^100\.00\s.*?(\d+)(?:\s+\d+)?\s+total$", file.read(), re.M)
+    return int(total.group(1)) / (count * units)
+
+
+def count_scenario(pod, scenario):
+    units, count = scenario[3], scenario[4]
+    with tempfile.TemporaryDirectory(prefix="nearside-smoke-", dir="/dev/shm") as directory:
+        once = callgrind(pod, scenario, count, directory)
+        twice = callgrind(pod, scenario, 2 * count, directory)
+        calls = system_calls(pod, scenario, directory)
+    return {"instructions": round((twice[0] - once[0]) / (count * units)),
+            "allocations": round((twice[1] - once[1]) / (count * units), 2),
+            "system_calls": round(calls, 2)}
+
+
+def judge(counted, allowed):
+    """A word for each figure and whether all are within the budget."""
+    if allowed is None:
+        return "no budget", False
+    slack = max(allowed * TOLERANCE, 0.05)
+    if counted > allowed + slack:
+        return f"OVER the budget of {allowed}", False
+    return (f"under: lower the budget of {allowed}" if counted < allowed - slack else "ok"), True
+
+
+def main():
+    budget = {}
+    if os.path.exists(BUDGET):
+        with open(BUDGET) as file:
+            budget = json.load(file)
+    servers.raise_fd_limit()
+    result, is_fine = {}, True
+    pod = servers.Pod()
+    try:
+        for name, scenario in SCENARIOS.items():
+            result[name] = count_scenario(pod, scenario)
+            for what, counted in result[name].items():
+                word, within = judge(counted, budget.get(name, {}).get(what))
+                is_fine = is_fine and within
+                print(f"{name:16} {what:13} {counted:>10} {word}", flush=True)
+    finally:
+        pod.stop()
+    if os.environ.get("BENCH_UPDATE") == "1":
+        with open(BUDGET, "w") as file:
+            json.dump(result, file, indent=2)
+            file.write("\n")
+        return 0
+    return 0 if is_fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
