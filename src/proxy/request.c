@@ -387,6 +387,7 @@ void request_on_bad_body(struct request *request, unsigned status, const char *w
     };
 
     if (request->state == REQUEST_RELAY) {
+        client_reply_abort(request->client); /* nothing after it may look like its end */
         request_on_client_gone(request);
         return;
     }
@@ -433,19 +434,28 @@ void request_on_client_gone(struct request *request)
     request_finish(request);
 }
 
+/* We are the ones who stop: say so, as for any other broken answer. */
+static void tell_abort(struct request *request)
+{
+    bool is_begun = request->state == REQUEST_RELAY ||
+                    (request->state == REQUEST_FOLLOW && request->commit_ns != 0);
+
+    if (!is_begun || request->client == NULL || request->client->write_failed) {
+        return;
+    }
+    if (request->sse != NULL && !request->is_behind) {
+        reply_stream_error(request);
+    }
+    client_reply_abort(request->client);
+}
+
 void request_abort(struct request *request)
 {
     if (request->end == REQUEST_END_OK) {
         request->end = REQUEST_END_ABORTED;
         request->reason = "aborted";
     }
-    if (request->state == REQUEST_RELAY && !request->client->write_failed) {
-        /* We are the ones who stop: say so, as for any other broken answer. */
-        if (request->sse != NULL) {
-            reply_stream_error(request);
-        }
-        client_reply_abort(request->client);
-    }
+    tell_abort(request);
     request_leave(request, OUTCOME_CLIENT_GONE);
     request_finish(request);
 }

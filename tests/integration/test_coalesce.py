@@ -463,3 +463,22 @@ def test_a_drain_waits_for_what_followers_get(proxy, pod):
     wait_until(lambda: not proxy.process.is_running, "the end")
     assert proxy.process.popen.returncode == 0
     proxy.check_output()
+
+
+def test_the_end_does_not_wait_for_what_only_followers_get(make_proxy, pod):
+    """A leader without a client is cut off like anybody else when the drain's time is over."""
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True},
+                       edge={"workers": 4, "drain_timeout_s": 1})
+    leader = leader_of(proxy, pod, headers={"X-Pod-Gap-Ms": "1000"})
+    followers = followers_of(proxy, 3)
+    leader.first_event().leave()
+    wait_until(lambda: "client_gone" in [line["reason"] for line in proxy.access_lines()],
+               "the leader to be without a client")
+    proxy.process.signal(15)
+    for asker in followers:
+        with asker.conn as conn:
+            text = conn.read_to_end()
+        assert b"stream_cut" in text and not text.endswith(b"0\r\n\r\n")
+    wait_until(lambda: not proxy.process.is_running, "the end")
+    assert proxy.process.popen.returncode == 0
+    proxy.check_output()
