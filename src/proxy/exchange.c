@@ -416,6 +416,10 @@ static void begin_answer(struct exchange *exchange, const struct http_head *head
     }
     request_on_answer(exchange->request, head, raw);
     exchange_move(exchange, EXCHANGE_BODY);
+    if (exchange->answer_due_ns != 0) {
+        /* A head is not yet a token: the time runs from the end of the request. */
+        deadline_set_ns(&exchange->deadline, exchange->answer_due_ns);
+    }
 }
 
 /* Returns the bytes used. */

@@ -25,6 +25,20 @@ def test_a_first_token_that_is_late_is_504(make_proxy, pod):
     assert response.error["code"] == "head_timeout"
 
 
+def test_a_head_does_not_buy_time_for_the_first_token(make_origin, make_proxy):
+    def head_then_silence(peer, _line, headers):
+        peer.read_exactly(int(headers["content-length"]))
+        time.sleep(0.6)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+        peer.read_until(b"no such bytes")  # until the proxy gives up
+
+    proxy = make_proxy([region("near", make_origin(head_then_silence))], retry={"attempts": 1},
+                       timeouts={"first_token_ms": 1000})
+    begun = time.monotonic()
+    assert ask(proxy, answers.chat("x"), {}).error["code"] == "head_timeout"
+    assert time.monotonic() - begun < 1.5
+
+
 def test_a_long_prompt_is_given_longer(make_proxy, pod):
     proxy = make_proxy([region("near", pod)], retry={"attempts": 1},
                        timeouts={"first_token_ms": 300, "first_token_ms_per_kib": 100})
