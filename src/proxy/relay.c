@@ -240,7 +240,7 @@ static bool drips(struct request *request)
     double events;
 
     if (floor <= 0 || request->sse == NULL || request->exchange.paused || request->is_behind) {
-        request->pace_since_ns = 0; /* a slow client is no slow stream: begin anew */
+        request->pace_since_ns = 0; /* as in relay_flush() */
         return false;
     }
     if (request->pace_since_ns == 0) {
@@ -333,6 +333,7 @@ static void relay_flush(struct request *request)
     }
     if (client_reply_flush(request->client) == CLIENT_NO_ROOM && !share_spares_pause(request)) {
         exchange_pause(&request->exchange);
+        request->pace_since_ns = 0; /* a slow client is no slow stream: begin anew */
     }
 }
 

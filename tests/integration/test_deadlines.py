@@ -67,3 +67,16 @@ def test_a_steady_stream_is_not_cut(make_proxy, pod):
                    {"X-Pod-Gap-Ms": "500", "X-Pod-Tokens": "24"})
     assert response.status == 200
     assert b"[DONE]" in response.body
+
+
+def test_a_stream_that_waits_for_its_client_is_not_one_that_drips(make_pod, make_proxy):
+    """Nothing passes for longer than the pace is looked at, and that is the client's doing."""
+    model = "m" * 1000  # large events: few of them fill the buffers on the way
+    proxy = make_proxy([region("near", make_pod("wordy", model=model))],
+                       timeouts={"min_tokens_per_s": 1000.0})
+    body = answers.chat("big", model, stream=True, max_tokens=10000)
+    with raw.Conn(proxy.port, timeout=40.0, receive_buffer=4096) as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "0"}))
+        conn.read_until(b'"content":"')
+        time.sleep(11)  # the window is 10 s
+        conn.read_until(b"[DONE]")
