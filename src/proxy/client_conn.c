@@ -21,7 +21,8 @@
  *
  * A client that ends its sending side while it waits may have left or may only have nothing more
  * to send; TCP does not tell which. It is asked: an interim "100 Continue" makes the kernel of one
- * that left answer with a reset, and means nothing to one that did not (RFC 9110, 15.2).
+ * that left answer with a reset, and means nothing to one that did not (RFC 9110, 15.2). Within an
+ * event stream a comment does the same; in other answers the next write does.
  */
 #include "client_private.h"
 
@@ -417,13 +418,18 @@ static bool read_once(struct client_conn *conn)
     return false;
 }
 
-/* While an answer is awaited, a client that ended its side is asked whether it is still there. */
+/* A client that ended its side is asked whether it is still there: while an answer is awaited by an
+ * interim one, within a stream by a comment. */
 static void ask_closed(struct client_conn *conn)
 {
-    if (conn->asked || conn->reply_begun || conn->version_minor == 0) {
+    if (conn->asked || conn->version_minor == 0) {
         return;
     }
     conn->asked = true;
+    if (conn->reply_begun) {
+        request_ask_client(conn->request);
+        return;
+    }
     client_reply_head(conn, 100);
     h1_write_end(&conn->worker->reply_head);
     (void)client_reply_flush(conn);

@@ -187,6 +187,15 @@ void request_on_data(struct request *request, struct str bytes)
     }
 }
 
+void request_ask_client(struct request *request)
+{
+    if (request->state == REQUEST_RELAY && request->sse != NULL && request->sse->at_boundary &&
+        request->client->reply_chunked && !request->is_behind) {
+        client_reply_data(request->client, STR_LIT(":\n\n"));
+        (void)client_reply_flush(request->client);
+    }
+}
+
 /* Does the API promise an end marker that has not come? */
 static bool stream_is_short(const struct request *request)
 {

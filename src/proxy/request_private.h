@@ -195,6 +195,8 @@ bool request_wants_body(const struct request *request);
 /* There is room for writing again. */
 void request_on_room(struct request *request);
 void request_on_client_gone(struct request *request);
+/* The client ended its side: write something that only one who left does not take. */
+void request_ask_client(struct request *request);
 /* The client broke the protocol within its body. */
 void request_on_bad_body(struct request *request, unsigned status, const char *word);
 

@@ -447,16 +447,27 @@ def test_a_client_that_leaves_while_waiting_is_seen_by_the_pod_within_a_second(p
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "waiting"})
 
 
-def test_a_client_that_leaves_a_stream_is_seen_by_the_pod_within_a_second(proxy, pod):
+def test_a_client_that_leaves_a_stream_is_seen_by_the_pod_before_the_next_token(proxy, pod):
     conn = leave(proxy, raw.request_bytes("POST", "/v1/chat/completions",
                                           answers.chat("x", stream=True, max_tokens=1000),
-                                          {"X-Pod-Gap-Ms": "50"}), after=b'"content":"')
+                                          {"X-Pod-Gap-Ms": "5000"}), after=b'"content":"')
     left = time.time()
     conn.close()
     pod.wait_counter("cancelled", 1)
     assert pod.counters()["cancellations"][0]["at_ms"] / 1000 - left < 1
     assert pod.counters()["cancellations"][0]["phase"] == "streaming"
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "streaming"})
+
+
+def test_a_client_that_only_ends_its_side_gets_the_whole_stream(proxy, pod):
+    body = answers.chat("x", stream=True, max_tokens=6)
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
+        conn.read_head()
+        conn.half_close()
+        events = [event for _, event in conn.events()]
+    text, done, _ = raw.sse_text(event for event in events if not event.startswith(b":"))
+    assert done and text == answers.chat_text(body)
 
 
 def test_a_client_that_resets_a_stream_is_seen_by_the_pod(proxy, pod):
