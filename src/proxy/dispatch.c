@@ -371,9 +371,9 @@ static void attempt_over(struct request *request, enum outcome outcome)
     request_wait_end(request);
     request->attempt_failed = false;
     request->failure = outcome;
-    if (outcome == OUTCOME_CONNECT_TIMEOUT) {
-        /* Silence is the path's more often than one endpoint's: its neighbour would cost the client
-         * the same wait again. */
+    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
+        /* Silence is its region's more often than one endpoint's: the neighbour would cost the
+         * client the same wait, and the budget a second repetition. */
         request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
     }
     if (request->first_failure_ns == 0 && outcome != OUTCOME_STALE) {
