@@ -53,6 +53,16 @@ static const struct conf_timeouts *timeouts_of(const struct exchange *exchange)
     return request_timeouts(exchange->request);
 }
 
+/* The longer the prompt, the longer its prefill. */
+static uint32_t first_token_ms(const struct exchange *exchange)
+{
+    const struct conf_timeouts *timeouts = timeouts_of(exchange);
+    uint64_t kib = exchange->request->body.received / 1024;
+    uint64_t ms = timeouts->first_token_ms + kib * timeouts->first_token_ms_per_kib;
+
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
 static uint32_t timeout_ms(const struct exchange *exchange)
 {
     const struct conf_timeouts *timeouts = timeouts_of(exchange);
@@ -63,12 +73,12 @@ static uint32_t timeout_ms(const struct exchange *exchange)
     case EXCHANGE_SEND:
         return timeouts->request_ms;
     case EXCHANGE_HEAD:
-        return timeouts->first_token_ms;
+        return first_token_ms(exchange);
     case EXCHANGE_BODY:
         if (exchange->lost && timeouts->idle_ms > EXCHANGE_LOST_MS) {
             return EXCHANGE_LOST_MS;
         }
-        return exchange->got_body ? timeouts->idle_ms : timeouts->first_token_ms;
+        return exchange->got_body ? timeouts->idle_ms : first_token_ms(exchange);
     default:
         return 0;
     }
@@ -297,7 +307,7 @@ static void await_sign(struct exchange *exchange)
     const struct conf_timeouts *timeouts = timeouts_of(exchange);
 
     exchange->answer_due_ns = exchange->deadline.due_ns;
-    if (timeouts->connect_ms < timeouts->first_token_ms) {
+    if (timeouts->connect_ms < first_token_ms(exchange)) {
         deadline_set_in_ms(&exchange->deadline, timeouts->connect_ms);
     }
 }

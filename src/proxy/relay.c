@@ -230,6 +230,33 @@ static void count_events(struct request *request)
     }
 }
 
+/* Drops that come just in time for idle_ms hold a client, and a place, for ever. Looked at when
+ * something comes; silence is the exchange's. */
+static bool drips(struct request *request)
+{
+    double floor = request_timeouts(request)->min_tokens_per_s;
+    uint64_t now_ns = loop_now_ns(request->worker->loop);
+    uint64_t window_ns = now_ns - request->pace_since_ns;
+    double events;
+
+    if (floor <= 0 || request->sse == NULL || request->exchange.paused || request->is_behind) {
+        request->pace_since_ns = 0; /* a slow client is no slow stream: begin anew */
+        return false;
+    }
+    if (request->pace_since_ns == 0) {
+        request->pace_since_ns = now_ns;
+        request->pace_events = request->sse->content_events;
+        return false;
+    }
+    if (window_ns < REQUEST_PACE_S * NS_PER_S) {
+        return false;
+    }
+    events = (double)(request->sse->content_events - request->pace_events);
+    request->pace_since_ns = now_ns;
+    request->pace_events = request->sse->content_events;
+    return events * (double)NS_PER_S / (double)window_ns < floor;
+}
+
 /* An answer broke off: say so to the client, in a way that cannot be taken for complete. */
 static void tell_cut(struct request *request, enum outcome outcome)
 {
@@ -325,6 +352,9 @@ enum request_step step_relay(struct request *request)
     }
     if (request->answer_ended) {
         return relay_end(request);
+    }
+    if (drips(request)) {
+        return relay_cut(request, OUTCOME_TOO_SLOW);
     }
     relay_flush(request);
     return STEP_WAIT;

@@ -28,6 +28,7 @@
 #define REQUEST_ID_MAX      128
 #define REQUEST_ARENA_BYTES 2048   /* head and fields of a common request */
 #define REQUEST_MOVES_MAX   8      /* times a waiting request is moved off a lost region */
+#define REQUEST_PACE_S      10     /* a stream's pace is looked at over so long */
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
 
 struct client_conn;
@@ -162,8 +163,10 @@ struct request {
     unsigned queue_slot;   /* while queued */
     uint64_t queue_until_ns;
     uint64_t counted_events;
-    uint64_t seen_view; /* version of the view that this attempt was judged by */
-    bool failed_5xx;    /* an endpoint has answered this request with a 5xx */
+    uint64_t pace_since_ns; /* begin of the present window; 0: none yet */
+    uint64_t pace_events;   /* content events before it */
+    uint64_t seen_view;     /* version of the view that this attempt was judged by */
+    bool failed_5xx;        /* an endpoint has answered this request with a 5xx */
     char served_endpoint[ADDR_TEXT_LEN];
     unsigned status;
     enum metric_phase phase;

@@ -67,6 +67,7 @@ def main():
             result = run_workload(workload, certificate)
             tree["workloads"][workload.name] = result
             show(workload.name, result)
+    tree["load_average_after"] = os.getloadavg()[0]
     is_full = not QUICK and not ONLY
     with open(os.path.join(machine.BUILD, "bench.json"), "w") as file:
         json.dump(tree, file, indent=1)

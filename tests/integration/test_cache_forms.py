@@ -8,7 +8,7 @@ import pytest
 from env import answers, raw
 from env.conf import region
 from env.waiting import wait_until
-from test_sdk import sdk  # noqa: F401
+from test_sdk import node, sdk  # noqa: F401
 
 ON = {"enabled": True}
 USAGE = {"stream_options": {"include_usage": True}}
@@ -276,7 +276,7 @@ def test_the_sdk_reads_a_stream_made_from_a_plain_answer(sdk, make_caller, proxy
     proxy = make_caller(plain_answer(MESSAGE)) if is_call else proxy
     plain = ask(proxy, "plain", headers={"Authorization": "Bearer test-key"}).json()
     done = subprocess.run(
-        ["node", "forms.mjs", f"http://127.0.0.1:{proxy.port}/v1", json.dumps(body_of("usage"))],
+        [node(), "forms.mjs", f"http://127.0.0.1:{proxy.port}/v1", json.dumps(body_of("usage"))],
         cwd=sdk, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)

@@ -94,14 +94,16 @@ struct conf_health {
     struct conf_generate generate;
 };
 
-/* 0 means none for total_ms only. */
+/* 0 means none for total_ms and min_tokens_per_s only. */
 struct conf_timeouts {
-    uint32_t connect_ms;       /* TCP and TLS to an endpoint */
-    uint32_t request_ms;       /* reading a request's body from the client, between two reads;
-                                  writing it to the endpoint, between two writes */
-    uint32_t first_token_ms;   /* request sent to first body byte */
+    uint32_t connect_ms;             /* TCP and TLS to an endpoint */
+    uint32_t request_ms;             /* reading a request's body from the client, between two reads;
+                                        writing it to the endpoint, between two writes */
+    uint32_t first_token_ms;         /* request sent to first body byte ... */
+    uint32_t first_token_ms_per_kib; /* ... and this much more per KiB of the request's body */
     uint32_t idle_ms;          /* between two reads from the endpoint, two writes to the client */
     uint32_t total_ms;         /* the whole request, all attempts */
+    double min_tokens_per_s;   /* content events of a stream, over REQUEST_PACE_S */
     uint32_t client_header_ms; /* a request's head, first byte to last */
     uint32_t client_idle_ms;   /* between requests on a kept connection */
 };

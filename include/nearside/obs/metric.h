@@ -51,6 +51,7 @@ enum outcome_class {
     X(FULL, "full", 1, 0, CAPACITY)                                                                \
     X(REGION_DOWN, "region_down", 1, 0, LOCAL)                                                     \
     X(IDLE_TIMEOUT, "idle_timeout", 0, 1, CORRUPT)                                                 \
+    X(TOO_SLOW, "too_slow", 0, 1, TRANSIENT)                                                       \
     X(CUT, "cut", 0, 1, CORRUPT)                                                                   \
     X(CLIENT_GONE, "client_gone", 0, 0, CLIENT)                                                    \
     X(DEADLINE, "deadline", 0, 0, CLIENT)                                                          \

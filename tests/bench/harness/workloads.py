@@ -66,10 +66,9 @@ def every(kind="plain", also=()):
     return [Subject(name, kind) for name in PROXIES] + [Subject(name) for name in also]
 
 
-def streams(count, tokens, gap_ms, slow):
-    """The gap is such that the pod and the load generator keep up on their one core."""
+def streams(name, count, tokens, gap_ms, slow):
     lasts = tokens * gap_ms / 1000
-    return Workload(f"sse_{count}", f"SSE, {count:,} streams of {tokens} tokens, one each {gap_ms} ms",
+    return Workload(f"sse_{name}", f"SSE, {count:,} streams of {tokens} tokens, one each {gap_ms} ms",
                     TOKEN, post(SMALL, True, tokens, (*KEY, f"X-Pod-Gap-Ms: {gap_ms}")),
                     every("stream", ("raw",)), connections=count, seconds=lasts, ramp=lasts,
                     warm=lasts + 0.3, memory_per="stream", is_slow=slow)
@@ -112,7 +111,8 @@ def all_workloads():
                  every(also=("raw",)), flags=("--new",)),
         Workload("latency", "2,000 requests a second, open loop", REQUEST, small,
                  [Subject("direct"), *every(also=("raw",))], rate=2000),
-        streams(200, 100, 20, False), streams(2000, 40, 100, True),
+        streams("200", 200, 100, 20, False), streams("2000", 2000, 100, 20, True),
+        streams("2000_paced", 2000, 40, 100, True),
         Workload("sse_flood", "SSE, 32 streams, tokens as fast as they come", TOKEN,
                  post(SMALL, True, 200, KEY), every("stream", ("raw",)), connections=32),
         prompt("4k", "4 KiB", 4096, 64), prompt("100k", "100 KiB", 102400, 32),
