@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
 """The faults: how each is made and healed, and which promises it is held against."""
 import dataclasses
-import signal
 import time
 from typing import Callable, Optional
 
-from .world import CLOSEST, NAME
+from env.waiting import wait_until
 
-BACK_S = 31.0  # rise (2 x 0.5 s) + 30 s
+from .world import CLOSEST, NAME, OTHER, wait_closest
+
+BACK_S = 31.0  # after probes took it out: rise (2 x 0.5 s) + 30 s of slow start
+# After a breaker did: it is tried 1 to 1.5 s after it opened, then 2 to 3, then 4 to 6, so at most
+# 4.5 s after a fault of 6 s ends; the slow start; half a second for the steps of our measuring.
+BACK_BREAKER_S = 35.0
 DETECT_S = 4.5
 HOLD_S = 6.0
+HURT_S = 5.0  # from the fault to the last request it hurts
 
 
 @dataclasses.dataclass
@@ -30,10 +35,12 @@ class Fault:
     refused_max: int = 0
     detect_s: Optional[float] = None
     back_s: Optional[float] = BACK_S
-    hurt_s: Optional[float] = None  # last hurt request begun this long after the fault
+    hurt_s: Optional[float] = None  # 0.0: no request is hurt at all
+    last_hurt_s: Optional[float] = None  # the last request to be hurt was begun so long after
     is_vanish: bool = False         # until detection: connect timeout + 1 RTT; nothing after
     is_extra: bool = False          # only when named or with --all: much like another one
     check: Optional[Callable] = None  # (world, notes) -> [(promise, kept)]
+    why_missed: str = ""  # for the page, when a promise was missed and we know the reason
 
 
 def pods_fault(fault, count=2):
@@ -73,8 +80,8 @@ def thaw_pods(world, _notes):
 
 
 def flap(world, _notes):
-    """Three seconds away, three seconds back, twice."""
-    for _ in range(2):
+    """Three seconds away, three seconds back, three times."""
+    for _ in range(3):
         world.wan.cut(CLOSEST)
         time.sleep(3)
         world.wan.heal(CLOSEST)
@@ -90,10 +97,20 @@ def wave(world, _notes):
         time.sleep(8)
 
 
-def wave_check(world, notes):
+def count_home_changes(world, notes):
     changes = [line for _, line in world.events_since(notes["wall"])
                if line["event"] == "home_changed"]
     notes["home changes"] = len(changes)
+    return changes
+
+
+def flap_check(world, notes):
+    count_home_changes(world, notes)
+    return []
+
+
+def wave_check(world, notes):
+    changes = count_home_changes(world, notes)
     return [(f"at most 2 home changes a minute (in 32 s: {len(changes)})", len(changes) <= 2)]
 
 
@@ -157,8 +174,63 @@ def all_back(world, _notes):
         world.wan.heal(name)
 
 
+def cut_off(world, notes):
+    """The second edge loses every region and every Redis; what it says of itself, meanwhile."""
+    begun = time.monotonic()
+    world.wan.cut(OTHER)
+    while time.monotonic() < begun + 10:
+        status, text = world.other.readiness()
+        if status != 200:
+            notes.setdefault("its readiness failed after s", round(time.monotonic() - begun, 2))
+            said = notes.setdefault("it said of itself", [])
+            if text not in said:
+                said.append(text)
+        time.sleep(0.1)
+
+
+def cut_off_heal(world, notes):
+    world.wan.heal(OTHER)
+    healed = time.monotonic()
+    wait_until(lambda: world.other.readiness()[0] == 200, "the second edge to be ready", 20)
+    ready = time.monotonic()
+    notes["its readiness was back after s"] = round(ready - healed, 2)
+    notes["it chose the closest again after s"] = wait_closest(world.other.load, healed,
+                                                               BACK_S + 15)
+    world.other.load.stop()
+    answers = world.other.load.since(ready)
+    notes["its requests since ready"] = len(answers)
+    notes["failed of these"] = sum(answer.outcome != "ok" for answer in answers)
+    notes["its requests in all, failed of these"] = (
+        len(world.other.load.answers),
+        sum(answer.outcome != "ok" for answer in world.other.load.answers))
+
+
+UNAFFECTED = ("home_changed", "region_down", "region_degraded", "region_put_aside",
+              "endpoint_down", "endpoint_put_aside")
+
+
+def cut_off_check(world, notes):
+    moved = [line["event"] for _, line in world.events_since(notes["wall"])
+             if line["event"] in UNAFFECTED]
+    failed_s = notes.get("its readiness failed after s", float("inf"))
+    ready_s = notes["its readiness was back after s"]
+    closest_s = notes["it chose the closest again after s"]
+    wrong = sum(answer.outcome == "wrong" for answer in world.other.load.answers)
+    return [(f"no state and no choice of the healthy edge changes ({moved or 'none'})", not moved),
+            (f"the other's /readyz fails within {DETECT_S} s ({failed_s:.1f} s)",
+             failed_s <= DETECT_S),
+            (f"and is back within {DETECT_S} s of healing ({ready_s:.1f} s)", ready_s <= DETECT_S),
+            (f"after which it fails no request ({notes['failed of these']} of "
+             f"{notes['its requests since ready']})", notes["failed of these"] == 0),
+            (f"and chooses the closest region within {BACK_S} s ({closest_s} s)",
+             closest_s is not None and closest_s <= BACK_S),
+            (f"nor gives a wrong answer, ever ({wrong})", wrong == 0)]
+
+
 IMPATIENT = {"timeouts": {"request_ms": 3000, "first_token_ms": 3000}}
-HALF = {"detect": ("endpoint_down", CLOSEST), "failed_max": 0, "cut_max": 0}
+HALF = {"failed_max": 0, "cut_max": 0}
+ONE_ASIDE = {"detect": ("endpoint_put_aside", CLOSEST), **HALF}
+BREAKER = {"detect": ("region_put_aside", CLOSEST), "back_s": BACK_BREAKER_S}
 
 FAULTS = [
     Fault("refused", "region refuses connections", pods_fault("refuse"), pods_heal,
@@ -168,7 +240,10 @@ FAULTS = [
     Fault("vanish", "region vanishes (packets dropped both ways)", wan("cut"), wan_heal,
           detect_s=DETECT_S, is_vanish=True),
     Fault("vanish-quiet", "region vanishes, ten clients on warm connections", wan("cut"), wan_heal,
-          detect_s=DETECT_S, is_vanish=True, load={"clients": 10, "pause_s": 0.5}),
+          detect_s=DETECT_S, is_vanish=True, load={"clients": 10, "pause_s": 0.5},
+          why_missed="With so few clients it is probes that find it, one pod 0.8 s before the other: "
+                     "it seems that a request taken off the first went to the second and waited again. A "
+                     "matter of when it is begun; a second run kept it."),
     Fault("vanish-streams", "region vanishes in the middle of 1 s streams, for 10 s", wan("cut"),
           wan_heal, hold_s=10, detect_s=DETECT_S, is_vanish=True,
           load={"clients": 60, "tokens": 60, "timeout": 25}),
@@ -181,20 +256,32 @@ FAULTS = [
     Fault("one-way", "answers vanish, requests arrive", wan("cut_out"), wan_heal,
           detect_s=DETECT_S, is_vanish=True),
     Fault("tls-stall", "listener accepts, handshake never ends", pods_fault("mute"), pods_heal,
-          cut_max=0, world={"with_tls": True}, detect_s=DETECT_S),
+          cut_max=0, world={"with_tls": True}, detect_s=DETECT_S,
+          why_missed="Kept connections went on serving most requests, and an endpoint that serves "
+                     "is not taken down for timeouts of its probes; the others waited "
+                     "`connect_ms` and moved, and none failed. By design; the promise is too "
+                     "simple. A second run: 5.4 s."),
     Fault("silence", "pods accept, then are silent (SIGSTOP)", freeze_pods, thaw_pods,
           detect_s=DETECT_S),
     Fault("head-silence", "head, then silence; /health is fine",
-          pods_fault("headers-then-silence"), pods_heal, settings=IMPATIENT),
+          pods_fault("headers-then-silence"), pods_heal, settings=IMPATIENT,
+          why_missed="With the head there, only `first_token_ms` tells (3 s here), and two hundred "
+                     "clients learn it at once. The first retry went to the region's other pod, as "
+                     "silent; the second was refused by the retry budget (a fifth of live "
+                     "requests): 504 after 6 s, until the breaker opened. Not noise: a second run "
+                     "failed 152.", **BREAKER),
     Fault("html", "200 with an HTML page; /health is fine", pods_fault("html"), pods_heal,
-          failed_max=None),
+          cut_max=0, **BREAKER),
+    Fault("error-first", "the stream begins with an error event", pods_fault("sse-error:0"),
+          pods_heal, cut_max=0, is_extra=True, **BREAKER),
     Fault("error-event", "error event inside the stream after 3 events",
-          pods_fault("sse-error:3"), pods_heal),
+          pods_fault("sse-error:3"), pods_heal, last_hurt_s=HURT_S, **BREAKER),
     Fault("garbage-event", "garbage inside the stream after 3 events",
-          pods_fault("sse-garbage:3"), pods_heal),
+          pods_fault("sse-garbage:3"), pods_heal, last_hurt_s=HURT_S, **BREAKER),
     Fault("no-done", "stream ends properly without [DONE]", pods_fault("cut-clean:3"), pods_heal,
-          is_extra=True),
-    Fault("cut", "connection cut after 3 events", pods_fault("cut:3"), pods_heal, is_extra=True),
+          is_extra=True, last_hurt_s=HURT_S, **BREAKER),
+    Fault("cut", "connection cut after 3 events", pods_fault("cut:3"), pods_heal, is_extra=True,
+          last_hurt_s=HURT_S, **BREAKER),
     Fault("drip", "a token every 300 ms",
           lambda world, _: [pod.control(token_gap_ms=300) for pod in world.pods[CLOSEST]],
           lambda world, _: [pod.control(token_gap_ms=15) for pod in world.pods[CLOSEST]],
@@ -204,13 +291,14 @@ FAULTS = [
           detect=("home_changed", CLOSEST)),
     Fault("wave", "+120 ms square wave of 16 s", nothing, wan_heal, during=wave, cut_max=0,
           detect=("home_changed", CLOSEST), back_s=None, check=wave_check),
-    Fault("flap", "region vanishes 3 s in every 6 s", nothing, wan_heal, during=flap),
+    Fault("flap", "region vanishes 3 s in every 6 s", nothing, wan_heal, during=flap,
+          check=flap_check, **BREAKER),
     Fault("half", "one pod of two refuses", pods_fault("refuse", 1), pods_heal,
-          detect_s=DETECT_S, **HALF),
+          detect_s=DETECT_S, detect=("endpoint_down", CLOSEST), **HALF),
     Fault("fast-429", "one pod answers 429 at once", pods_fault("full", 1), pods_heal,
-          during=watch_share, check=share_check, **HALF),
+          during=watch_share, check=share_check, **ONE_ASIDE),
     Fault("fast-500", "one pod answers 500 at once", pods_fault("error:500", 1), pods_heal,
-          during=watch_share, check=share_check, **HALF),
+          during=watch_share, check=share_check, **ONE_ASIDE),
     Fault("dns-gone", "name servers silent", dns_gone, dns_back, world={"with_dns": True},
           cut_max=0, hurt_s=0.0, detect=("dns_failed", CLOSEST)),
     Fault("dns-change", "the name moves to another pod", dns_change, dns_change_back,
@@ -221,5 +309,8 @@ FAULTS = [
           detect=("draining", None), cut_max=0, refused_max=10**9),
     Fault("all-gone", "every region vanishes for 10 s", all_gone, all_back, hold_s=10,
           failed_max=None, detect_s=DETECT_S),
+    Fault("edge-cut-off", "a second edge is cut off for 10 s; what clients of the first see", nothing,
+          cut_off_heal, during=cut_off, world={"with_other": True}, cut_max=0, hurt_s=0.0,
+          detect=("peer_lost", None), back_s=0.5, check=cut_off_check),
 ]
 

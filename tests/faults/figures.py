@@ -9,6 +9,7 @@ from .world import CONNECT_MS, REGIONS, SECOND
 SLACK_S = 0.25      # a shared machine's scheduling
 HURT_MARGIN_S = 1.0  # above the steady p99
 SETTLE_S = 0.2      # the view takes up to 20 ms to reach the workers; generous
+HUNG_S = 1.0        # after detection a stream may be silent for so long; 0.5 s are promised
 
 
 def percentile(values, share):
@@ -20,6 +21,7 @@ def percentile(values, share):
 class Row:
     fault: str
     title: str
+    commit: str = ""  # of what was running
     requests: int = 0
     failed: int = 0
     cut: int = 0
@@ -101,10 +103,10 @@ def vanish_promises(row, answers, struck, p99):
          if struck <= a.begun < until), key=lambda one: -one[1])[:5]
     row.notes["between fault and detection"] = (
         f"{len(between)} requests begun, {over} over {limit_s:.2f} s, worst {worst:.2f} s")
-    stuck = [a.ended - struck for a in answers
-             if a.first and a.begun < until and a.ended > until + HURT_MARGIN_S]
-    return [(f"streams under way are resumed or ended when the region goes down ({len(stuck)} "
-             f"hung, the longest for {max(stuck, default=0):.1f} s after the fault)", not stuck),
+    stuck = [a.silent_until - struck for a in answers if a.first and a.begun < until
+             and a.silent_from < struck + seen and a.silent_until > struck + seen + HUNG_S]
+    return [(f"streams under way go on or are ended within {HUNG_S:g} s of detection ({len(stuck)} "
+             f"hung, the longest until {max(stuck, default=0):.1f} s after the fault)", not stuck),
             (f"new requests first content within {limit_s:.2f} s until detection "
              f"({over} of {len(between)} over, worst {worst:.2f} s)", over == 0),
             (f"none hurt after detection ({len(after)})", not after)]
@@ -127,6 +129,9 @@ def promises(fault, row, answers, struck, p99):
         kept.append(_at_most("detection", row.detected_s, fault.detect_s, " s"))
     if fault.hurt_s is not None:
         kept.append((f"no request hurt ({row.hurt})", row.hurt == 0))
+    if fault.last_hurt_s is not None:
+        kept.append(_at_most("last request hurt begun", row.last_hurt_s or 0.0, fault.last_hurt_s,
+                             " s"))
     if fault.is_vanish:
         kept += vanish_promises(row, answers, struck, p99)
     if fault.back_s is not None:

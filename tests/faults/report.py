@@ -7,7 +7,10 @@ import os
 import platform
 import subprocess
 
+from .catalogue import FAULTS
 from .figures import Row
+
+WHY_MISSED = {fault.name: fault.why_missed for fault in FAULTS if fault.why_missed}
 
 HEAD = """# Fault matrix
 
@@ -28,9 +31,13 @@ One fault alone: `make faults FAULT=vanish`.
 * **detected**: from the fault to the log line that says so. **back**: from healing until nine in
   ten requests are served by the closest region again.
 * **promises**: "kept" speaks only of what is promised for that fault, listed below the table. Read
-  the numbers too: `html`, `error-event` and `established` promise little and hurt a lot.
+  the numbers too.
+* A stream that a pod breaks after its first content cannot be taken back: what stands under cut for
+  `error-event`, `garbage-event`, `no-done` and `cut` are those until the breaker opened.
+* `edge-cut-off`: a second edge loses every link for ten seconds; the row is of the first edge's
+  clients, who must not notice. What the second says of itself stands below the table.
 * `edge-restart`: what stands under failed are connects refused while no edge ran.
-* One run of each fault. First content of a plain answer is its head, so steady p99 is near 0.27 s.
+* One run of each fault; what missed was run once more, as said there. First content of a plain answer is its head, so steady p99 is near 0.27 s.
 
 | fault | requests | failed | cut | stalled | wrong | worst | last hurt | detected | back | promises |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
@@ -77,11 +84,25 @@ def details_of(row):
     return "".join(lines) + "\n"
 
 
-def write(path, rows, clients, top, origin=None):
+def all_missed(rows):
+    """What was promised and not kept, at the head of the details."""
+    missed = [f"- `{row.fault}`: {promise}. {WHY_MISSED.get(row.fault, '')}".rstrip() + "\n"
+              for row in rows for promise in row.missed]
+    return "\n## Missed\n\n" + ("".join(missed) or "Nothing.\n")
+
+
+def origin_of(rows):
+    commits = list(dict.fromkeys(row.commit for row in rows if row.commit))
+    if len(commits) == 1:
+        return f"Every run at commit {commits[0]}."
+    return f"Put together from runs at commits {', '.join(commits)}: not of one build."
+
+
+def write(path, rows, clients):
     text = HEAD.format(clients=clients, date=datetime.date.today().isoformat(),
-                       machine=machine(),
-                       origin=origin or f"One run at commit {commit(top)}.")
+                       machine=machine(), origin=origin_of(rows))
     text += "".join(line_of(row) for row in rows)
+    text += all_missed(rows)
     text += "\n## Promise by promise\n\n" + "".join(details_of(row) for row in rows)
     with open(path, "w") as file:
         file.write(text.rstrip() + "\n")

@@ -18,6 +18,7 @@ REGIONS = {"us-east": 12, "eu-west": 38, "ap-south": 140}  # round trips in ms
 CLOSEST, SECOND = "us-east", "eu-west"
 NAME = "llm.us-east.test"
 PODS = 2
+OTHER = "edge-2"  # the node of the second edge, where a fault asks for one
 HEALTH = {"interval_ms": 1000, "fast_interval_ms": 500, "timeout_ms": 1000, "fall": 3, "rise": 2}
 CONNECT_MS = 1000
 SERVED_MIN = 5    # answers a second, to say who serves
@@ -28,22 +29,28 @@ class World:
     """Everything at its defaults (health checks above all), unless a fault's `settings` differ.
 
     load: what WanLoad takes. with_tls: the closest region's pods speak TLS. with_dns: its
-    endpoints are one name."""
+    endpoints are one name. with_other: a second edge, in a node of its own (`other`)."""
 
-    def __init__(self, directory, settings=None, with_tls=False, with_dns=False, load=None):
+    def __init__(self, directory, settings=None, with_tls=False, with_dns=False,
+                 with_other=False, load=None):
         self.directory = str(directory)
         self.stack = contextlib.ExitStack()
         self.pods = {}
         self.redis = {}
         self.dns = None
+        self.other = None
+        nodes = {"edge": 0, **REGIONS, **({OTHER: 0} if with_other else {})}
         try:
-            self.wan = self.stack.enter_context(Wan({"edge": 0, **REGIONS}))
+            self.wan = self.stack.enter_context(Wan(nodes))
             self._make_regions(with_tls)
             self.stack.enter_context(self.wan.inside("edge"))
             if with_dns:
                 self._make_dns()
             self._make_edge(settings or {}, with_tls)
             self.load = WanLoad(self.proxy.port, **(load or {}))
+            if with_other:
+                self.other = OtherEdge(self)
+                self.stack.callback(self.other.close)
         except BaseException:
             self.stack.close()
             raise
@@ -86,15 +93,18 @@ class World:
             more["tls"] = {"ca": self.authority.cert}
         return conf.region(name, endpoints, self.redis[name], **more)
 
-    def _make_edge(self, settings, with_tls):
+    def start_edge(self, edge_id, settings=None, with_tls=False):
+        """Beside whoever calls: in this thread's namespace."""
         sections = {"listeners": [{"bind": "127.0.0.1:8080"}],
                     "admin": {"bind": "127.0.0.1:9901"},
-                    "edge": {"id": "edge-1", "workers": 2, "drain_timeout_s": 5},
+                    "edge": {"id": edge_id, "workers": 2, "drain_timeout_s": 5},
                     "routing": {"dwell_s": 10}, "health": HEALTH, "cache": {"enabled": True},
                     "timeouts": {"connect_ms": CONNECT_MS}}
-        self.proxy = Proxy(self.directory, [self._region(name, with_tls) for name in REGIONS],
-                           env=self.dns.env if self.dns else None,
-                           **conf.merged(sections, settings))
+        return Proxy(self.directory, [self._region(name, with_tls) for name in REGIONS],
+                     env=self.dns.env if self.dns else None, **conf.merged(sections, settings or {}))
+
+    def _make_edge(self, settings, with_tls):
+        self.proxy = self.start_edge("edge-1", settings, with_tls)
         self.stack.callback(self.proxy.destroy)
         wait_until(lambda: self.region_of_one() == CLOSEST, f"{CLOSEST} to serve", 15)
 
@@ -122,21 +132,53 @@ class World:
                 events.append((max(0.0, after_s), line))
         return events
 
-    def share_of_closest(self, since, until):
-        """Of the requests begun then and answered; None when there were too few to tell."""
-        served = [answer for answer in self.load.since(since, until) if answer.outcome == "ok"]
-        if len(served) < SERVED_MIN:
-            return None
-        return sum(answer.region == CLOSEST for answer in served) / len(served)
-
     def wait_normal(self, healed, limit_s):
         """Seconds from `healed` until nine in ten go to the closest region; None: never."""
-        at = healed
-        while at < healed + limit_s:
-            while time.monotonic() < at + 2.0:  # a window of 1 s, and 1 s to be answered
-                time.sleep(0.05)
-            share = self.share_of_closest(at, at + 1.0)
-            if share is not None and share >= 0.9:
-                return at - healed
-            at += 0.5
+        return wait_closest(self.load, healed, limit_s)
+
+
+def share_of_closest(load, since, until):
+    """Of the requests begun then and answered; None when there were too few to tell."""
+    served = [answer for answer in load.since(since, until) if answer.outcome == "ok"]
+    if len(served) < SERVED_MIN:
         return None
+    return sum(answer.region == CLOSEST for answer in served) / len(served)
+
+
+def wait_closest(load, healed, limit_s):
+    at = healed
+    while at < healed + limit_s:
+        while time.monotonic() < at + 2.0:  # a window of 1 s, and 1 s to be answered
+            time.sleep(0.05)
+        share = share_of_closest(load, at, at + 1.0)
+        if share is not None and share >= 0.9:
+            return at - healed
+        at += 0.5
+    return None
+
+
+class OtherEdge:
+    """A second edge over the same regions and Redises, with clients of its own."""
+
+    CLIENTS = 30
+
+    def __init__(self, world):
+        self.wan = world.wan
+        with self.wan.inside(OTHER):
+            self.proxy = world.start_edge(OTHER)
+            self.load = WanLoad(self.proxy.port, clients=self.CLIENTS)
+            self.load.__enter__()  # its thread stays where it begins
+        self.load.wait_count_all(2 * self.CLIENTS)
+        world.proxy.wait_metric("nearside_peers", None, 1)
+
+    def readiness(self):
+        """(status, text) of its /readyz."""
+        with self.wan.inside(OTHER):
+            answer = self.proxy.admin("GET", "/readyz")
+        return answer.status, answer.text.strip()
+
+    def close(self):
+        try:
+            self.load.stop()
+        finally:
+            self.proxy.destroy()

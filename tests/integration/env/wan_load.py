@@ -30,12 +30,39 @@ class Answer:
     why: str = ""
     region: str = ""
     attempts: int = 1
+    heard: float = 0.0         # when something of it came last
+    silent_from: float = 0.0   # its longest silence since the first content
+    silent_until: float = 0.0
     reconnected: bool = False  # the kept connection was closed just as we sent
 
     @property
     def ttft(self):
         """Seconds to the first content, or to the end of all hope."""
         return (self.first or self.ended) - self.begun
+
+    def hear(self, now):
+        """Something came, or nothing will any more."""
+        if self.first and now - self.heard > self.silent_until - self.silent_from:
+            self.silent_from, self.silent_until = self.heard, now
+        self.heard = now
+
+
+class Heard:
+    """A StreamReader that tells an Answer whenever something has come."""
+
+    def __init__(self, reader, answer):
+        self.reader = reader
+        self.answer = answer
+
+    async def readuntil(self, end):
+        data = await self.reader.readuntil(end)
+        self.answer.hear(time.monotonic())
+        return data
+
+    async def readexactly(self, count):
+        data = await self.reader.readexactly(count)
+        self.answer.hear(time.monotonic())
+        return data
 
 
 class WanLoad(Load):
@@ -73,6 +100,7 @@ class WanLoad(Load):
                 answer.why = f"{type(error).__name__}: {error}"
                 self._judge(answer, error)
             answer.ended = time.monotonic()
+            answer.hear(answer.ended)
             self.answers.append(answer)
             await asyncio.sleep(self.pause_s * (0.5 + random.random()))
         if connection is not None:
@@ -114,8 +142,8 @@ class WanLoad(Load):
             answer.attempts = int(headers.get("x-nearside-attempts", 1))
             kind = headers.get("content-type", "")
             if " 200 " in line + " " and not kind.startswith("text/html"):
-                answer.first = time.monotonic()
-            payload = await self._read_body(reader, headers)
+                answer.first = answer.heard = time.monotonic()
+            payload = await self._read_body(Heard(reader, answer), headers)
             self._hold_against(body, line, headers, payload)
         except BaseException:
             writer.close()
