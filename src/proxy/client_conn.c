@@ -430,9 +430,7 @@ static void ask_closed(struct client_conn *conn)
         request_ask_client(conn->request);
         return;
     }
-    client_reply_head(conn, 100);
-    h1_write_end(&conn->worker->reply_head);
-    (void)client_reply_flush(conn);
+    client_reply_continue(conn);
 }
 
 /* A request is under way and the client's side ended: anything still to be read is pipelined;

@@ -96,7 +96,7 @@ void client_drain(struct client_conn *conn);
 
 /* Read on (its body had been paused). */
 void client_read_on(struct client_conn *conn);
-/* "HTTP/1.1 100 Continue", if the client waits for it. */
+/* "HTTP/1.1 100 Continue"; nothing for HTTP/1.0. */
 void client_reply_continue(struct client_conn *conn);
 
 /* An answer's head: status, fields, end. A 1xx status makes an interim answer (HTTP/1.1 only; for

@@ -44,7 +44,7 @@ void client_reply_field(struct client_conn *conn, struct str name, struct str va
 
 void client_reply_continue(struct client_conn *conn)
 {
-    if (conn->version_minor == 0 || conn->eof) {
+    if (conn->version_minor == 0) {
         return;
     }
     client_reply_head(conn, 100);

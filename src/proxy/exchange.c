@@ -114,11 +114,6 @@ void exchange_done(struct exchange *exchange)
     buf_done(&exchange->out);
 }
 
-bool exchange_is_running(const struct exchange *exchange)
-{
-    return exchange->state != EXCHANGE_NONE;
-}
-
 /* Everything a new attempt starts from. */
 static void reset(struct exchange *exchange)
 {

@@ -78,6 +78,5 @@ void exchange_set_lost(struct exchange *exchange, bool lost);
 /* End, closing the connection: the endpoint sees that nobody waits any more. Harmless when none
  * runs. */
 void exchange_cancel(struct exchange *exchange);
-bool exchange_is_running(const struct exchange *exchange);
 
 #endif

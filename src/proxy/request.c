@@ -80,11 +80,6 @@ static const struct request_row rows[REQUEST_STATE_COUNT] = {
 
 static void on_deadline(struct deadline *deadline, void *arg);
 
-const char *request_state_word(enum request_state state)
-{
-    return rows[state].name;
-}
-
 void request_set_phase(struct request *request, enum metric_phase phase)
 {
     struct metric_block *metrics = request->worker->metrics;

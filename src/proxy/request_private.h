@@ -332,6 +332,5 @@ void access_log_refused(struct client_conn *client, unsigned status, const char 
 
 /* phase gauge */
 void request_set_phase(struct request *request, enum metric_phase phase);
-const char *request_state_word(enum request_state state);
 
 #endif

@@ -16,16 +16,14 @@
 #include <nearside/fleet/view.h>
 #include <nearside/upstream/pool.h>
 
-static bool endpoint_is_lost(const struct fleet_view *view, uint64_t id, bool *ret_region_lost)
+static bool endpoint_is_lost(const struct fleet_view *view, uint64_t id)
 {
     int region = 0;
     const struct view_endpoint *endpoint = fleet_view_find(view, id, &region);
 
-    *ret_region_lost = false;
     if (endpoint == NULL) {
         return false; /* gone from the config: what it has begun it may finish */
     }
-    *ret_region_lost = view->regions[region].state == REGION_DOWN;
     return endpoint->state == ENDPOINT_DOWN;
 }
 
@@ -38,9 +36,8 @@ static bool move_waiting(struct worker *worker)
 
     LIST_FOREACH_SAFE (link, after, &worker->waiting) {
         struct request *request = LIST_ITEM(link, struct request, link);
-        bool region_lost;
         if (request->counted == NULL || request->seen_view == worker->view->version ||
-            !endpoint_is_lost(worker->view, request->counted->id, &region_lost)) {
+            !endpoint_is_lost(worker->view, request->counted->id)) {
             continue;
         }
         if (moved++ == WORKER_MOVES) {
@@ -70,10 +67,9 @@ static void judge_streaming(struct worker *worker)
 
     LIST_FOREACH (link, &worker->streaming) {
         struct request *request = LIST_ITEM(link, struct request, link);
-        bool region_lost = false;
         if (request->counted != NULL) {
             exchange_set_lost(&request->exchange,
-                              endpoint_is_lost(worker->view, request->counted->id, &region_lost));
+                              endpoint_is_lost(worker->view, request->counted->id));
         }
     }
 }
