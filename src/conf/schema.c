@@ -294,13 +294,13 @@ static const struct conf_key timeouts_keys[] = {
     U32(conf_timeouts, idle_ms, 60000, 1, DAY_MS, "ms",
         "Between two pieces of an answer, from the endpoint or to the client."),
     U32(conf_timeouts, total_ms, 0, 0, DAY_MS, "ms",
-        "The whole request, all attempts together. 0: no limit."),
+        "The whole request, all attempts together. 0: no limit.", .edge_only = true),
     REAL(conf_timeouts, min_tokens_per_s, 0, 0, 1000, "tokens/s",
          "A stream that brings fewer content events over 10 s is cut as too slow. 0: no limit."),
     U32(conf_timeouts, client_header_ms, 10000, 1, 600000, "ms",
-        "Reading a request's head, first byte to last."),
+        "Reading a request's head, first byte to last.", .edge_only = true),
     U32(conf_timeouts, client_idle_ms, 75000, 1, DAY_MS, "ms",
-        "Between two requests on a client's connection."),
+        "Between two requests on a client's connection.", .edge_only = true),
 };
 TABLE(conf_table_timeouts, "timeouts", timeouts_keys, "How long each step may take.");
 
@@ -316,12 +316,12 @@ TABLE(conf_table_retry, "retry", retry_keys,
 
 static const struct conf_key limits_keys[] = {
     U32(conf_limits, max_connections, 20000, 1, 10000000, "connections",
-        "Clients connected at once; more wait in the kernel.", .edge_only = true),
+        "Clients connected at once; further ones are answered 503.", .edge_only = true),
     U32(conf_limits, header_bytes, 65536, 1024, MIB, "bytes",
         "A request's or an answer's head; larger is 431 or 502.", .edge_only = true),
-    U64(conf_limits, body_bytes, 33554432, 0, TIB, "bytes", "A request's body; larger is 413."),
+    U64(conf_limits, body_bytes, 33554432, 0, TIB, "bytes", "A request's body; larger is 413.", .edge_only = true),
     U64(conf_limits, buffer_bytes, 8388608, 0, 4 * GIB, "bytes",
-        "A body up to this is kept for retries and the cache key; a larger one is streamed through."),
+        "A body up to this is kept for retries and the cache key; a larger one is streamed through.", .edge_only = true),
     U64(conf_limits, buffer_total_bytes, 1073741824, 0, 16 * TIB, "bytes",
         "All kept bodies together; past it 503 with Retry-After.", .edge_only = true),
     U32(conf_limits, max_inflight_per_endpoint, 0, 0, 1000000, "requests",

@@ -69,7 +69,7 @@ static const char *const round_trips[] = {
     " tls = { ca = \"ca.pem\"; verify = false; certificate = \"cert.pem\"; key = \"key.pem\"; };"
     " health = { interval_ms = 200; fall = 4; generate = { timeout_ms = 90; }; }; timeouts = { "
     "idle_ms = 1; };"
-    " limits = { body_bytes = 1; queue_length = 0; }; },"
+    " limits = { queue_timeout_ms = 1; queue_length = 0; }; },"
     " { name = \"b\"; endpoints = [ \"http://b\" ]; redis = \"redis://r\"; redis_password = \"p\"; "
     "} );",
 };

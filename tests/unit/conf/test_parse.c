@@ -185,7 +185,7 @@ static const struct bad_case region_cases[] = {
     {LISTEN REGION_WITH("limits = { header_bytes = 4096; };"),
      "regions[0].limits.header_bytes: found in a region, but it holds for the whole edge: write it "
      "in "
-     "the top-level limits; allowed in a region: body_bytes, buffer_bytes, "
+     "the top-level limits; allowed in a region: "
      "max_inflight_per_endpoint, "
      "queue_length, queue_timeout_ms"},
     {LISTEN REGION_WITH("limits = { buffer_total_bytes = 4096; };"),
@@ -199,9 +199,10 @@ static const struct bad_case combination_cases[] = {
      "t.conf:2: limits.buffer_bytes: found 2000, allowed: at most limits.buffer_total_bytes, which "
      "is "
      "1000 (bytes)"},
-    {LISTEN REGION_WITH("limits = { buffer_bytes = 1073741825; };"),
-     "regions[0].limits.buffer_bytes: found 1073741825, allowed: at most "
-     "limits.buffer_total_bytes"},
+    {LISTEN REGION_WITH("limits = { buffer_bytes = 1; };"),
+     "regions[0].limits.buffer_bytes: found in a region, but it holds for the whole edge"},
+    {LISTEN REGION_WITH("timeouts = { total_ms = 1; };"),
+     "regions[0].timeouts.total_ms: found in a region, but it holds for the whole edge"},
     {LISTEN REGION "\ncache = { memory_bytes = 1000; };",
      "t.conf:2: cache.max_entry_bytes: found 1048576, allowed: at most cache.memory_bytes"},
     {LISTEN REGION "\nhealth = { generate = { interval_s = 30; }; };",
