@@ -15,7 +15,7 @@ out=build/fuzz
 flags="-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -Iinclude -Isrc -Itests -pthread
        -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 version=$(cat VERSION)
-libs="-levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson"
+libs="-levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson -lzstd"
 
 mkdir -p "$out/obj" "$out/corpus" "$out/findings"
 

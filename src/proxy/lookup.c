@@ -12,6 +12,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/cache/fit.h>
+#include <nearside/cache/tenant.h>
 #include <nearside/conf/tree.h>
 
 /* The body is here: know what is asked, and whether the cache may answer. */
@@ -19,19 +20,21 @@ static void understand(struct request *request)
 {
     const struct conf *conf = request->world->conf;
     struct json_scan *scan = &request->worker->scan;
+    struct cache_tenant tenant;
 
     request_body_understand(request);
     request->plan = cache_plan_request(&conf->cache, request->head->method, request->api,
                                        &request->control, request->scan_ok, scan);
+    if ((request->plan.lookup || request->plan.store) &&
+        !cache_tenant_of(request->head, str_of(conf->cache.tenant_header), &tenant)) {
+        request->plan = (struct cache_plan){.bypass = "tenant"};
+    }
     if (request->plan.lookup || request->plan.store) {
-        struct str caller = http_head_value(request->head, HTTP_NAME_AUTHORIZATION);
-        if (caller.len == 0) {
-            caller = http_head_value(request->head, HTTP_NAME_X_API_KEY);
-        }
         struct cache_key_parts parts = {
             .method = request->head->method_text,
             .target = request->head->target,
-            .authorization = caller,
+            .authorization = tenant.value,
+            .tenant_header = tenant.header,
             .share_all = conf->cache.share == CONF_SHARE_ALL,
             .regions = request->route.regions,
             .origin = http_head_value(request->head, HTTP_NAME_ORIGIN),
@@ -40,6 +43,7 @@ static void understand(struct request *request)
         };
         request->form = parts.form;
         cache_key_make(request->worker->digest, &parts, &request->key);
+        cache_key_seal(request->worker->digest, str_of(conf->cache.key_secret), &request->key);
         request->key_made = true;
     }
     request->cache_word = request->plan.lookup ? "miss" : "bypass";

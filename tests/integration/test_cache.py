@@ -265,7 +265,7 @@ def wait_redis(proxy, up=True):
 
 
 def ns_keys(redis):
-    return [key for key in redis.keys() if key.startswith("ns2:") and len(key) > 40]
+    return [key for key in redis.keys() if key.startswith("ns3:") and len(key) > 40]
 
 
 def test_an_answer_goes_to_redis_under_a_digest(with_redis, redis):

@@ -106,7 +106,7 @@ bool cache_fill_is_good(const struct cache_fill *fill);
 /* The fields it keeps, as in an entry, of one that is good. Valid until the fill changes. */
 struct str cache_fill_fields(const struct cache_fill *fill);
 
-/* Empty a region's Redis of our keys ("ns2:*"), in bounded steps; `done` may be NULL. */
+/* Empty a region's Redis of our keys ("ns3:*"), in bounded steps; `done` may be NULL. */
 void cache_purge_redis(struct cache_worker *worker, unsigned region_slot);
 
 #endif

@@ -30,8 +30,8 @@ void cache_control_parse(const struct http_head *head, struct cache_control *ret
 struct cache_plan {
     bool lookup;        /* an entry may answer it */
     bool store;         /* its answer may be kept */
-    const char *bypass; /* static: why not looked up: "method" "path" "body" "policy" "request";
-                           NULL when it is */
+    const char *bypass; /* static: why not looked up: "method" "path" "body" "policy" "request"
+                           "tenant"; NULL when it is */
 };
 
 /* `api` is api_of(method, path). `scan_ok`: the body is a usable JSON object, and `scan` is of it;
