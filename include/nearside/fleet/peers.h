@@ -15,10 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PEERS_MAX         256
-#define PEER_REGIONS_MAX  64
-#define PEER_NAME_SIZE    64   /* of an edge or a region; with the NUL */
-#define PEER_FRESH_MS     3000 /* three intervals */
+#define PEERS_MAX        256
+#define PEER_REGIONS_MAX 64
+#define PEER_NAME_SIZE   64   /* of an edge or a region; with the NUL */
+#define PEER_FRESH_MS    3000 /* three intervals */
 
 struct peer_region {
     char name[PEER_NAME_SIZE];
