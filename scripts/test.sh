@@ -63,7 +63,7 @@ echo "unit and module: $passed passed, $failed failed"
 
 if [ -d tests/integration ]; then
     NEARSIDE_BIN="$build/nearside" POD_BIN="$build/pod" WAN_BIN="$build/wan" \
-        /usr/bin/python3 -m pytest -n 2 -q --timeout 120 tests/integration >"$log" 2>&1
+        /usr/bin/python3 -m pytest -n 3 -q --timeout 120 tests/integration >"$log" 2>&1
     code=$?
     tail -n 400 "$log"
     summary=$(grep -E ' in [0-9.]+s' "$log" | tail -n 1)
