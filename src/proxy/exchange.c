@@ -119,6 +119,7 @@ static void reset(struct exchange *exchange)
 {
     buf_clear(&exchange->in);
     buf_clear(&exchange->out);
+    exchange->head_wait = (struct h1_wait){.looked = 0};
     exchange->body_sent = exchange->request->body.start;
     exchange->left = 0;
     exchange->framing = HTTP_BODY_NONE;
@@ -417,6 +418,18 @@ static void begin_answer(struct exchange *exchange, const struct http_head *head
     }
 }
 
+/* An interim answer must leave no doubt that another follows right behind it: none that switches
+ * protocols (nobody asked), announces a body or the connection's end, or is one too many. */
+static bool may_follow(struct exchange *exchange, const struct http_head *head)
+{
+    if (head->status >= 200) {
+        return true;
+    }
+    exchange->interim_count++;
+    return head->status != 101 && head->keep_alive &&
+           exchange->interim_count <= EXCHANGE_INTERIM_MAX;
+}
+
 /* Returns the bytes used. */
 static size_t feed_head(struct exchange *exchange, struct str input)
 {
@@ -429,20 +442,21 @@ static size_t feed_head(struct exchange *exchange, struct str input)
     };
     struct http_head *head = &worker->upstream_head;
     size_t used = 0;
-    enum h1_result result = h1_parse_response(input, &limits, request->head->method, head, &used);
+    enum h1_result result;
 
+    if (!h1_wait_is_over(&exchange->head_wait, input, &limits)) {
+        return 0;
+    }
+    result = h1_parse_response(input, &limits, request->head->method, head, &used);
     if (result == H1_NEED_MORE) {
         return 0;
     }
-    if (result != H1_COMPLETE || head->status == 101) {
+    exchange->head_wait = (struct h1_wait){.looked = 0};
+    if (result != H1_COMPLETE || !may_follow(exchange, head)) {
         failed(exchange, OUTCOME_MALFORMED);
         return input.len;
     }
     if (head->status < 200) {
-        if (++exchange->interim_count > EXCHANGE_INTERIM_MAX) {
-            failed(exchange, OUTCOME_MALFORMED);
-            return input.len;
-        }
         request_on_interim(request, head);
         return used;
     }
