@@ -33,7 +33,7 @@ static bool request_field_ends(const struct request *request, const struct http_
     case HTTP_NAME_X_NEARSIDE_REGIONS:
         return true;
     case HTTP_NAME_OTHER:
-        return field->drop || (!request->peer_is_trusted && forwarded_is_claim(field->name));
+        return field->drop || !forwarded_may_pass(field->name, request->peer_is_trusted);
     default:
         return field->drop || http_name_is_hop(field->id);
     }

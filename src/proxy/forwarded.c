@@ -146,19 +146,20 @@ static bool is_claim(struct str small)
     return false;
 }
 
-bool forwarded_is_claim(struct str name)
+bool forwarded_may_pass(struct str name, bool peer_is_trusted)
 {
     char text[CLAIM_BYTES_MAX];
     bool had_underscore;
 
     /* Most names that come here are longer, or begin otherwise ("accept-language"). */
     if (name.len == 0 || !normalize(name, text, &had_underscore)) {
-        return false;
-    }
-    if (had_underscore && http_name_find(str_make(text, name.len)) != HTTP_NAME_OTHER) {
         return true;
     }
-    return strchr("xcft", text[0]) != NULL && is_claim(str_make(text, name.len));
+    if (had_underscore && http_name_find(str_make(text, name.len)) != HTTP_NAME_OTHER) {
+        return false;
+    }
+    return peer_is_trusted || strchr("xcft", text[0]) == NULL ||
+           !is_claim(str_make(text, name.len));
 }
 
 /* ---- Via ---- */

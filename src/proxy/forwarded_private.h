@@ -18,11 +18,11 @@ struct conf_blocks;
 bool forwarded_client(const struct http_head *head, const struct addr *peer,
                       const struct conf_blocks *trusted, struct addr *ret_client);
 
-/* Fields that say where a request comes from, or where it really should go: those of the
- * X-Forwarded family, Forwarded, X-Real-IP and their kind. Names that differ only in "_" for "-"
- * count as well, and so do names of the framing (Content_Length): CGI and its heirs see no
- * difference. */
-bool forwarded_is_claim(struct str name);
+/* May a request's field of a name that is none of HTTP_NAMES go on? Not from an untrusted peer when
+ * it says where a request comes from, or where it really should go: the X-Forwarded family,
+ * X-Real-IP and their kind. And from nobody when it is one of HTTP_NAMES but for "_" in place of
+ * "-" (Content_Length): CGI and its heirs see no difference. */
+bool forwarded_may_pass(struct str name, bool peer_is_trusted);
 
 /* Does Via say that the request has been at this edge, or at too many like it? */
 bool forwarded_is_loop(const struct http_head *head, const char *edge_id);

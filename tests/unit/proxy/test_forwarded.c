@@ -94,11 +94,20 @@ static void test_claims_are_known_by_name_in_any_spelling(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
-        assert_true(forwarded_is_claim(str_of(claims[i])));
+        assert_false(forwarded_may_pass(str_of(claims[i]), false));
     }
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
-        assert_false(forwarded_is_claim(str_of(others[i])));
+        assert_true(forwarded_may_pass(str_of(others[i]), false));
     }
+}
+
+static void test_a_trusted_peer_may_claim_but_not_disguise(void **state)
+{
+    (void)state;
+    assert_true(forwarded_may_pass(STR_LIT("X-Real-IP"), true));
+    assert_true(forwarded_may_pass(STR_LIT("X-Forwarded-Port"), true));
+    assert_false(forwarded_may_pass(STR_LIT("X_Forwarded_For"), true));
+    assert_false(forwarded_may_pass(STR_LIT("transfer_encoding"), true));
 }
 
 static void test_via_shows_a_loop_by_the_edges_own_id_or_too_many_of_us(void **state)
@@ -140,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours),
         cmocka_unit_test(test_claims_are_known_by_name_in_any_spelling),
+        cmocka_unit_test(test_a_trusted_peer_may_claim_but_not_disguise),
         cmocka_unit_test(test_via_shows_a_loop_by_the_edges_own_id_or_too_many_of_us),
         cmocka_unit_test(test_lists_are_extended_over_all_their_lines),
     };
