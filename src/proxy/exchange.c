@@ -554,7 +554,8 @@ static size_t feed(struct exchange *exchange, struct str input)
     return total;
 }
 
-/* What was read goes through `in` only while a head is incomplete. */
+/* What was read goes through `in` only while a head is incomplete. Body bytes behind the head's end
+ * are then views into it: it is emptied here, and freed by read_more() once they are written. */
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
@@ -564,7 +565,6 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
         buf_append(&exchange->in, bytes.ptr, bytes.len);
         used = feed(exchange, buf_str(&exchange->in));
         buf_consume(&exchange->in, used < buf_len(&exchange->in) ? used : buf_len(&exchange->in));
-        buf_trim(&exchange->in);
     } else {
         size_t used = feed(exchange, bytes);
         if (used < bytes.len && exchange->state != EXCHANGE_NONE) {
@@ -613,11 +613,12 @@ static void read_more(struct exchange *exchange)
         } else {
             failed(exchange, outcome_of_break(exchange));
         }
-        /* The pieces of this read are views into scratch: flush before the next. */
+        /* The pieces of this read are views into scratch, or into `in`: flush before the next. */
         request_drive(request);
         if (exchange->state == EXCHANGE_NONE) {
             return;
         }
+        buf_trim(&exchange->in);
         /* A short read emptied the socket; if more came since, there is an event for it. */
         if (io == STREAM_OK && len < WORKER_READ_BYTES && exchange->state == EXCHANGE_BODY &&
             !stream_is_tls(upstream_stream(exchange->conn)) &&
