@@ -238,7 +238,7 @@ def test_upstream_learns_who_asked(proxy):
     assert seen["x-forwarded-for"] == "127.0.0.1"
     assert seen["x-forwarded-proto"] == "http"
     assert seen["x-forwarded-host"] == "test"
-    assert seen["via"] == "1.1 nearside"
+    assert seen["via"] == "1.1 nearside (test)"
     assert len(seen["x-request-id"]) >= 8
     assert seen["traceparent"] == "00-aa-bb-01"
 
