@@ -10,6 +10,8 @@
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 
+#include <math.h>
+
 double admin_pending(struct admin *admin, const struct view_region *region)
 {
     const struct peers *peers = admin->source.peers(admin->source.arg);
@@ -36,6 +38,6 @@ bool admin_gpu_percent(struct admin *admin, const struct view_region *region, do
     if (!load_value(&load, LOAD_GPU, &share)) {
         return false;
     }
-    *ret_percent = share * 100.0;
+    *ret_percent = round(share * 100.0 * 1000.0) / 1000.0; /* 55, not 55.00000000000001 */
     return true;
 }
