@@ -145,6 +145,20 @@ def test_an_autoscaler_follows_what_is_pending(proxy, pods):
     wait_until(pending(0), "none pending")
 
 
+def test_requests_in_the_queue_are_pending_like_those_at_a_pod(make_proxy, pods):
+    proxy = make_proxy([region("us-east", pods[0])],
+                       limits={"max_inflight_per_endpoint": 1, "queue_timeout_ms": 20000})
+    conns = [proxy.connect() for _ in range(3)]
+    for conn in conns:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", answers.chat("x"),
+                                    {"X-Pod-First-Token-Ms": "20000"}))
+    proxy.wait_metric("nearside_inflight_requests", {"phase": "queued"}, 2)
+    proxy.wait_metric("llm_pending_requests", {"region": "us-east"}, 3)
+    assert values(proxy, "llm_pending_requests") == {"us-east": 3}
+    for conn in conns:
+        conn.socket.close()
+
+
 def test_an_autoscaler_reads_the_use_of_gpus(make_proxy, make_origin, pods):
     def handler(peer, line, headers):
         text = b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 91\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} 90\n'
