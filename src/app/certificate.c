@@ -55,9 +55,10 @@ static void warn(const char *kind, const char *name, int64_t expires_at_s, void 
 
     (void)arg;
     if (expires_at_s <= now_s) {
-        log_error("certificate_expired", "%s=%s days_ago=%lld", kind, name, (long long)-days);
+        log_error("certificate_expired", "kind=%s name=%s days_ago=%lld", kind, name,
+                  (long long)-days);
     } else if (days < WARN_DAYS) {
-        log_warn("certificate_expires", "%s=%s days=%lld", kind, name, (long long)days);
+        log_warn("certificate_expires", "kind=%s name=%s days=%lld", kind, name, (long long)days);
     }
 }
 

@@ -132,6 +132,7 @@ def test_certificates_tell_when_they_expire(make_proxy, pods, authority):
 
     assert days("listener", "127.0.0.1:0") == 3
     assert days("region", "near") == 10
+    assert proxy.expect_log("certificate_expires", kind="listener")["days"] in (2, 3)
 
 
 def test_prometheus_scrapes_an_edge(proxy, make_prometheus):
