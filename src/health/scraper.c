@@ -38,6 +38,7 @@
 #define SCRAPER_MAGIC      0x53435250u
 #define SCRAPER_HEAD_MAX   16384
 #define SCRAPER_READ_BYTES 16384
+#define SCRAPER_STEPS_MAX  16 /* of a read each */
 
 enum scraper_state { SCRAPER_IDLE, SCRAPER_CONNECT, SCRAPER_SEND, SCRAPER_HEAD, SCRAPER_BODY };
 
@@ -365,11 +366,16 @@ static enum scraper_step step_body(struct scraper *scraper)
 
 /* ---- driving ---- */
 
+/* So much in one turn; the rest in the next, after whatever else waits. */
 static void drive(struct scraper *scraper)
 {
     enum scraper_step step = SCRAPER_MORE;
 
-    while (step == SCRAPER_MORE) {
+    for (unsigned steps = 0; step == SCRAPER_MORE; steps++) {
+        if (steps == SCRAPER_STEPS_MAX) {
+            stream_again(scraper->stream);
+            return;
+        }
         switch (scraper->state) {
         case SCRAPER_SEND:
             step = step_send(scraper);

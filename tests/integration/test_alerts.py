@@ -41,6 +41,10 @@ def test_alerts_are_good_rules():
     promtool("check", "rules", ALERTS)
 
 
+def test_the_sample_configuration_of_prometheus_is_good():
+    promtool("check", "config", os.path.join(TOP, "conf", "prometheus", "prometheus.yml"))
+
+
 def test_each_alert_fires_and_is_silent_as_it_should():
     promtool("test", "rules", ALERT_TESTS)
 
