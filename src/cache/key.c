@@ -15,7 +15,7 @@
  *     length u64 | name
  *     length u64 | value                   without white space; if long: its SHA-256
  *
- * An odd value is JSON as written, so it is never empty and never one of the two words.
+ * An odd value is JSON, so it is never empty and never one of the two words.
  */
 #include <nearside/cache/key.h>
 
@@ -101,29 +101,39 @@ enum cache_form cache_form_of(enum api api, const struct json_scan *scan)
     return form_of_options(find_value(scan, STR_LIT("stream_options")));
 }
 
-static struct str fixed_form_text(const struct json_scan *scan)
+static void add_compact(struct digest *digest, const struct json_member *member)
+{
+    add_length(digest, member->compact_len);
+    json_member_compact(member, on_compact, digest);
+}
+
+static void add_fixed_form(struct digest *digest, const struct json_scan *scan)
 {
     if (is_plain(scan)) {
-        return STR_LIT("plain");
+        add_part(digest, STR_LIT("plain"));
+    } else if (scan->stream == JSON_SCAN_TRUE) {
+        add_part(digest, STR_LIT("stream"));
+    } else {
+        add_compact(digest,
+                    find_member(scan, STR_LIT("stream"))); /* it is there: it is not plain */
     }
-    if (scan->stream == JSON_SCAN_TRUE) {
-        return STR_LIT("stream");
-    }
-    return find_member(scan, STR_LIT("stream"))->value; /* it is there: it is not plain */
 }
 
 static void add_form(struct digest *digest, const struct cache_key_parts *parts)
 {
     const struct json_scan *scan = parts->scan;
     const struct json_member *options = find_value(scan, STR_LIT("stream_options"));
-    bool is_fixed = parts->form == CACHE_FORM_FIXED;
 
-    add_part(digest, is_fixed ? fixed_form_text(scan) : STR_EMPTY);
-    if (is_fixed && options != NULL && !is_plain(scan)) {
-        add_length(digest, options->compact_len);
-        json_member_compact(options, on_compact, digest);
+    if (parts->form != CACHE_FORM_FIXED) {
+        add_part(digest, STR_EMPTY);
+        add_part(digest, STR_EMPTY);
+        return;
+    }
+    add_fixed_form(digest, scan);
+    if (options != NULL && !is_plain(scan)) {
+        add_compact(digest, options);
     } else {
-        add_length(digest, 0);
+        add_part(digest, STR_EMPTY);
     }
 }
 
