@@ -24,7 +24,6 @@
 #include <nearside/base/assert.h>
 #include <nearside/http/json_scan.h>
 
-#define NAME_BYTES_MAX   128
 #define ESCAPE_BYTES_MAX 6 /* \u0000 */
 
 enum place {
@@ -106,7 +105,7 @@ static bool has_escape(struct str text)
 
 static enum json_scan_result check_new_name(const struct json_scan *scan, struct str name)
 {
-    if (name.len > NAME_BYTES_MAX || has_escape(name)) {
+    if (name.len > JSON_SCAN_NAME_MAX || has_escape(name)) {
         return JSON_SCAN_NAME;
     }
     for (uint32_t i = 0; i < scan->member_count; i++) {

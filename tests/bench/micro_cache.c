@@ -6,11 +6,13 @@
  *   make bench-micro
  */
 #include <nearside/base/assert.h>
+#include <nearside/base/buf.h>
 #include <nearside/base/clock.h>
 #include <nearside/base/digest.h>
 #include <nearside/base/mem.h>
 #include <nearside/base/rng.h>
 #include <nearside/cache/cache.h>
+#include <nearside/cache/form.h>
 #include <nearside/cache/key.h>
 #include <nearside/http/h1.h>
 #include <nearside/http/json_scan.h>
@@ -167,10 +169,47 @@ static void measure_key(const char *name, size_t prompt_len, uint64_t count)
     digest_free(keyer.early_digest);
 }
 
+/* ---- forms ---- */
+
+static void filter(struct str events, struct buf *out)
+{
+    const struct form_wish wish = {.bytes_max = 2 * events.len};
+
+    buf_clear(out);
+    enum form_result result = form_stream_filter_usage(API_CHAT, events, &wish, out);
+    ASSERT(result == FORM_OK);
+    keep += buf_len(out);
+}
+
+/* 1 MiB of a stream whose events all say that there is no usage yet, as OpenAI's do. */
+static void measure_filter(void)
+{
+    struct buf events;
+    struct buf out;
+    double ns;
+
+    buf_init(&events);
+    buf_init(&out);
+    while (buf_len(&events) < 1048576) {
+        buf_append_str(&events,
+                       STR_LIT("data: {\"id\":\"chatcmpl-A1b2C3d4E5f6G7h8I9j0K1l2M3n4\","
+                               "\"object\":\"chat.completion.chunk\",\"created\":1732000000,"
+                               "\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{\"index\":0,"
+                               "\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
+                               "\"finish_reason\":null}],\"usage\":null}\n\n"));
+    }
+    buf_append_str(&events, STR_LIT("data: [DONE]\n\n"));
+    MEASURE(ns, 20, filter(buf_str(&events), &out));
+    printf("filter_usage_1_mib_ns %.0f\n", ns);
+    buf_done(&events);
+    buf_done(&out);
+}
+
 int main(void)
 {
     measure_memory();
     measure_key("1_kib", 1024, 200000);
     measure_key("1_mib", 1048576, 200);
+    measure_filter();
     return 0;
 }

@@ -28,6 +28,7 @@
 
 #define JSON_SCAN_MEMBERS_MAX 64 /* top-level members */
 #define JSON_SCAN_DEPTH_MAX   64
+#define JSON_SCAN_NAME_MAX    128 /* bytes of a top-level name */
 
 enum json_scan_result {
     JSON_SCAN_OK,
@@ -37,7 +38,7 @@ enum json_scan_result {
     JSON_SCAN_DEPTH,
     JSON_SCAN_MEMBERS,   /* more than JSON_SCAN_MEMBERS_MAX */
     JSON_SCAN_DUPLICATE, /* the same top-level member twice */
-    JSON_SCAN_NAME,      /* a top-level name longer than 128 bytes or with an escape */
+    JSON_SCAN_NAME,      /* a top-level name longer than JSON_SCAN_NAME_MAX or with an escape */
     JSON_SCAN_RESULT_COUNT
 };
 

@@ -671,10 +671,30 @@ static void test_the_filter_takes_usage_away_and_nothing_else(void **state)
                     "data: {'choices':[],'usage':{'total_tokens':1}}\n\n"
                     "data: [DONE]\n\n",
                     ": ping\n\n"
-                    "data: {'choices':[{'index':0}],'x':0.1}\n\n"
+                    "data:  {'choices':[{'index':0}],  'x':0.1}\n\n"
                     "data:  {'choices' : [ ] }\n\n"
                     "data: {'choices':[{'index':1}]}\n\n"
                     "data: [DONE]\n\n");
+}
+
+static void test_the_filter_takes_usage_out_of_any_place(void **state)
+{
+    (void)state;
+    assert_filtered("data: {'usage':null,'choices':[{'index':0}]}\n\n"
+                    "data: { 'usage' : {'a':[1,'}']} , 'choices' : [{'index':0}] }\n\n"
+                    "data: {'choices':[{'delta':{'usage':1}}] , 'usage':null , 'x':1}\n\n"
+                    "data: { 'usage':null }\n\n"
+                    "data: {'choices':[ ],'usage':{}}\n\n"
+                    "data: {'choices':[{}],\ndata: 'usage':null}\n\n"
+                    "data: [DONE]\n\n",
+                    "data: {'choices':[{'index':0}]}\n\n"
+                    "data: { 'choices' : [{'index':0}] }\n\n"
+                    "data: {'choices':[{'delta':{'usage':1}}] , 'x':1}\n\n"
+                    "data: {  }\n\n"
+                    "data: {'choices':[{}]}\n\n"
+                    "data: [DONE]\n\n");
+    assert_filtered("data: {'usage':null,\ndata: 'choices':\ndata: [{}]}\n\ndata: [DONE]\n\n",
+                    "data: {'choices': [{}]}\n\ndata: [DONE]\n\n");
 }
 
 /* The second mark begins the name of a field; alone it would be a mark. */
@@ -913,6 +933,7 @@ int main(void)
         cmocka_unit_test(test_timings_come_with_the_last_event),
         cmocka_unit_test(test_chunks_that_look_alike_are_told_apart),
         cmocka_unit_test(test_the_filter_takes_usage_away_and_nothing_else),
+        cmocka_unit_test(test_the_filter_takes_usage_out_of_any_place),
         cmocka_unit_test(test_the_filter_keeps_a_byte_order_mark),
         cmocka_unit_test(test_the_filter_loses_no_timings),
         cmocka_unit_test(test_generated_answers_come_back_as_the_same),
