@@ -39,7 +39,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
-        bench bench-tools bench-smoke bench-micro
+        bench bench-cache bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -54,6 +54,7 @@ help:
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
 	@echo 'make bench      beside HAProxy, NGINX, H2O, Varnish; BENCH_QUICK=1 for a short look'
+	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
@@ -117,6 +118,11 @@ bench:
 	@sh scripts/deps.sh bench
 	@$(MAKE) --no-print-directory bench-tools
 	@python3 tests/bench/bench.py
+
+bench-cache:
+	@sh scripts/deps.sh bench
+	@$(MAKE) --no-print-directory bench-tools
+	@BENCH_ONLY='^cache_' python3 tests/bench/bench.py
 
 bench-smoke:
 	@sh scripts/deps.sh bench
