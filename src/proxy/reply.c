@@ -129,6 +129,9 @@ void reply_failure(struct request *request, enum outcome outcome)
         .message = "The endpoints that were tried failed before they answered.",
     };
 
+    if (stale_instead_of(request, outcome)) {
+        return;
+    }
     if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT ||
         outcome == OUTCOME_DEADLINE) {
         error.status = 504;

@@ -54,6 +54,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->view = fleet_view_ref(view);
     worker->pool = pool_new(worker->loop, worker->metrics);
     worker->cache = cache_worker_new(deps->cache, worker->loop, worker->metrics);
+    cache_worker_set_conf(worker->cache, &world->conf->cache);
     worker->digest = digest_new();
     rng_init(&worker->rng);
     explain_ring_init(&worker->explain, deps->worker_count);
@@ -203,6 +204,7 @@ static void on_world_message(struct loop_message *message, void *arg)
     world_unref(worker->world);
     worker->world = mine->world;
     follow_listeners(worker);
+    cache_worker_set_conf(worker->cache, &worker->world->conf->cache);
     worker_follow_redis(worker);
     mem_free(mine);
 }
