@@ -80,7 +80,7 @@ void json_member_compact(const struct json_member *member, json_sink_fn sink, vo
 static bool is_skipped(struct str name, const char *const *skip)
 {
     for (; skip != NULL && *skip != NULL; skip++) {
-        if (str_eq(name, str_of(*skip))) {
+        if (name.len > 0 && name.ptr[0] == (*skip)[0] && str_eq(name, str_of(*skip))) {
             return true;
         }
     }
