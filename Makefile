@@ -67,7 +67,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/bench/crowd $(BUILD)/bench/load
+tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/bench/crowd $(BUILD)/bench/load
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -92,6 +92,11 @@ $(BUILD)/wan: $(wildcard tests/wan/*.c) $(wildcard tests/wan/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
+
+$(BUILD)/verdict: tests/verdict/verdict.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)

@@ -56,6 +56,7 @@ static const char *type_word(const struct conf_key *key)
     case CONF_WORD:
     case CONF_CHOICE:
         return "string";
+    case CONF_BLOCKS:
     case CONF_TEXTS:
         return "array of strings";
     case CONF_GROUP:
@@ -113,6 +114,7 @@ static void append_allowed(struct buf *out, const struct conf_key *key)
         break;
     case CONF_WORD:
     case CONF_CHOICE:
+    case CONF_BLOCKS:
         conf_key_allowed(key, &text);
         break;
     default:

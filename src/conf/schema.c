@@ -54,6 +54,12 @@
         .words = list, .unit = "", .help = __VA_ARGS__                                             \
     }
 
+#define BLOCKS(group, member, ...)                                                                 \
+    {                                                                                              \
+        .name = #member, .type = CONF_BLOCKS, .offset = AT(struct conf_blocks, group, member),     \
+        .unit = "", .help = __VA_ARGS__                                                            \
+    }
+
 #define GROUP(kind, group, member, rows, ...)                                                      \
     {                                                                                              \
         .name = #member, .type = kind, .offset = offsetof(struct group, member), .table = &rows,   \
@@ -182,6 +188,9 @@ static const struct conf_key edge_keys[] = {
         "Worker threads. 0: one per CPU this process may run on.", .change = CONF_RESTART),
     U32(conf_edge, drain_timeout_s, 30, 0, 86400, "s",
         "On SIGTERM, how long requests in flight may take to finish."),
+    BLOCKS(conf_edge, trusted_proxies,
+           "Peers whose X-Forwarded-* and Forwarded are believed and extended, and whose "
+           "X-Forwarded-For names the client. From all others these fields are dropped."),
 };
 TABLE(conf_table_edge, "edge", edge_keys, "This process.");
 

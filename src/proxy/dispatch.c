@@ -192,6 +192,7 @@ static void remember_tried(struct request *request, const struct view_region *re
         route->tried_count--;
     }
     route->tried[route->tried_count++] = endpoint->live->id;
+    route->tried_slots |= region->slot < METRIC_REGIONS_MAX ? UINT64_C(1) << region->slot : 0;
     if (request->last_slot == (int)region->slot) {
         route->last_region_attempts++;
     } else {

@@ -178,6 +178,12 @@ static void entry_fields(struct client_conn *conn, const struct cache_entry *ent
     }
 }
 
+/* Whole seconds, downwards: what is past its time by a moment has -1, not 0. */
+static int64_t floor_s(int64_t ms)
+{
+    return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
+}
+
 static void put_seconds(struct buf *out, int64_t seconds)
 {
     if (seconds < 0) {
@@ -194,9 +200,10 @@ static void entry_status(struct client_conn *conn, const struct cache_entry *ent
     uint64_t now_ms = clock_wall_ms();
     uint64_t stored_ms = cache_entry_stored_wall_ms(entry);
     int64_t age_s = now_ms > stored_ms ? (int64_t)((now_ms - stored_ms) / 1000) : 0;
+    int64_t ttl_s = floor_s((int64_t)(stored_ms + cache_entry_ttl_ms(entry) - now_ms));
 
     buf_append_str(out, STR_LIT("Cache-Status: nearside; hit; ttl="));
-    put_seconds(out, (int64_t)(cache_entry_ttl_ms(entry) / 1000) - age_s);
+    put_seconds(out, ttl_s);
     buf_append_str(out, tier == METRIC_TIER_MEMORY ? STR_LIT("; detail=memory\r\nAge: ")
                                                    : STR_LIT("; detail=redis\r\nAge: "));
     put_seconds(out, age_s);

@@ -81,7 +81,9 @@ struct request {
     struct client_conn *client;
     struct world *world; /* ref held */
     struct arena arena;
-    struct addr peer; /* of the client */
+    struct addr peer;     /* whoever connected */
+    struct addr from;     /* the client: the peer, or whom a trusted peer names */
+    bool peer_is_trusted; /* edge.trusted_proxies */
     bool over_tls;
 
     /* what was asked */

@@ -235,12 +235,20 @@ static void on_drain_message(struct loop_message *message, void *arg)
     mem_free(message);
 }
 
+/* It may be delivered when the worker has been freed: a drain whose time is over ends everything,
+ * and a worker may find itself drained just then. */
+struct drained_message {
+    struct loop_message message;
+    void (*drained)(void *arg);
+};
+
 static void on_drained_at_control(struct loop_message *message, void *arg)
 {
-    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct drained_message *mine = (struct drained_message *)message;
+    void (*drained)(void *arg) = mine->drained;
 
-    mem_free(message);
-    worker->deps.drained(worker->deps.arg);
+    mem_free(mine);
+    drained(arg);
 }
 
 static void on_drain_task(struct loop_task *task, void *arg)
@@ -250,9 +258,11 @@ static void on_drain_task(struct loop_task *task, void *arg)
     (void)task;
     if (worker->connection_count == 0 && list_is_empty(&worker->detached) &&
         !worker->drained_told) {
+        struct drained_message *message = mem_new(struct drained_message);
+        message->drained = worker->deps.drained;
         worker->drained_told = true;
-        loop_post(worker->deps.control, mem_new(struct loop_message), on_drained_at_control,
-                  worker);
+        loop_post(worker->deps.control, &message->message, on_drained_at_control,
+                  worker->deps.arg);
     }
 }
 

@@ -24,10 +24,21 @@ enum conf_cache_share { CONF_SHARE_KEY, CONF_SHARE_ALL };
 enum conf_replicate { CONF_REPLICATE_REGION, CONF_REPLICATE_ALL };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
 
+struct conf_block {
+    const char *text; /* as written */
+    struct addr_block block;
+};
+
+struct conf_blocks {
+    const struct conf_block *items; /* owned by the tree, as strings are */
+    uint32_t count;
+};
+
 struct conf_edge {
     const char *id;   /* default: the host's name */
     uint32_t workers; /* 0 in the file: one per CPU; here the real number */
     uint32_t drain_timeout_s;
+    struct conf_blocks trusted_proxies;
 };
 
 /* One certificate of a listener. A listener's `tls` group may be a list of them: the server name
@@ -208,6 +219,9 @@ struct conf {
 
     struct conf_strings *strings; /* owned: storage of every string above */
 };
+
+/* Does the address lie in one of the blocks? */
+bool conf_blocks_have(const struct conf_blocks *blocks, const struct addr *addr);
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf); /* frees with the last reference; NULL is fine */
