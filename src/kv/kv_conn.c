@@ -382,12 +382,12 @@ static void take_bytes(struct kv_conn *conn, const char *bytes, size_t len)
     }
 }
 
-/* An error right before the close is the reason for it ("max number of clients reached"). */
-static void take_eof(struct kv_conn *conn)
+/* An error right before the end is the reason for it ("max number of clients reached"). */
+static void take_end(struct kv_conn *conn, const char *how)
 {
     bool has_reason = conn->last_words.text[0] != '\0';
 
-    conn_drop(conn, KV_DOWN, has_reason ? conn->last_words.text : "Redis closed the connection");
+    conn_drop(conn, KV_DOWN, has_reason ? conn->last_words.text : how);
 }
 
 static void conn_read(struct kv_conn *conn)
@@ -409,10 +409,10 @@ static void conn_read(struct kv_conn *conn)
         case STREAM_AGAIN:
             return;
         case STREAM_EOF:
-            take_eof(conn);
+            take_end(conn, "Redis closed the connection");
             return;
         case STREAM_ERROR:
-            conn_drop(conn, KV_DOWN, "the connection broke");
+            take_end(conn, "the connection broke");
             return;
         }
     }

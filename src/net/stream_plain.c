@@ -119,6 +119,7 @@ enum stream_io socket_writev(struct stream *stream, const struct iovec *pieces, 
     /* The kernel reports an error once, to whoever asks first; after that a read finds "end of
      * file". EPIPE is no such error: the peer had ended properly before. */
     stream->is_reset = errno != EPIPE;
+    stream->is_readable = true; /* its last words, or the end: the edge may not have come yet */
     stream_note_errno(stream, errno);
     return STREAM_ERROR;
 }
