@@ -64,6 +64,7 @@ def figures(workload, counted, memory_kib):
         "cpu_us": cpu_us / units if units else None,
         "rate": units / counted["seconds"],
         "p50_us": counted["p50_us"], "p99_us": counted["p99_us"], "p999_us": counted["p999_us"],
+        "ttft_p99_us": counted["ttft_p99_us"] or None, "late_p99_us": counted["late_p99_us"] or None,
         "failures": counted["failures"] + counted["bad_statuses"],
         "resumed": counted["resumed"] / counted["connects"] if counted["connects"] else 0,
         "proxy_busy": cpu_us * 1e3 / wall_ns,
