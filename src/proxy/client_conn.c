@@ -247,8 +247,12 @@ static size_t feed_head(struct client_conn *conn, struct str input)
         .fields = HTTP_FIELDS_MAX,
     };
     size_t used = 0;
-    enum h1_result result = h1_parse_request(input, &limits, &worker->client_head, &used);
+    enum h1_result result;
 
+    if (!h1_wait_is_over(&conn->head_wait, input, &limits)) {
+        return 0;
+    }
+    result = h1_parse_request(input, &limits, &worker->client_head, &used);
     if (result == H1_NEED_MORE) {
         if (conn->state == CLIENT_IDLE && input.len > 0) {
             client_move(conn, CLIENT_HEAD);
@@ -259,6 +263,7 @@ static size_t feed_head(struct client_conn *conn, struct str input)
         refuse_head(conn, result);
         return input.len;
     }
+    conn->head_wait = (struct h1_wait){.looked = 0};
     begin_request(conn, &worker->client_head, str_make(input.ptr, used));
     return used;
 }

@@ -57,8 +57,8 @@ struct client_conn {
     struct deadline write_deadline;
     struct loop_task drive_task;
     struct addr peer;
-    uint64_t head_since_ns; /* first byte of the present head */
-    uint64_t body_left;     /* HTTP_BODY_LENGTH */
+    struct h1_wait head_wait; /* of the present head */
+    uint64_t body_left;       /* HTTP_BODY_LENGTH */
     struct h1_chunked chunked;
     enum http_body body_framing; /* of the present request, until its end: NONE when complete */
     uint64_t linger_bytes;

@@ -34,6 +34,19 @@ struct route_choice request_peek(struct request *request)
     return choice;
 }
 
+bool request_allows_region(const struct request *request, const char *name)
+{
+    struct str list = request->route.regions;
+    struct str item;
+
+    while (str_next_item(&list, ',', &item)) {
+        if (str_eq(item, str_of(name))) {
+            return true;
+        }
+    }
+    return request->route.regions.len == 0;
+}
+
 /* A limit to regions that do not exist will not become right by waiting. */
 static bool names_no_region(const struct request *request)
 {
@@ -73,6 +86,9 @@ static void refuse_route(struct request *request)
         error.code = "model_not_found";
         error.retry_after_s = 0;
         error.message = "No region serves the model that was asked for.";
+    }
+    if (error.status == 503 && stale_answer(request)) {
+        return;
     }
     reply_error(request, &error);
 }
@@ -330,6 +346,24 @@ bool request_requeue(struct request *request)
 
 /* ---- attempt ---- */
 
+/* Silence is its region's more often than one endpoint's: the neighbour would cost the client the
+ * same wait, and the budget a second repetition. */
+static void leave_silent_region(struct request *request, enum outcome outcome)
+{
+    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
+        request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
+    }
+}
+
+/* Would the next attempt go to another region? */
+static bool goes_elsewhere(struct request *request)
+{
+    struct route_choice next = request_peek(request);
+
+    return next.region != ROUTE_NOBODY &&
+           request->worker->view->regions[next.region].slot != request->attempt_slot;
+}
+
 /* May the attempt that ended so be repeated? Books the attempt, and the retry when there is one. */
 bool request_grant_retry(struct request *request, enum outcome outcome)
 {
@@ -348,9 +382,11 @@ bool request_grant_retry(struct request *request, enum outcome outcome)
     enum retry_verdict verdict;
 
     request->counted_attempts += counts;
+    leave_silent_region(request, outcome);
     facts.attempts = counts ? request->counted_attempts : 0;
+    facts.elsewhere = outcome == OUTCOME_HEAD_TIMEOUT && goes_elsewhere(request);
     verdict = retry_decide(&facts);
-    if (verdict == RETRY_YES && retry_is_charged(outcome, request->counted_attempts)) {
+    if (verdict == RETRY_YES && retry_is_charged(&facts)) {
         facts.budget_left =
             retry_budget_take(&worker->retry_budget, worker_budget_floor(worker), facts.now_ns);
         verdict = retry_decide(&facts);
@@ -372,11 +408,6 @@ static void attempt_over(struct request *request, enum outcome outcome)
     request_wait_end(request);
     request->attempt_failed = false;
     request->failure = outcome;
-    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
-        /* Silence is its region's more often than one endpoint's: the neighbour would cost the
-         * client the same wait, and the budget a second repetition. */
-        request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
-    }
     if (request->first_failure_ns == 0 && outcome != OUTCOME_STALE) {
         request->first_failure_ns = loop_now_ns(request->worker->loop);
     }
@@ -401,7 +432,8 @@ enum request_step step_attempt(struct request *request)
         request->route.last_region_attempts--;
         request->attempts--;
     }
-    if (request->retry_granted || request_grant_retry(request, outcome)) {
+    if (!request->stale_wanted &&
+        (request->retry_granted || request_grant_retry(request, outcome))) {
         request->retry_granted = false;
         attempt_over(request, outcome);
         request_move(request, REQUEST_ROUTE);
