@@ -4,8 +4,9 @@
 
 Counts, not times, so a busy machine does not matter: callgrind's instructions and calls of malloc
 (twice as much work less once as much, so that start and end cancel out), strace's system calls;
-of the worker thread alone, since what others do depends on the time it all takes. Each is held against tests/bench/budget.json: more than 3 % above fails, more
-than 3 % below asks for a lower budget. BENCH_UPDATE=1 writes what was counted as the new budget.
+of the worker thread alone, since what others do depends on the time it all takes. Each is held
+against tests/bench/budget.json: more than 3 % above fails, more than 3 % below asks for a lower
+budget (25 % for the large fleet). BENCH_UPDATE=1 writes what was counted as the new budget.
 """
 import json
 import os
@@ -22,6 +23,9 @@ from harness.measure import LOAD  # noqa: E402
 
 BUDGET = os.path.join(machine.TOP, "tests", "bench", "budget.json")
 TOLERANCE = 0.03
+# Views come as latencies are measured, with time: here a walk over the fleet is looked for, which
+# would double it.
+TOLERANCES = {"large_fleet": 0.25}
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
 TOKENS = 50
 
@@ -132,11 +136,11 @@ def count_scenario(pod, scenario, certificate):
             "system_calls": round(calls, 2)}
 
 
-def judge(counted, allowed):
+def judge(counted, allowed, tolerance):
     """A word for each figure and whether all are within the budget."""
     if allowed is None:
         return "no budget", False
-    slack = max(allowed * TOLERANCE, 0.05)
+    slack = max(allowed * tolerance, 0.05)
     if counted > allowed + slack:
         return f"OVER the budget of {allowed}", False
     return (f"under: lower the budget of {allowed}" if counted < allowed - slack else "ok"), True
@@ -152,7 +156,8 @@ def count_all(budget):
             for name, scenario in SCENARIOS.items():
                 result[name] = count_scenario(pod, scenario, certificate)
                 for what, counted in result[name].items():
-                    word, within = judge(counted, budget.get(name, {}).get(what))
+                    word, within = judge(counted, budget.get(name, {}).get(what),
+                                         TOLERANCES.get(name, TOLERANCE))
                     is_fine = is_fine and within
                     print(f"{name:16} {what:13} {counted:>10} {word}", flush=True)
     finally:

@@ -53,7 +53,7 @@ struct conn_env {
     int epoll;
     SSL_CTX *tls; /* NULL: plain */
     uint64_t marks;
-    uint64_t events; /* SSE events read */
+    uint64_t events;               /* SSE events read */
     struct histogram first_events; /* from the request to the first event */
     struct histogram lateness;     /* of each further one, against options->gap_ns */
     uint64_t bytes_in;
