@@ -39,7 +39,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
-        bench bench-tools bench-smoke bench-micro
+        bench bench-cache churn bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -54,6 +54,8 @@ help:
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
 	@echo 'make bench      beside HAProxy, NGINX, H2O, Varnish; BENCH_QUICK=1 for a short look'
+	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
+	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
@@ -65,7 +67,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict
+tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/bench/crowd $(BUILD)/bench/load
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -111,6 +113,11 @@ $(BUILD)/bench/rawforward: tests/bench/rawforward.c
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
+$(BUILD)/bench/crowd: tests/bench/crowd.c
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
 $(BUILD)/bench/micro_%: tests/bench/micro_%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
@@ -122,6 +129,16 @@ bench:
 	@sh scripts/deps.sh bench
 	@$(MAKE) --no-print-directory bench-tools
 	@python3 tests/bench/bench.py
+
+bench-cache:
+	@sh scripts/deps.sh bench
+	@$(MAKE) --no-print-directory bench-tools
+	@BENCH_ONLY='^cache_' python3 tests/bench/bench.py
+
+churn:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory bench-tools
+	@python3 tests/bench/churn.py
 
 bench-smoke:
 	@sh scripts/deps.sh test

@@ -21,8 +21,8 @@ mkdir -p "$out/obj" "$out/corpus" "$out/findings"
 
 # The floors that are pure enough to fuzz, built once.
 objects=""
-for source in src/base/*.c src/obs/*.c src/conf/*.c src/http/*.c src/cache/entry.c src/cache/fit.c src/cache/pack.c \
-    src/cache/form_*.c src/admin/selector.c; do
+for source in src/base/*.c src/obs/*.c src/conf/*.c src/http/*.c src/cache/entry.c src/cache/fit.c \
+    src/cache/key.c src/cache/pack.c src/cache/form_*.c src/admin/selector.c; do
     [ -e "$source" ] || continue
     object="$out/obj/$(echo "$source" | tr / _).o"
     if [ ! -e "$object" ] || [ -n "$(find src include -newer "$object" -name '*.[ch]' | head -n 1)" ]; then

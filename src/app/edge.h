@@ -5,6 +5,7 @@
  *   startup.c  build everything in the order of its floors, then open the doors
  *   reload.c   read, validate, build all that can fail, commit, hand over
  *   drain.c    stop accepting, let requests finish, end
+ *   trim.c     give free memory back
  *
  * Thread: control.
  */
@@ -12,6 +13,7 @@
 #define NEARSIDE_APP_EDGE_H
 
 #include "options.h"
+#include "trim.h"
 
 #include <nearside/admin/admin.h>
 #include <nearside/loop/loop.h>
@@ -56,6 +58,8 @@ struct edge {
     struct loop_signal *signals[EDGE_SIGNALS];
     struct deadline open_deadline;
     struct deadline drain_deadline;
+    struct deadline trim_deadline;
+    struct trim trim;
     bool doors_open;
     bool shared_read; /* other edges' drains are known, or were waited for */
     bool draining;
@@ -98,6 +102,10 @@ void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
 /* Warn of those that have expired, or will within two weeks. */
 void edge_warn_certificates(struct edge *edge);
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
+
+/* trim.c: look each second whether free memory should go back to the kernel */
+void edge_trim_start(struct edge *edge);
+void edge_on_trim_tick(struct deadline *deadline, void *arg);
 
 /* drain.c */
 void edge_drain(struct edge *edge);

@@ -366,6 +366,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->metrics = metric_block_new();
     deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
     deadline_init(&edge->drain_deadline, edge->loop, edge_on_drain_deadline, edge);
+    deadline_init(&edge->trim_deadline, edge->loop, edge_on_trim_tick, edge);
     edge->worker_count = conf->edge.workers;
     edge->workers = mem_new_array(edge->worker_count, struct worker *);
     if (start_fallible(edge, err) != STATUS_OK) {
@@ -383,6 +384,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     health_apply(edge->health, edge->conf, edge->world->region_tls);
     start_signals(edge);
     deadline_set_in_ms(&edge->open_deadline, EDGE_OPEN_MS);
+    edge_trim_start(edge);
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
@@ -437,6 +439,7 @@ void edge_free(struct edge *edge)
     edge_listeners_free(edge->listeners, edge->listener_count, edge->worker_count);
     deadline_done(&edge->open_deadline);
     deadline_done(&edge->drain_deadline);
+    deadline_done(&edge->trim_deadline);
     loop_free(edge->loop);
     cache_free(edge->cache);
     mem_free(edge->workers);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SHA-256 through OpenSSL. Fetching an algorithm walks the providers under a lock, so it is done
- * once per process; resetting a context to the same algorithm is then cheap.
+ * once per process; resetting a context to the same algorithm is then cheap. Small pieces are
+ * gathered: a call costs more than their bytes.
  */
 #include <nearside/base/digest.h>
 
@@ -15,9 +16,13 @@
 #define HMAC_BLOCK_BYTES 64 /* SHA-256's */
 #define HMAC_INNER       0x36
 #define HMAC_OUTER       0x5c
+#define GATHER_BYTES     512
+#define LARGE_BYTES      256 /* not worth a copy */
 
 struct digest {
     EVP_MD_CTX *ctx; /* owned */
+    size_t used;
+    uint8_t gathered[GATHER_BYTES];
 };
 
 /* Written once under sha256_once, read-only afterwards. */
@@ -53,17 +58,35 @@ void digest_start(struct digest *digest)
 {
     int ok = EVP_DigestInit_ex2(digest->ctx, sha256, NULL);
     ASSERT(ok == 1);
+    digest->used = 0;
+}
+
+static void flush(struct digest *digest)
+{
+    int ok = EVP_DigestUpdate(digest->ctx, digest->gathered, digest->used);
+    ASSERT(ok == 1);
+    digest->used = 0;
 }
 
 void digest_add(struct digest *digest, const void *bytes, size_t len)
 {
-    int ok = EVP_DigestUpdate(digest->ctx, bytes, len);
-    ASSERT(ok == 1);
+    if (len >= LARGE_BYTES || digest->used + len > GATHER_BYTES) {
+        flush(digest);
+    }
+    if (len >= LARGE_BYTES) {
+        int ok = EVP_DigestUpdate(digest->ctx, bytes, len);
+        ASSERT(ok == 1);
+    } else if (len > 0) {
+        memcpy(digest->gathered + digest->used, bytes, len);
+        digest->used += len;
+    }
 }
 
 void digest_finish(struct digest *digest, uint8_t ret_sum[DIGEST_BYTES])
 {
     unsigned len = 0;
+
+    flush(digest);
     int ok = EVP_DigestFinal_ex(digest->ctx, ret_sum, &len);
     ASSERT(ok == 1 && len == DIGEST_BYTES);
 }
@@ -102,4 +125,5 @@ void digest_hmac(struct digest *digest, struct str key, struct str message,
     digest_add(digest, ret_sum, DIGEST_BYTES);
     digest_finish(digest, ret_sum);
     explicit_bzero(block, sizeof(block));
+    explicit_bzero(digest->gathered, sizeof(digest->gathered));
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Mutable state of this thread only: how many mem_try_* calls from now the failing one is. */
 static _Thread_local unsigned try_fail_after;
@@ -138,4 +139,25 @@ size_t mem_size_of(const void *ptr)
 {
     /* glibc's prototype lacks the const; it does not write. */
     return malloc_usable_size((void *)(uintptr_t)ptr);
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0); /* whether there was anything does not matter */
+}
+
+size_t mem_resident_bytes(void)
+{
+    unsigned long total;
+    unsigned long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file == NULL) {
+        return 0;
+    }
+    if (fscanf(file, "%lu %lu", &total, &resident) != 2) {
+        resident = 0;
+    }
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
 }

@@ -13,6 +13,7 @@
 #include <nearside/base/mem.h>
 #include <nearside/http/head.h>
 
+#include <endian.h>
 #include <stdatomic.h>
 
 struct cache_entry {
@@ -49,14 +50,12 @@ static void put_number(char *at, unsigned bytes, uint64_t value)
     }
 }
 
-static uint64_t get_number(const char *at, unsigned bytes)
+static inline uint64_t get_number(const char *at, unsigned bytes)
 {
     uint64_t value = 0;
 
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)(uint8_t)at[i] << (8 * i);
-    }
-    return value;
+    memcpy(&value, at, bytes);
+    return le64toh(value);
 }
 
 static size_t fields_len(const char *block)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A whole event stream, event by event (the WHATWG HTML standard, 9.2.6), each parsed.
+ * A whole event stream, event by event (the WHATWG HTML standard, 9.2.6); form_each_chunk() parses
+ * each.
  *
  * Unlike http/sse, which watches a stream as it passes, this reads a stored one that is in memory:
  * it can hand out views of it, and can be strict.
@@ -19,19 +20,16 @@ struct event {
 struct reader {
     struct str rest;
     struct buf joined; /* of the present event, when it has several data lines */
-    size_t nodes_left;
-    size_t mark_len; /* of the byte order mark: it belongs to the first event's raw bytes */
+    size_t mark_len;   /* of the byte order mark: it belongs to the first event's raw bytes */
     bool done;
 };
 
 /* Cut the next line from *rest; its end may be CR LF, LF, CR, or the end of all. */
 static struct str next_line(struct str *rest)
 {
-    size_t len = 0;
+    size_t len = str_find_char(*rest, '\n');
 
-    while (len < rest->len && rest->ptr[len] != '\n' && rest->ptr[len] != '\r') {
-        len++;
-    }
+    len = str_find_char(str_slice(*rest, 0, len), '\r');
     size_t end = len;
     end += end < rest->len && rest->ptr[end] == '\r';
     end += end < rest->len && rest->ptr[end] == '\n';
@@ -95,20 +93,11 @@ static struct event next_event(struct reader *reader, struct str *ret_raw)
     return event;
 }
 
-static bool says_error(const json_t *chunk)
-{
-    const json_t *error = json_object_get(chunk, "error");
-    const json_t *object = json_object_get(chunk, "object");
-
-    return (error != NULL && !json_is_null(error)) ||
-           (json_is_string(object) && str_eq(form_json_text(object), STR_LIT("error")));
-}
-
-/* The event's JSON in *ret_chunk, or NULL there when it has none. */
+/* The event's data, or an empty view where it has none. */
 static enum form_result read_event(struct reader *reader, const struct event *event,
-                                   json_t **ret_chunk)
+                                   struct str *ret_data)
 {
-    *ret_chunk = NULL;
+    *ret_data = STR_EMPTY;
     if (event->is_error || str_eq(event->name, STR_LIT("error"))) {
         return FORM_INVALID;
     }
@@ -125,36 +114,23 @@ static enum form_result read_event(struct reader *reader, const struct event *ev
         reader->done = true;
         return FORM_OK;
     }
-    return form_json_parse(event->data, &reader->nodes_left, ret_chunk);
+    *ret_data = event->data;
+    return event->data.len > 0 ? FORM_OK : FORM_INVALID;
 }
 
-static enum form_result pass_event(struct reader *reader, form_data_fn is_known, form_chunk_fn each,
-                                   void *arg)
+static enum form_result pass_event(struct reader *reader, form_event_fn each, void *arg)
 {
     struct str raw;
-    json_t *chunk;
+    struct str data;
     struct event event = next_event(reader, &raw);
+    enum form_result result = read_event(reader, &event, &data);
 
-    if (is_known != NULL && event.data_lines == 1 && event.name.len == 0 && !event.is_error &&
-        !reader->done && is_known(arg, event.data)) {
-        return FORM_OK;
-    }
-    enum form_result result = read_event(reader, &event, &chunk);
-
-    if (result == FORM_OK && chunk != NULL && says_error(chunk)) {
-        result = FORM_INVALID;
-    }
-    if (result == FORM_OK) {
-        result = each(arg, raw, chunk);
-    }
-    json_decref(chunk);
-    return result;
+    return result == FORM_OK ? each(arg, raw, data) : result;
 }
 
-enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_chunk_fn each,
-                                 void *arg)
+enum form_result form_each_event(struct str events, form_event_fn each, void *arg)
 {
-    struct reader reader = {.rest = events, .nodes_left = FORM_NODES_MAX};
+    struct reader reader = {.rest = events};
     enum form_result result = FORM_OK;
 
     if (str_starts(events, STR_LIT("\xEF\xBB\xBF"))) {
@@ -163,8 +139,57 @@ enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_
     }
     buf_init(&reader.joined);
     while (result == FORM_OK && reader.rest.len > 0) {
-        result = pass_event(&reader, is_known, each, arg);
+        result = pass_event(&reader, each, arg);
     }
     buf_done(&reader.joined);
     return result == FORM_OK && !reader.done ? FORM_INVALID : result;
+}
+
+/* ---- parsed ---- */
+
+struct parser {
+    size_t nodes_left;
+    form_data_fn is_known;
+    form_chunk_fn each;
+    void *arg;
+};
+
+static bool says_error(const json_t *chunk)
+{
+    const json_t *error = json_object_get(chunk, "error");
+    const json_t *object = json_object_get(chunk, "object");
+
+    return (error != NULL && !json_is_null(error)) ||
+           (json_is_string(object) && str_eq(form_json_text(object), STR_LIT("error")));
+}
+
+/* In one line: it lies where the event does, and not in the reader's buffer. */
+static bool lies_in(struct str data, struct str raw)
+{
+    return data.ptr >= raw.ptr && data.ptr < raw.ptr + raw.len;
+}
+
+static enum form_result on_event(void *arg, struct str raw, struct str data)
+{
+    struct parser *parser = arg;
+    json_t *chunk = NULL;
+
+    if (data.len == 0 || (lies_in(data, raw) && parser->is_known(parser->arg, data))) {
+        return FORM_OK;
+    }
+    enum form_result result = form_json_parse(data, &parser->nodes_left, &chunk);
+    if (result == FORM_OK) {
+        result = says_error(chunk) ? FORM_INVALID : parser->each(parser->arg, chunk);
+    }
+    json_decref(chunk);
+    return result;
+}
+
+enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_chunk_fn each,
+                                 void *arg)
+{
+    struct parser parser = {
+        .nodes_left = FORM_NODES_MAX, .is_known = is_known, .each = each, .arg = arg};
+
+    return form_each_event(events, on_event, &parser);
 }

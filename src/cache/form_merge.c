@@ -138,7 +138,7 @@ static struct str take_data(struct merge *merge)
     return data;
 }
 
-static enum form_result on_chunk(void *arg, struct str raw, json_t *chunk)
+static enum form_result on_chunk(void *arg, json_t *chunk)
 {
     struct merge *merge = arg;
     const json_t *choices = json_object_get(chunk, "choices");
@@ -147,10 +147,6 @@ static enum form_result on_chunk(void *arg, struct str raw, json_t *chunk)
     const char *name;
     json_t *value;
 
-    (void)raw;
-    if (chunk == NULL) {
-        return FORM_OK;
-    }
     json_object_foreach(chunk, name, value)
     {
         if (strcmp(name, "choices") == 0 || strcmp(name, "usage") == 0) {

@@ -27,16 +27,20 @@ void form_json_set_missing(json_t *object, const char *name, json_t *value);
 
 /* ---- events (form_events.c) ---- */
 
-/* `raw`: all bytes of the event, with the comments before it and the blank line behind. `chunk`
- * is borrowed; NULL for what is no JSON: [DONE], or comments alone. */
-typedef enum form_result (*form_chunk_fn)(void *arg, struct str raw, json_t *chunk);
+/* `raw`: all bytes of the event, with the comments before it and the blank line behind. `data`:
+ * what it says; empty for [DONE], or comments alone. Views, valid for the call. */
+typedef enum form_result (*form_event_fn)(void *arg, struct str raw, struct str data);
 
-/* Asked first about the data of an event that stands in one line: true when it needs no parsing. */
+/* Hand over each event in turn until one is not FORM_OK. FORM_INVALID for an error event, for a
+ * stream that does not end with [DONE] or goes on behind it. */
+enum form_result form_each_event(struct str events, form_event_fn each, void *arg) MUST_CHECK;
+
+/* Asked first about the data of an event that stands in one line (a view into `events`): true when
+ * it needs no parsing. */
 typedef bool (*form_data_fn)(void *arg, struct str data);
+typedef enum form_result (*form_chunk_fn)(void *arg, json_t *chunk);
 
-/* Hand over each event in turn until one is not FORM_OK. FORM_INVALID for an error event, for
- * bytes that are not JSON, for a stream that does not end with [DONE] or goes on behind it.
- * `is_known` may be NULL. */
+/* The same with each event that has data parsed; FORM_INVALID for what is not JSON, too. */
 enum form_result form_each_chunk(struct str events, form_data_fn is_known, form_chunk_fn each,
                                  void *arg) MUST_CHECK;
 

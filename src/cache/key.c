@@ -10,10 +10,12 @@
  *     length u64 | regions
  *     length u64 | origin
  *     length u64 | form                    empty; if fixed: "plain", "stream", or an odd value
- *     {"stream_options":...} or {}         of a fixed form that streams; both objects end
- *     {canonical body}                     themselves: neither needs a length in front
+ *     length u64 | stream_options          of a fixed form that streams, without white space
+ *     for each member, by name:
+ *     length u64 | name
+ *     length u64 | value                   without white space; if long: its SHA-256
  *
- * An odd value is JSON as written, so it is never empty and never one of the two words.
+ * An odd value is JSON, so it is never empty and never one of the two words.
  */
 #include <nearside/cache/key.h>
 
@@ -22,20 +24,25 @@
 /* Members of the body that do not change what is answered, only how or for whom it is counted. */
 static const char *const skipped[] = {"stream", "stream_options", "user", "metadata", NULL};
 
-/* Rule 28: no magic, because the digest goes no further than json_scan_canonical() and back. */
-static void on_canonical(void *arg, const void *bytes, size_t len)
+/* Rule 28: no magic, because the digest goes no further than http/json_scan and back. */
+static void on_compact(void *arg, const void *bytes, size_t len)
 {
     digest_add(arg, bytes, len);
 }
 
+static void add_length(struct digest *digest, uint64_t len)
+{
+    uint8_t bytes[8];
+
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(len >> (8 * i));
+    }
+    digest_add(digest, bytes, sizeof(bytes));
+}
+
 static void add_part(struct digest *digest, struct str part)
 {
-    uint8_t length[8];
-
-    for (unsigned i = 0; i < sizeof(length); i++) {
-        length[i] = (uint8_t)((uint64_t)part.len >> (8 * i));
-    }
-    digest_add(digest, length, sizeof(length));
+    add_length(digest, part.len);
     digest_add(digest, part.ptr, part.len);
 }
 
@@ -94,30 +101,40 @@ enum cache_form cache_form_of(enum api api, const struct json_scan *scan)
     return form_of_options(find_value(scan, STR_LIT("stream_options")));
 }
 
-static struct str fixed_form_text(const struct json_scan *scan)
+static void add_compact(struct digest *digest, const struct json_member *member)
+{
+    add_length(digest, member->compact_len);
+    json_member_compact(member, on_compact, digest);
+}
+
+static void add_fixed_form(struct digest *digest, const struct json_scan *scan)
 {
     if (is_plain(scan)) {
-        return STR_LIT("plain");
+        add_part(digest, STR_LIT("plain"));
+    } else if (scan->stream == JSON_SCAN_TRUE) {
+        add_part(digest, STR_LIT("stream"));
+    } else {
+        add_compact(digest,
+                    find_member(scan, STR_LIT("stream"))); /* it is there: it is not plain */
     }
-    if (scan->stream == JSON_SCAN_TRUE) {
-        return STR_LIT("stream");
-    }
-    return find_member(scan, STR_LIT("stream"))->value; /* it is there: it is not plain */
 }
 
 static void add_form(struct digest *digest, const struct cache_key_parts *parts)
 {
     const struct json_scan *scan = parts->scan;
     const struct json_member *options = find_value(scan, STR_LIT("stream_options"));
-    bool is_fixed = parts->form == CACHE_FORM_FIXED;
-    struct json_scan alone = {.member_count = 0};
 
-    add_part(digest, is_fixed ? fixed_form_text(scan) : STR_EMPTY);
-    if (is_fixed && options != NULL && !is_plain(scan)) {
-        alone.members[0] = *options;
-        alone.member_count = 1;
+    if (parts->form != CACHE_FORM_FIXED) {
+        add_part(digest, STR_EMPTY);
+        add_part(digest, STR_EMPTY);
+        return;
     }
-    json_scan_canonical(&alone, NULL, on_canonical, digest);
+    add_fixed_form(digest, scan);
+    if (options != NULL && !is_plain(scan)) {
+        add_compact(digest, options);
+    } else {
+        add_part(digest, STR_EMPTY);
+    }
 }
 
 /* A header's name has no space in it, so it cannot be taken for anything else. */
@@ -139,6 +156,112 @@ static void add_sharing(struct digest *digest, const struct cache_key_parts *par
     add_part(digest, parts->authorization);
 }
 
+/* ---- the body ---- */
+
+static bool is_skipped(struct str name)
+{
+    for (const char *const *skip = skipped; *skip != NULL; skip++) {
+        if (str_eq(name, str_of(*skip))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cache_key_early_init(struct cache_key_early *early, struct digest *digest, bool is_wanted)
+{
+    early->digest = digest;
+    early->is_wanted = is_wanted;
+    early->is_open = false;
+    early->count = 0;
+}
+
+static void end_sum(struct cache_key_early *early)
+{
+    if (early->is_open) {
+        digest_finish(early->digest, early->sums[early->count].bytes);
+        early->is_open = false;
+        early->count++;
+    }
+}
+
+void cache_key_early_want(struct cache_key_early *early, bool is_wanted)
+{
+    /* A sum that has been begun goes on: half of one would be of no use. */
+    early->is_wanted = is_wanted;
+}
+
+/* The member turned out to be long: digest what has come of it. */
+static void begin_sum(struct cache_key_early *early, uint32_t index,
+                      const struct json_member *member)
+{
+    if (!early->is_wanted || early->count == CACHE_KEY_EARLY_MAX || is_skipped(member->name)) {
+        return;
+    }
+    early->is_open = true;
+    early->sums[early->count].index = index;
+    digest_start(early->digest);
+    json_member_compact(member, on_compact, early->digest);
+}
+
+void cache_key_early_run(void *arg, uint32_t index, const struct json_member *member,
+                         struct str run)
+{
+    struct cache_key_early *early = arg;
+
+    if (early->is_open && early->sums[early->count].index == index) {
+        digest_add(early->digest, run.ptr, run.len);
+    } else if (member->compact_len >= CACHE_KEY_LONG_BYTES) {
+        end_sum(early);
+        begin_sum(early, index, member);
+    }
+}
+
+/* The digest of a long member: taken early, or else now. */
+static const uint8_t *sum_of(struct cache_key_early *early, const struct cache_key_parts *parts,
+                             const struct json_member *member, uint8_t late[DIGEST_BYTES])
+{
+    const uint32_t index = (uint32_t)(member - parts->scan->members);
+
+    for (uint32_t i = 0; i < early->count; i++) {
+        if (early->sums[i].index == index) {
+            return early->sums[i].bytes;
+        }
+    }
+    digest_start(early->digest);
+    json_member_compact(member, on_compact, early->digest);
+    digest_finish(early->digest, late);
+    return late;
+}
+
+static void add_member(struct digest *digest, const struct cache_key_parts *parts,
+                       const struct json_member *member)
+{
+    uint8_t late[DIGEST_BYTES];
+
+    add_part(digest, member->name);
+    add_length(digest, member->compact_len);
+    if (member->compact_len < CACHE_KEY_LONG_BYTES) {
+        json_member_compact(member, on_compact, digest);
+    } else {
+        digest_add(digest, sum_of(parts->early, parts, member, late), DIGEST_BYTES);
+    }
+}
+
+static void add_body(struct digest *digest, const struct cache_key_parts *parts)
+{
+    const struct json_member *sorted[JSON_SCAN_MEMBERS_MAX];
+    const uint32_t count = json_scan_sort(parts->scan, skipped, sorted);
+
+    end_sum(parts->early);
+    for (uint32_t i = 0; i < count; i++) {
+        add_member(digest, parts, sorted[i]);
+    }
+    parts->early->count = 0;
+}
+
+/* ---- the whole ---- */
+
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key)
 {
@@ -149,7 +272,7 @@ void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
     add_part(digest, parts->regions);
     add_part(digest, parts->origin);
     add_form(digest, parts);
-    json_scan_canonical(parts->scan, skipped, on_canonical, digest);
+    add_body(digest, parts);
     digest_finish(digest, ret_key->bytes);
 }
 

@@ -3,43 +3,23 @@
  * The canonical form of a scanned body, in pieces for a digest: members in bytewise order of
  * their names, no white space outside strings.
  *
- * A value without such white space (what every SDK sends) goes to the sink as it lies there, so a
- * prompt is not read a second time. Small pieces are gathered, for a digest's call costs more
- * than their bytes.
+ * A value without such white space (what most SDKs send) goes to the sink as it lies there, so a
+ * prompt is not read a second time.
  */
 #include "scan_private.h"
 
 #include <nearside/http/json_scan.h>
 
-#define GATHER_BYTES 512
-#define LARGE_BYTES  256 /* not worth a copy */
-
 struct feeder {
     json_sink_fn sink;
     void *arg;
-    size_t used;
-    char gathered[GATHER_BYTES];
 };
 
-static void flush(struct feeder *feeder)
+static void feed(const struct feeder *feeder, const char *bytes, size_t len)
 {
-    if (feeder->used > 0) {
-        feeder->sink(feeder->arg, feeder->gathered, feeder->used);
-        feeder->used = 0;
-    }
-}
-
-static void feed(struct feeder *feeder, const char *bytes, size_t len)
-{
-    if (len >= LARGE_BYTES || feeder->used + len > GATHER_BYTES) {
-        flush(feeder);
-    }
-    if (len >= LARGE_BYTES) {
+    if (len > 0) {
         feeder->sink(feeder->arg, bytes, len);
-        return;
     }
-    memcpy(feeder->gathered + feeder->used, bytes, len);
-    feeder->used += len;
 }
 
 static bool is_space(char c)
@@ -47,18 +27,19 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-/* Behind the closing quote of a good string; `at` is behind the opening one. */
+/* Behind the closing quote of a good string, or `end` where that is cut; `at` is behind the opening
+ * one. */
 static const char *skip_string(const char *at, const char *end)
 {
     at = scan_quote(at, end);
-    while (at < end && *at == '\\') {
+    while (end - at > 2 && *at == '\\') {
         at = scan_quote(at + 2, end);
     }
-    return at + 1;
+    return at < end && *at == '"' ? at + 1 : end;
 }
 
 /* A value, run by run between the white space. */
-static void feed_spaced(struct feeder *feeder, struct str value)
+static void feed_spaced(const struct feeder *feeder, struct str value)
 {
     const char *const end = value.ptr + value.len;
     const char *at = value.ptr;
@@ -80,11 +61,8 @@ static void feed_spaced(struct feeder *feeder, struct str value)
     feed(feeder, run, (size_t)(end - run));
 }
 
-static void feed_member(struct feeder *feeder, const struct json_member *member)
+static void feed_value(const struct feeder *feeder, const struct json_member *member)
 {
-    feed(feeder, "\"", 1);
-    feed(feeder, member->name.ptr, member->name.len);
-    feed(feeder, "\":", 2);
     if (member->spaced) {
         feed_spaced(feeder, member->value);
     } else {
@@ -92,10 +70,17 @@ static void feed_member(struct feeder *feeder, const struct json_member *member)
     }
 }
 
+void json_member_compact(const struct json_member *member, json_sink_fn sink, void *arg)
+{
+    const struct feeder feeder = {.sink = sink, .arg = arg};
+
+    feed_value(&feeder, member);
+}
+
 static bool is_skipped(struct str name, const char *const *skip)
 {
     for (; skip != NULL && *skip != NULL; skip++) {
-        if (str_eq(name, str_of(*skip))) {
+        if (name.len > 0 && name.ptr[0] == (*skip)[0] && str_eq(name, str_of(*skip))) {
             return true;
         }
     }
@@ -110,9 +95,9 @@ static bool is_before(struct str a, struct str b)
     return order != 0 ? order < 0 : a.len < b.len;
 }
 
-/* Members to feed, sorted by insertion: there are few, and mostly in the same order each time. */
-static uint32_t sort_members(const struct json_scan *scan, const char *const *skip,
-                             const struct json_member *sorted[JSON_SCAN_MEMBERS_MAX])
+/* By insertion: there are few, and mostly in the same order each time. */
+uint32_t json_scan_sort(const struct json_scan *scan, const char *const *skip,
+                        const struct json_member *ret_sorted[JSON_SCAN_MEMBERS_MAX])
 {
     uint32_t count = 0;
 
@@ -123,10 +108,10 @@ static uint32_t sort_members(const struct json_scan *scan, const char *const *sk
         if (is_skipped(member->name, skip)) {
             continue;
         }
-        for (; place > 0 && is_before(member->name, sorted[place - 1]->name); place--) {
-            sorted[place] = sorted[place - 1];
+        for (; place > 0 && is_before(member->name, ret_sorted[place - 1]->name); place--) {
+            ret_sorted[place] = ret_sorted[place - 1];
         }
-        sorted[place] = member;
+        ret_sorted[place] = member;
         count++;
     }
     return count;
@@ -136,20 +121,16 @@ void json_scan_canonical(const struct json_scan *scan, const char *const *skip, 
                          void *arg)
 {
     const struct json_member *sorted[JSON_SCAN_MEMBERS_MAX];
-    const uint32_t count = sort_members(scan, skip, sorted);
-    struct feeder feeder;
+    const uint32_t count = json_scan_sort(scan, skip, sorted);
+    const struct feeder feeder = {.sink = sink, .arg = arg};
 
-    /* Not by an initialiser: it would clear the gathering space. */
-    feeder.sink = sink;
-    feeder.arg = arg;
-    feeder.used = 0;
     feed(&feeder, "{", 1);
     for (uint32_t i = 0; i < count; i++) {
-        if (i > 0) {
-            feed(&feeder, ",", 1);
-        }
-        feed_member(&feeder, sorted[i]);
+        feed(&feeder, ",", i > 0 ? 1 : 0);
+        feed(&feeder, "\"", 1);
+        feed(&feeder, sorted[i]->name.ptr, sorted[i]->name.len);
+        feed(&feeder, "\":", 2);
+        feed_value(&feeder, sorted[i]);
     }
     feed(&feeder, "}", 1);
-    flush(&feeder);
 }

@@ -7,47 +7,13 @@
  */
 #include "request_private.h"
 
+#include "body_scan_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/cache/fit.h>
-#include <nearside/cache/tenant.h>
 #include <nearside/conf/tree.h>
-
-/* The body is here: know what is asked, and whether the cache may answer. */
-static void understand(struct request *request)
-{
-    const struct conf *conf = request->world->conf;
-    struct json_scan *scan = &request->worker->scan;
-    struct cache_tenant tenant;
-
-    request_body_understand(request);
-    request->plan = cache_plan_request(&conf->cache, request->head->method, request->api,
-                                       &request->control, request->scan_ok, scan);
-    if ((request->plan.lookup || request->plan.store) &&
-        !cache_tenant_of(request->head, str_of(conf->cache.tenant_header), &tenant)) {
-        request->plan = (struct cache_plan){.bypass = "tenant"};
-    }
-    if (request->plan.lookup || request->plan.store) {
-        struct cache_key_parts parts = {
-            .method = request->head->method_text,
-            .target = request->head->target,
-            .authorization = tenant.value,
-            .tenant_header = tenant.header,
-            .share_all = conf->cache.share == CONF_SHARE_ALL,
-            .regions = request->route.regions,
-            .origin = http_head_value(request->head, HTTP_NAME_ORIGIN),
-            .scan = scan,
-            .form = cache_form_of(request->api, scan),
-        };
-        request->form = parts.form;
-        cache_key_make(request->worker->digest, &parts, &request->key);
-        cache_key_seal(request->worker->digest, str_of(conf->cache.key_secret), &request->key);
-        request->key_made = true;
-    }
-    request->cache_word = request->plan.lookup ? "miss" : "bypass";
-}
 
 static bool entry_is_fresh(struct request *request, const struct cache_entry *entry)
 {
@@ -150,7 +116,7 @@ enum request_step step_read(struct request *request)
         request_move(request, REQUEST_ROUTE);
         return STEP_AGAIN;
     }
-    understand(request);
+    body_scan_end(request);
     if (!request->plan.lookup) {
         if (request->control.only_if_cached) {
             refuse_uncached(request);

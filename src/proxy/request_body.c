@@ -10,12 +10,12 @@
  */
 #include "request_private.h"
 
+#include "body_scan_private.h"
 #include "client_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/conf/tree.h>
-#include <nearside/http/json_scan.h>
 
 #define BODY_FIRST_BYTES 4096 /* of a body whose length is not said */
 
@@ -63,6 +63,7 @@ static void stream_through(struct request *request)
 {
     metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_BYTES);
     request->body.streaming = true;
+    body_scan_drop(request);
 }
 
 bool request_body_begin(struct request *request)
@@ -140,6 +141,7 @@ void request_body_add(struct request *request, struct str bytes)
         return;
     }
     buf_append_str(&body->bytes, bytes);
+    body_scan_more(request);
 }
 
 /* Sent bytes of a body that is streamed and has outgrown the buffer are not needed again. */
@@ -174,25 +176,10 @@ void request_body_done(struct request *request)
 {
     struct request_body *body = &request->body;
 
+    body_scan_drop(request);
     body->start += buf_len(&body->bytes);
     buf_done(&body->bytes);
     if (body->reserved > 0) {
         unreserve(request, body->reserved);
-    }
-}
-
-void request_body_understand(struct request *request)
-{
-    struct json_scan *scan = &request->worker->scan;
-    struct str text = buf_str(&request->body.bytes);
-
-    request->scan_ok = json_scan(text, scan) == JSON_SCAN_OK;
-    if (!request->scan_ok) {
-        return;
-    }
-    request->wants_stream = scan->stream == JSON_SCAN_TRUE;
-    if (scan->model.len > 0) {
-        request->model = arena_str(&request->arena, scan->model);
-        request->route.model = request->model;
     }
 }

@@ -103,6 +103,8 @@ struct request {
     struct cache_key key;
     bool key_made;
     struct request_body body;
+    struct body_scan
+        *scan; /* lent by the worker while the body is read; NULL: not begun, or over */
 
     /* the way */
     struct route_request route;
@@ -308,7 +310,6 @@ void request_body_add(struct request *request, struct str bytes);
 void request_body_release(struct request *request, uint64_t up_to);
 void request_body_drop(struct request *request); /* once it cannot be needed again */
 void request_body_done(struct request *request);
-void request_body_understand(struct request *request);
 /* Book more kept bytes, of an answer, until the request ends. False: the edge holds too many. */
 bool request_reserve(struct request *request, uint64_t bytes) MUST_CHECK;
 

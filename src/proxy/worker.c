@@ -7,6 +7,7 @@
  */
 #include "worker_private.h"
 
+#include "body_scan_private.h"
 #include "client_private.h"
 #include "request_private.h"
 
@@ -63,6 +64,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     list_init(&worker->waiting);
     list_init(&worker->streaming);
     list_init(&worker->free_requests);
+    list_init(&worker->free_scans);
     for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
         list_init(&worker->queued[slot]);
     }
@@ -519,6 +521,7 @@ void worker_free(struct worker *worker)
     ASSERT(!worker->started);
     hear_the_rest(worker);
     tear_down(worker);
+    body_scan_free_all(worker);
     explain_ring_done(&worker->explain);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);

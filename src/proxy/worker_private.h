@@ -10,7 +10,6 @@
 #include <nearside/base/rng.h>
 #include <nearside/http/date.h>
 #include <nearside/http/head.h>
-#include <nearside/http/json_scan.h>
 #include <nearside/loop/loop.h>
 #include <nearside/obs/log.h>
 #include <nearside/proxy/worker.h>
@@ -23,6 +22,7 @@
 #define WORKER_MAGIC         0x776f726bu
 #define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
 #define WORKER_FREE_REQUESTS 512   /* kept for use again */
+#define WORKER_FREE_SCANS    64    /* likewise: bodies being read at once, mostly */
 #define WORKER_PIECES_MAX    320   /* runs of body bytes in one write: a whole read of tokens */
 #define WORKER_MOVES         256   /* waiting requests moved per turn */
 #define WORKER_QUEUE_STEPS   64    /* queued requests let go per turn and region */
@@ -96,13 +96,14 @@ struct worker {
 
     struct list free_requests; /* of request.link */
     uint32_t free_request_count;
+    struct list free_scans; /* of body_scan.link */
+    uint32_t free_scan_count;
 
     /* scratch: valid within one callback */
     char *client_bytes;   /* WORKER_READ_BYTES */
     char *upstream_bytes; /* WORKER_READ_BYTES */
     struct http_head client_head;
     struct http_head upstream_head;
-    struct json_scan scan;
     struct buf reply_head; /* not yet in a write */
     struct buf request_head;
     struct buf access_line;

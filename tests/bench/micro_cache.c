@@ -6,11 +6,13 @@
  *   make bench-micro
  */
 #include <nearside/base/assert.h>
+#include <nearside/base/buf.h>
 #include <nearside/base/clock.h>
 #include <nearside/base/digest.h>
 #include <nearside/base/mem.h>
 #include <nearside/base/rng.h>
 #include <nearside/cache/cache.h>
+#include <nearside/cache/form.h>
 #include <nearside/cache/key.h>
 #include <nearside/http/h1.h>
 #include <nearside/http/json_scan.h>
@@ -22,6 +24,8 @@
 
 #define ENTRIES 100000u
 #define BODY    1000
+
+#define READ_BYTES 65536 /* as the proxy reads */
 
 static volatile uint64_t keep;
 
@@ -103,17 +107,35 @@ static void measure_memory(void)
 
 /* ---- keys ---- */
 
-static void make_key(struct digest *digest, const struct json_scan *scan)
+struct keyer {
+    struct digest *digest;
+    struct digest *early_digest;
+    struct cache_key_early early;
+    struct json_scan scan;
+};
+
+/* Scan and digest as the proxy does: in pieces of a read's size, as they come. */
+static void make_key(struct keyer *keyer, struct str body)
 {
+    struct json_scanner scanner;
     struct cache_key key;
     struct cache_key_parts parts = {
         .method = STR_LIT("POST"),
         .target = STR_LIT("/v1/chat/completions"),
         .authorization = STR_LIT("Bearer sk-proj-0123456789abcdefghijklmnopqrstuvwxyz"),
-        .scan = scan,
+        .scan = &keyer->scan,
+        .early = &keyer->early,
     };
 
-    cache_key_make(digest, &parts, &key);
+    cache_key_early_init(&keyer->early, keyer->early_digest, true);
+    json_scanner_start(&scanner, &keyer->scan, cache_key_early_run, &keyer->early);
+    for (size_t come = READ_BYTES; come < body.len; come += READ_BYTES) {
+        enum json_scan_result result = json_scanner_feed(&scanner, str_slice(body, 0, come));
+        ASSERT(result == JSON_SCAN_OK);
+    }
+    enum json_scan_result result = json_scanner_end(&scanner, body);
+    ASSERT(result == JSON_SCAN_OK);
+    cache_key_make(keyer->digest, &parts, &key);
     keep += key.bytes[0];
 }
 
@@ -123,23 +145,64 @@ static void measure_key(const char *name, size_t prompt_len, uint64_t count)
         "{\"model\":\"meta-llama/Llama-3.1-8B-Instruct\",\"temperature\":0,"
         "\"messages\":[{\"role\":\"user\",\"content\":\"";
     static const char after[] = "\"}],\"stream\":true,\"max_tokens\":256}";
-    static struct json_scan scan;
-    struct digest *digest = digest_new();
+    static struct keyer keyer;
     size_t len = sizeof(before) - 1 + prompt_len + sizeof(after) - 1;
     char *body = mem_alloc(len);
     double ns;
 
+    keyer.digest = digest_new();
+    keyer.early_digest = digest_new();
     memcpy(body, before, sizeof(before) - 1);
     for (size_t i = 0; i < prompt_len; i++) {
         body[sizeof(before) - 1 + i] = "the quick brown fox "[i % 20];
     }
     memcpy(body + sizeof(before) - 1 + prompt_len, after, sizeof(after) - 1);
-    MEASURE(ns, count, keep += json_scan(str_make(body, len), &scan));
+    MEASURE(ns, count, keep += json_scan(str_make(body, len), &keyer.scan));
     printf("scan_%s_ns %.0f\n", name, ns);
-    MEASURE(ns, count, make_key(digest, &scan));
-    printf("key_%s_ns %.0f\n", name, ns);
+    MEASURE(ns, count, make_key(&keyer, str_make(body, len)));
+    printf("scan_and_key_%s_ns %.0f\n", name, ns);
+    digest_start(keyer.digest);
+    MEASURE(ns, count, digest_add(keyer.digest, body, len));
+    printf("sha256_alone_%s_ns %.0f\n", name, ns);
     mem_free(body);
-    digest_free(digest);
+    digest_free(keyer.digest);
+    digest_free(keyer.early_digest);
+}
+
+/* ---- forms ---- */
+
+static void filter(struct str events, struct buf *out)
+{
+    const struct form_wish wish = {.bytes_max = 2 * events.len};
+
+    buf_clear(out);
+    enum form_result result = form_stream_filter_usage(API_CHAT, events, &wish, out);
+    ASSERT(result == FORM_OK);
+    keep += buf_len(out);
+}
+
+/* 1 MiB of a stream whose events all say that there is no usage yet, as OpenAI's do. */
+static void measure_filter(void)
+{
+    struct buf events;
+    struct buf out;
+    double ns;
+
+    buf_init(&events);
+    buf_init(&out);
+    while (buf_len(&events) < 1048576) {
+        buf_append_str(&events,
+                       STR_LIT("data: {\"id\":\"chatcmpl-A1b2C3d4E5f6G7h8I9j0K1l2M3n4\","
+                               "\"object\":\"chat.completion.chunk\",\"created\":1732000000,"
+                               "\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{\"index\":0,"
+                               "\"delta\":{\"content\":\" token\"},\"logprobs\":null,"
+                               "\"finish_reason\":null}],\"usage\":null}\n\n"));
+    }
+    buf_append_str(&events, STR_LIT("data: [DONE]\n\n"));
+    MEASURE(ns, 20, filter(buf_str(&events), &out));
+    printf("filter_usage_1_mib_ns %.0f\n", ns);
+    buf_done(&events);
+    buf_done(&out);
 }
 
 int main(void)
@@ -147,5 +210,6 @@ int main(void)
     measure_memory();
     measure_key("1_kib", 1024, 200000);
     measure_key("1_mib", 1048576, 200);
+    measure_filter();
     return 0;
 }

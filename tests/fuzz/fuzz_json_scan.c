@@ -56,6 +56,19 @@ static void check_jansson(struct str text, enum json_scan_result result)
     json_decref(tree);
 }
 
+/* The same judgement when it comes in three pieces. */
+static void check_pieces(struct str text, enum json_scan_result result)
+{
+    static struct json_scan scan;
+    struct json_scanner scanner;
+    const size_t cut = text.len == 0 ? 0 : (unsigned char)text.ptr[text.len - 1] % text.len;
+
+    json_scanner_start(&scanner, &scan, NULL, NULL);
+    (void)json_scanner_feed(&scanner, str_slice(text, 0, cut / 2));
+    (void)json_scanner_feed(&scanner, str_slice(text, 0, cut));
+    ASSERT(json_scanner_end(&scanner, text) == result);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct json_scan scan;
@@ -65,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (result == JSON_SCAN_OK) {
         check_canonical(&scan);
     }
+    check_pieces(text, result);
     check_jansson(text, result);
     return 0;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Repeated prompts: what is stored, for whom, how long, and what happens without Redis."""
+import json
 import time
 
 import pytest
@@ -89,6 +90,34 @@ def test_order_and_white_space_do_not_matter(proxy, pod):
     two = '{"seed":1,"messages":[{"role":"user","content":"x"}],"model":"m","user":"me"}'
     assert status_of(ask(proxy, one, Content_Type="application/json")) == "miss"
     assert status_of(ask(proxy, two, Content_Type="application/json")) == "hit"
+
+
+def chunked(body, size):
+    """A request whose body comes in chunks of `size`."""
+    head = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n")
+    pieces = [body[at:at + size] for at in range(0, len(body), size)]
+    return [head] + [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces] + [b"0\r\n\r\n"]
+
+
+@pytest.mark.parametrize("when", ["always", "deterministic"])
+@pytest.mark.parametrize("size", [1777, 20000, 150000])
+def test_a_long_prompt_has_the_same_key_however_it_arrives(make_proxy, pod, size, when):
+    """Scanned and digested piece by piece, white space or not, with what decides last."""
+    proxy = make_proxy([region("near", pod)], cache={**ON, "when": when})
+    asked = {**answers.chat("\u65e5\u672c \\ \"x\" " * 12000), "seed": 7}
+    whole = json.dumps(asked, ensure_ascii=False, separators=(",", ":"))
+    assert status_of(ask(proxy, whole, Content_Type="application/json")) == "miss"
+    spaced = json.dumps(asked, ensure_ascii=False, indent=2).encode()
+    with proxy.connect() as conn:
+        for piece in chunked(spaced, size):
+            conn.send(piece)
+        assert status_of(conn.read_response("POST")) == "hit"
+    other = spaced.replace(b"\\ ", b"\\n", 1)
+    with proxy.connect() as conn:
+        for piece in chunked(other, size):
+            conn.send(piece)
+        assert status_of(conn.read_response("POST")) == "miss"
 
 
 @pytest.mark.parametrize("other", [
@@ -358,7 +387,7 @@ def test_redis_with_password(make_proxy, make_redis, pod):
 def test_redis_over_tls_with_an_acl_user(make_proxy, make_redis, pod, authority):
     redis = make_redis("tls", user="nearside", password="secret", user_rules="~* &* +@all",
                        tls=authority.issue("redis"))
-    proxy = make_proxy([region("near", pod, redis, tls={"ca": authority.cert})], cache=ON)
+    proxy = make_proxy([region("near", pod, redis, tls={"ca": authority.cert})], cache={**ON, "redis_timeout_ms": 2000})
     wait_redis(proxy)
     ask(proxy, answers.chat("x"))
     wait_until(lambda: ns_keys(redis), "a key in Redis")

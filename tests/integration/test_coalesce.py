@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Identical requests under way share one upstream request, whoever of them fails or leaves."""
 import asyncio
+import json
+import os
+import subprocess
 import time
 
 import pytest
@@ -112,6 +115,29 @@ def test_a_crowd_is_one_request_for_the_pod(proxy, pod):
     assert all(head.startswith(b"HTTP/1.1 200 ") for head in heads)
     assert sum(COLLAPSED.encode() in head for head in heads) > CROWD / 2
     assert sum(b"fwd=miss; stored" in head for head in heads) == 1
+
+
+def crowd(port, count, request, directory):
+    """tests/bench/crowd.c: arrival times by the kernel's clock, of `count` requests at once."""
+    path = directory / "request"
+    path.write_bytes(request)
+    program = os.path.join(os.path.dirname(os.environ.get("NEARSIDE_BIN", "build/nearside")),
+                           "bench", "crowd")
+    done = subprocess.run([program, str(port), str(count), str(path)], capture_output=True,
+                          text=True, check=True, timeout=60 * SLOWNESS)
+    return json.loads(done.stdout)
+
+
+def test_a_crowd_gets_its_first_token_with_the_leader(proxy, pod, tmp_path):
+    """The bound is for a machine that is busy with other tests; docs/measurements.md has figures."""
+    request = raw.request_bytes("POST", PATH, BODY,
+                                {"X-Pod-First-Token-Ms": "2000", "X-Pod-Gap-Ms": "20"})
+    seen = crowd(proxy.port, CROWD, request, tmp_path)
+    print(seen)
+    assert pod.counters()["started"] == 1
+    assert (seen["answers"], seen["leaders"], seen["collapsed"]) == (CROWD, 1, CROWD - 1)
+    assert seen["same"] == CROWD
+    assert seen["lag_p99_us"] < 250_000 * SLOWNESS
 
 
 def test_a_follower_gets_what_has_come_and_then_the_rest(proxy, pod):

@@ -39,6 +39,13 @@ void mem_free(void *ptr); /* NULL is fine */
 /* What the allocator really took for `ptr`, bytes. */
 size_t mem_size_of(const void *ptr);
 
+/* Give every free page back to the kernel. Takes the allocator's locks, for milliseconds when there
+ * is much: rarely, and not on a worker. */
+void mem_trim(void);
+
+/* What of the process is in memory now; 0 when that cannot be read. */
+size_t mem_resident_bytes(void);
+
 /* Test hook: the n-th mem_try_* from now on this thread returns NULL (1: the next; 0: none). */
 void mem_try_fail_after(unsigned count);
 

@@ -4,9 +4,12 @@
  * caller's credentials. Redis sees only the digest.
  *
  * Each part goes into the digest with its length in front, so that no two different requests run
- * together; the canonical body comes last and ends itself. `stream` and `stream_options` do not
- * count where an answer can be turned into the form they ask for (cache/fit.h): one entry serves
- * all forms. Where it cannot, they are fed as a part of their own, not as members of the body.
+ * together. `stream` and `stream_options` do not count where an answer can be turned into the form
+ * they ask for (cache/fit.h): one entry serves all forms. Where it cannot, they are fed as a part
+ * of their own, not as members of the body.
+ *
+ * Members go in sorted by name, but arrive in any order. So a long one (the prompt) goes in as its
+ * own SHA-256, which is taken while it arrives: struct cache_key_early.
  */
 #ifndef NEARSIDE_CACHE_KEY_H
 #define NEARSIDE_CACHE_KEY_H
@@ -39,6 +42,30 @@ enum cache_form {
 
 enum cache_form cache_form_of(enum api api, const struct json_scan *scan);
 
+#define CACHE_KEY_LONG_BYTES 1024 /* of a member's compact form: from here on by its own digest */
+#define CACHE_KEY_EARLY_MAX  8    /* long members digested early; others are when the key is made */
+
+/* What is known of a body's long members so far. Embedded by value; the fields are key.c's. */
+struct cache_key_early {
+    struct digest *digest; /* borrowed: this body's alone until its key is made */
+    bool is_wanted;
+    bool is_open; /* sums[count] is being made */
+    uint32_t count;
+    struct {
+        uint32_t index; /* of the member */
+        uint8_t bytes[DIGEST_BYTES];
+    } sums[CACHE_KEY_EARLY_MAX];
+};
+
+/* `is_wanted`: digest what comes. It may be changed between two feeds: what came unwanted is
+ * digested when the key is made, from where it lies. */
+void cache_key_early_init(struct cache_key_early *early, struct digest *digest, bool is_wanted);
+void cache_key_early_want(struct cache_key_early *early, bool is_wanted);
+
+/* A json_run_fn; its `arg` is the struct cache_key_early. */
+void cache_key_early_run(void *arg, uint32_t index, const struct json_member *member,
+                         struct str run);
+
 /* All views are borrowed for the call; an empty one means "not given". */
 struct cache_key_parts {
     struct str method;
@@ -51,11 +78,12 @@ struct cache_key_parts {
     struct str regions;
     /* Origin's value: upstreams answer browsers with CORS fields that name it. */
     struct str origin;
-    const struct json_scan *scan; /* of a body that was JSON_SCAN_OK */
-    enum cache_form form;         /* cache_form_of() it */
+    const struct json_scan *scan;  /* of a body that was JSON_SCAN_OK */
+    struct cache_key_early *early; /* of the same scan; is as after _init() then */
+    enum cache_form form;          /* cache_form_of() it */
 };
 
-/* The key of what is stored. */
+/* The key of what is stored. `digest` is another than `early` has. */
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key);
 

@@ -34,7 +34,7 @@ def fleet_text(regions, endpoints, pod_port):
 
 
 class Server:
-    """One running proxy. `kind`: plain, stream, cache, tls, log or fleet:RxE."""
+    """One running proxy. `kind`: plain, stream, cache, cache:BYTES, tls, log or fleet:RxE."""
 
     def __init__(self, name, kind, directory, pod_port, certificate, under=()):
         """`under`: a tool's command line to run it under, valgrind's for one."""
@@ -69,6 +69,8 @@ class Server:
     def _nearside(self):
         words = self.words
         words["CACHE"] = "true" if self.kind == "cache" else "false"
+        if self.kind.startswith("cache:"):
+            words["CACHE"] = f"true; memory_bytes = {self.kind[len('cache:'):]}L"
         words["ACCESS"] = os.path.join(self.directory, "access.log") if self.kind == "log" else ""
         words["REGIONS"] = region_text("r0", [f"http://127.0.0.1:{words['POD']}"])
         if self.kind.startswith("fleet:"):

@@ -94,6 +94,17 @@ def cache_hits():
     ])
 
 
+def cache_prompts():
+    """1 MiB prompts: passed on as they come, kept and scanned, scanned and digested; all misses."""
+    body = post(MARK + "the quick brown fox jumps over it " * (1048576 // 34), False, 4, KEY)
+    unknown = body.replace(b"/v1/chat/completions", b"/bytes/400", 1)
+    return Workload("cache_prompt", "prompts of 1 MiB, with and without the cache", REQUEST, body, [
+        Subject("nearside", "plain", "unscanned", unknown),
+        Subject("nearside", "plain", "cache off", body),
+        Subject("nearside", "cache", "cache on", body),
+    ], connections=8)
+
+
 def fleets():
     small = post(SMALL, headers=KEY)
     return Workload("fleet", "small requests, fleets of two sizes", REQUEST, small, [
@@ -124,7 +135,7 @@ def all_workloads():
                  every("tls"), flags=("--tls", "--new"), connections=16),
         Workload("tls_resumed", "TLS 1.3, resumed handshake for each request", "handshake",
                  small_closing, every("tls"), flags=("--resume", "--new"), connections=16),
-        cache_hits(), fleets(),
+        cache_hits(), cache_prompts(), fleets(),
         Workload("access_log", "small JSON, access log off and on", REQUEST, small,
                  [Subject("nearside", "plain", "off"), Subject("nearside", "log", "on")]),
         Workload("reload", "small JSON, a reload every second", REQUEST, small,

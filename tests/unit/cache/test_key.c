@@ -42,28 +42,62 @@ static enum api api_of_target(struct str target)
     return api_of(HTTP_POST, str_slice(target, 0, str_find_char(target, '?')));
 }
 
-static struct cache_key key_of(const struct request *request)
+/* How a body arrives. */
+struct arrival {
+    size_t cut;         /* the first piece's length; the rest comes at once */
+    bool want_first;    /* what comes in it is digested as it comes */
+    bool want_the_rest; /* likewise */
+};
+
+static enum json_scan_result scan_in_pieces(struct str body, const struct arrival *arrival,
+                                            struct json_scan *scan, struct cache_key_early *early)
+{
+    struct json_scanner scanner;
+    char first[4096];
+    size_t cut = arrival->cut < body.len ? arrival->cut : body.len;
+
+    assert_true(cut <= sizeof(first));
+    memcpy(first, body.ptr, cut); /* it will lie elsewhere then */
+    json_scanner_start(&scanner, scan, cache_key_early_run, early);
+    cache_key_early_want(early, arrival->want_first);
+    (void)json_scanner_feed(&scanner, str_make(first, cut));
+    memset(first, '!', sizeof(first));
+    cache_key_early_want(early, arrival->want_the_rest);
+    return json_scanner_end(&scanner, body);
+}
+
+static struct cache_key key_on_arrival(const struct request *request, const struct arrival *arrival)
 {
     struct json_scan scan;
     struct cache_key key;
+    struct cache_key_early early;
     struct digest *digest = digest_new();
+    struct digest *early_digest = digest_new();
     struct cache_key_parts parts = {
         .method = given_or(request->method, "POST"),
         .target = given_or(request->target, "/v1/chat/completions"),
         .authorization = given_or(request->authorization, "Bearer a"),
-        .tenant_header = given_or(request->tenant_header, ""),
         .share_all = request->share_all,
+        .tenant_header = given_or(request->tenant_header, ""),
         .regions = given_or(request->regions, ""),
         .origin = given_or(request->origin, ""),
         .scan = &scan,
+        .early = &early,
     };
 
-    assert_int_equal(json_scan(str_of(request->body), &scan), JSON_SCAN_OK);
+    cache_key_early_init(&early, early_digest, false);
+    assert_int_equal(scan_in_pieces(str_of(request->body), arrival, &scan, &early), JSON_SCAN_OK);
     parts.form = cache_form_of(api_of_target(parts.target), &scan);
     cache_key_make(digest, &parts, &key);
     cache_key_seal(digest, given_or(request->secret, ""), &key);
+    digest_free(early_digest);
     digest_free(digest);
     return key;
+}
+
+static struct cache_key key_of(const struct request *request)
+{
+    return key_on_arrival(request, &(struct arrival){.cut = 0});
 }
 
 #define M "\"model\":\"m\""
@@ -291,8 +325,9 @@ static void test_key_differs_for_requests_that_do_not(void **state)
     }
 }
 
-/* Prompts of every length meet the gathering of small pieces, with white space and without. */
-static void test_key_does_not_depend_on_how_the_body_falls_into_pieces(void **state)
+/* Prompts of every length about the one from which they go in by their own digest, with white space
+ * and without. */
+static void test_key_of_a_long_member_does_not_depend_on_white_space(void **state)
 {
     char prompt[2200];
     char tight[2400];
@@ -301,13 +336,81 @@ static void test_key_does_not_depend_on_how_the_body_falls_into_pieces(void **st
     (void)state;
     for (size_t len = 1; len < sizeof(prompt); len += 7) {
         memset(prompt, 'p', len);
-        snprintf(tight, sizeof(tight), "{\"p\":\"%.*s\",\"z\":[1,2]}", (int)len, prompt);
-        snprintf(spaced, sizeof(spaced), "{\"z\": [1 ,\n2], \"p\": \"%.*s\" }", (int)len, prompt);
+        snprintf(tight, sizeof(tight), "{\"p\":[\"%.*s\",1],\"z\":[1,2]}", (int)len, prompt);
+        snprintf(spaced, sizeof(spaced), "{\"z\": [1 ,\n2], \"p\": [ \"%.*s\" , 1 ] }", (int)len,
+                 prompt);
 
         struct cache_key a = key_of(&(struct request){.body = tight});
         struct cache_key b = key_of(&(struct request){.body = spaced});
         assert_memory_equal(a.bytes, b.bytes, CACHE_KEY_BYTES);
     }
+}
+
+static const struct arrival arrivals[] = {
+    {.want_first = true, .want_the_rest = true},
+    {.want_first = true},
+    {.want_the_rest = true},
+    {.want_first = false},
+};
+
+static void assert_key_at_every_cut(const struct request *request, size_t step)
+{
+    struct cache_key whole = key_of(request);
+
+    for (size_t cut = 0; cut <= strlen(request->body); cut += step) {
+        for (size_t i = 0; i < ARRAY_LEN(arrivals); i++) {
+            struct arrival arrival = arrivals[i];
+            arrival.cut = cut;
+            struct cache_key key = key_on_arrival(request, &arrival);
+            assert_memory_equal(key.bytes, whole.bytes, CACHE_KEY_BYTES);
+        }
+    }
+}
+
+static void test_key_does_not_depend_on_how_the_body_arrives(void **state)
+{
+    char prompt[1500];
+    char body[4096];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(equal); i++) {
+        assert_key_at_every_cut(&equal[i].b, 1);
+    }
+    memset(prompt, 'p', sizeof(prompt));
+    snprintf(body, sizeof(body),
+             "{\"model\" : \"m\", \"user\": \"%.*s\", \"prompt\" : [ \"%.*s\", {\"a\" : 1.5e3} ] }",
+             1100, prompt, (int)sizeof(prompt), prompt);
+    assert_key_at_every_cut(&(struct request){.body = body}, 7);
+}
+
+/* More long members than are digested as they come. */
+static void test_key_of_many_long_members_does_not_depend_on_their_order(void **state)
+{
+    static const char names[] = "abcdefghijklmnop";
+    char prompt[1200];
+    static char body[2][32768];
+
+    (void)state;
+    memset(prompt, 'p', sizeof(prompt));
+    for (size_t i = 0; i < sizeof(names) - 1; i++) {
+        size_t back = sizeof(names) - 2 - i;
+        char lead = i == 0 ? '{' : ',';
+        snprintf(body[0] + strlen(body[0]), 1300, "%c\"%c\":\"%c%.*s\"", lead, names[i], names[i],
+                 (int)sizeof(prompt), prompt);
+        snprintf(body[1] + strlen(body[1]), 1300, "%c\"%c\":\"%c%.*s\"", lead, names[back],
+                 names[back], (int)sizeof(prompt), prompt);
+    }
+    strcat(body[0], "}");
+    strcat(body[1], "}");
+    struct arrival early = {.cut = 0, .want_first = true, .want_the_rest = true};
+    struct cache_key a = key_on_arrival(&(struct request){.body = body[0]}, &early);
+    struct cache_key b = key_on_arrival(&(struct request){.body = body[1]}, &early);
+    struct cache_key late = key_of(&(struct request){.body = body[1]});
+    assert_memory_equal(a.bytes, b.bytes, CACHE_KEY_BYTES);
+    assert_memory_equal(a.bytes, late.bytes, CACHE_KEY_BYTES);
+    *strstr(body[1], "ap") = 'x'; /* within a's value */
+    late = key_of(&(struct request){.body = body[1]});
+    assert_memory_not_equal(a.bytes, late.bytes, CACHE_KEY_BYTES);
 }
 
 /* ---- forms ---- */
@@ -403,10 +506,11 @@ static void test_key_of_a_flight_differs_for_each_form_and_from_the_entrys(void 
 /* ---- what Redis sees ---- */
 
 /* Computed apart from this code: sha256 over the parts as key.c's first lines say. */
-#define KNOWN_KEY       "ns3:5669c88f6204f036f2b1da1e6ccb7c08c5821731b864c7737895e94c2fec840c"
-#define KNOWN_KEY_FIXED "ns3:ef087b92bee00da76b25cac9b3c14834d126208d09f1b74dd25e70b829ef91bb"
+#define KNOWN_KEY       "ns3:f87c89f8873502074da9c76f6c4b00a2d5a08138c8c2e1eeb2b2f0f6a2328f42"
+#define KNOWN_KEY_FIXED "ns3:ba6dba06309cf239bde0e27dfd55517fbcd216674c697c7154aef84f70b156b9"
+#define KNOWN_KEY_LONG  "ns3:8075f71200e2851ef96d3688c6724bac4803819c89880f8e23c8cbfab98cd9d7"
 
-#define KNOWN_KEY_SEALED "ns3:2bf77f96bd161c37e036c4e8b71dbd5657d70b05c000a7bbe6d21a0293349bf7"
+#define KNOWN_KEY_SEALED "ns3:5962494379b7f18520944b4648f525c145c11e5c0e641a548d0b0951a7a0338a"
 
 /* The meaning of a key must not change by accident: Redis outlives a release. */
 static void test_key_of_a_known_request_stays_what_it_was(void **state)
@@ -420,6 +524,14 @@ static void test_key_of_a_known_request_stays_what_it_was(void **state)
     key = key_of(&(struct request){.body = "{" M "," P "}", .target = "/v1/messages"});
     cache_key_text(&key, text);
     assert_string_equal(text, KNOWN_KEY_FIXED);
+
+    char prompt[2001] = {0};
+    char body[2100];
+    memset(prompt, 'p', sizeof(prompt) - 1);
+    snprintf(body, sizeof(body), "{\"prompt\":\"%s\"," M "}", prompt);
+    key = key_of(&(struct request){.body = body});
+    cache_key_text(&key, text);
+    assert_string_equal(text, KNOWN_KEY_LONG);
 }
 
 /* Computed apart from this code: HMAC-SHA256 of KNOWN_KEY's bytes. */
@@ -450,7 +562,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_is_the_same_for_requests_that_share_an_answer),
         cmocka_unit_test(test_key_differs_for_requests_that_do_not),
-        cmocka_unit_test(test_key_does_not_depend_on_how_the_body_falls_into_pieces),
+        cmocka_unit_test(test_key_of_a_long_member_does_not_depend_on_white_space),
+        cmocka_unit_test(test_key_does_not_depend_on_how_the_body_arrives),
+        cmocka_unit_test(test_key_of_many_long_members_does_not_depend_on_their_order),
         cmocka_unit_test(test_form_is_what_stream_and_its_options_ask_for),
         cmocka_unit_test(test_form_of_an_api_whose_answers_cannot_be_turned_is_fixed),
         cmocka_unit_test(test_key_of_a_flight_differs_for_each_form_and_from_the_entrys),

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* When free memory goes back to the kernel: see trim.h, and edge_on_trim_tick() for the act. */
+#include "trim.h"
+
+#include "edge.h"
+
+#include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
+#include <nearside/base/mem.h>
+#include <nearside/cache/cache.h>
+#include <nearside/obs/log.h>
+
+static uint64_t slack_of(const struct trim_facts *facts)
+{
+    return facts->resident > facts->counted ? facts->resident - facts->counted : 0;
+}
+
+void trim_init(struct trim *trim, const struct trim_facts *facts)
+{
+    *trim = (struct trim){.floor = slack_of(facts), .last_ms = facts->now_ms};
+}
+
+bool trim_is_due(struct trim *trim, const struct trim_facts *facts)
+{
+    const uint64_t slack = slack_of(facts);
+    const uint64_t share = facts->bound / TRIM_STEP_DIVIDE;
+    const uint64_t step = share > TRIM_STEP_BYTES ? share : TRIM_STEP_BYTES;
+
+    if (slack < trim->floor) {
+        trim->floor = slack;
+    }
+    return slack - trim->floor > step && facts->now_ms - trim->last_ms >= TRIM_PAUSE_MS;
+}
+
+void trim_done(struct trim *trim, const struct trim_facts *facts)
+{
+    trim_init(trim, facts);
+}
+
+/* ---- the act ---- */
+
+static struct trim_facts facts_now(const struct edge *edge)
+{
+    struct cache_stats stats;
+
+    cache_stats(edge->cache, &stats);
+    return (struct trim_facts){
+        .resident = mem_resident_bytes(),
+        .counted =
+            stats.bytes + atomic_load_explicit(&edge->shared.buffered_bytes, memory_order_relaxed),
+        .bound = stats.bytes_max,
+        .now_ms = clock_mono_ns() / NS_PER_MS,
+    };
+}
+
+void edge_trim_start(struct edge *edge)
+{
+    const struct trim_facts facts = facts_now(edge);
+
+    trim_init(&edge->trim, &facts);
+    deadline_set_in_ms(&edge->trim_deadline, TRIM_TICK_MS);
+}
+
+void edge_on_trim_tick(struct deadline *deadline, void *arg)
+{
+    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+    const struct trim_facts before = facts_now(edge);
+
+    if (trim_is_due(&edge->trim, &before)) {
+        mem_trim();
+        const struct trim_facts after = facts_now(edge);
+        trim_done(&edge->trim, &after);
+        log_debug("memory_trimmed", "before=%llu after=%llu counted=%llu took_ms=%llu",
+                  (unsigned long long)before.resident, (unsigned long long)after.resident,
+                  (unsigned long long)after.counted,
+                  (unsigned long long)(after.now_ms - before.now_ms));
+    }
+    deadline_set_in_ms(deadline, TRIM_TICK_MS);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * When free memory goes back to the kernel.
+ *
+ * Answers of all sizes come and go in the memory tier, so the allocator's free memory lies between
+ * what is used, and it gives back only what lies at its end: after an hour of churn the process
+ * would hold half as much again as the cache's bound. Here it is told to give back every free page
+ * once that has become much.
+ *
+ * What is resident beyond what is counted (cached answers, kept bodies) is the slack. Some of it is
+ * in use: connections, pools, tables. So the least slack seen is the floor, and a trim is due when
+ * there is a step more than that; what a trim leaves is the new floor.
+ *
+ * Thread: values only.
+ */
+#ifndef NEARSIDE_APP_TRIM_H
+#define NEARSIDE_APP_TRIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TRIM_TICK_MS     1000
+#define TRIM_PAUSE_MS    5000    /* between two trims: one takes milliseconds, and locks */
+#define TRIM_STEP_BYTES  4194304 /* at least */
+#define TRIM_STEP_DIVIDE 16      /* a sixteenth of the cache's bound */
+
+struct trim {
+    uint64_t floor; /* bytes */
+    uint64_t last_ms;
+};
+
+struct trim_facts {
+    uint64_t resident;
+    uint64_t counted; /* cached answers and kept bodies */
+    uint64_t bound;   /* cache.memory_bytes */
+    uint64_t now_ms;  /* monotonic */
+};
+
+void trim_init(struct trim *trim, const struct trim_facts *facts);
+/* Look at the facts; true: trim now, and say what came out by trim_done(). */
+bool trim_is_due(struct trim *trim, const struct trim_facts *facts);
+void trim_done(struct trim *trim, const struct trim_facts *facts);
+
+#endif
