@@ -18,7 +18,7 @@ WARNINGS := -Wall -Wextra -Werror -Wconversion -Wsign-conversion -Wshadow -Wstri
 HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fno-strict-aliasing -fcf-protection
 LINKHARD := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 
-FLAGS_release := -O2 -g $(HARDEN)
+FLAGS_release := -O3 -g $(HARDEN)
 LINK_release  := $(LINKHARD)
 FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LINK_asan     := -fsanitize=address,undefined
@@ -48,7 +48,7 @@ all: deps build
 help:
 	@echo 'make            install what the build needs, build build/nearside'
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
-	@echo 'make test       every test: unit, module, integration, the demo tour'
+	@echo 'make test       every test: unit, module, integration, the demo tour, the cost budget'
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
@@ -123,7 +123,7 @@ $(BUILD)/bench/micro_%: tests/bench/micro_%.c $(LIBRARY)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS)
 
-bench-tools: build tools $(BUILD)/bench/load $(BUILD)/bench/rawforward
+bench-tools: build tools $(BUILD)/bench/load $(BUILD)/bench/rawforward $(BUILD)/bench/micro_route
 
 bench:
 	@sh scripts/deps.sh bench
@@ -141,8 +141,8 @@ churn:
 	@python3 tests/bench/churn.py
 
 bench-smoke:
-	@sh scripts/deps.sh bench
-	@$(MAKE) --no-print-directory bench-tools
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools $(BUILD)/bench/load
 	@python3 tests/bench/smoke.py
 
 MICRO := $(patsubst tests/bench/micro_%.c,$(BUILD)/bench/micro_%,$(wildcard tests/bench/micro_*.c))
@@ -159,8 +159,9 @@ demo:
 
 test:
 	@sh scripts/deps.sh test
-	@$(MAKE) --no-print-directory build tools unit
+	@$(MAKE) --no-print-directory build tools unit $(BUILD)/bench/load
 	@sh scripts/test.sh $(BUILD)
+	@python3 tests/bench/smoke.py
 
 asan tsan:
 	@sh scripts/deps.sh test

@@ -8,6 +8,7 @@
 #include "unit/route/world.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define PICKS  1000000
 #define ROUNDS 5
@@ -16,6 +17,15 @@ struct size {
     uint32_t regions;
     uint32_t endpoints;
 };
+
+/* CPU time: others on the machine are not counted. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
 
 static struct world *make_world(const struct size *size)
 {
@@ -42,7 +52,7 @@ static double measure(struct world *world, uint64_t *ret_sum)
 
     rng_init_seed(&rng, 1);
     memset((void *)held, 0, sizeof(held));
-    start_ns = clock_mono_ns();
+    start_ns = cpu_ns();
     for (uint32_t i = 0; i < PICKS; i++) {
         struct route_choice choice = route_pick(&world->view, &world->request, WORLD_NOW_NS, &rng);
         struct endpoint_live **place = &held[i % HELD];
@@ -54,7 +64,7 @@ static double measure(struct world *world, uint64_t *ret_sum)
         atomic_fetch_add_explicit(&(*place)->inflight, 1, memory_order_relaxed);
         *ret_sum += (uint64_t)choice.endpoint;
     }
-    end_ns = clock_mono_ns();
+    end_ns = cpu_ns();
     return (double)(end_ns - start_ns) / PICKS;
 }
 
@@ -77,7 +87,7 @@ static double best_of_rounds(const struct size *size, enum conf_balance balance)
 
 int main(void)
 {
-    static const struct size sizes[] = {{2, 2}, {2, 16}, {4, 64}, {16, 64}, {16, 256}};
+    static const struct size sizes[] = {{2, 2}, {4, 8}, {2, 16}, {4, 64}, {16, 64}, {16, 256}};
 
     (void)printf("%8s %10s %18s %18s\n", "regions", "endpoints", "least_pending ns",
                  "round_robin ns");

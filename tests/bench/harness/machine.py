@@ -28,7 +28,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_port(port, process, seconds=10):
+def wait_port(port, process, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -41,7 +41,7 @@ def wait_port(port, process, seconds=10):
     raise RuntimeError(f"{process.args}: nothing listens on {port}")
 
 
-def wait_ok(url, seconds=20):
+def wait_ok(url, seconds=60):
     """Until it answers 200: the first probes have been sent and answered."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -119,6 +119,14 @@ def cpu_model():
     with open("/proc/cpuinfo") as file:
         found = re.search(r"model name\s*:\s*(.*)", file.read())
     return found.group(1) if found else platform.machine()
+
+
+def route_ns():
+    """{"4 x 8": ns of choosing a region and an endpoint}, from tests/bench/micro_route.c."""
+    done = subprocess.run([os.path.join(BUILD, "bench", "micro_route")], capture_output=True,
+                          text=True, check=True)
+    rows = re.findall(r"^ *(\d+) +(\d+) +(\d+)", done.stdout, re.M)
+    return {f"{regions} x {endpoints}": int(ns) for regions, endpoints, ns in rows}
 
 
 def describe():

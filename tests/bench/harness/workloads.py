@@ -50,7 +50,7 @@ class Workload:
     request: bytes
     subjects: list
     connections: int = 64
-    seconds: float = 2.0  # at least, even in a quick run: what a stream lasts
+    seconds: float = 0.0  # at least, even in a quick run: what a stream lasts, a few reloads
     flags: tuple = ()
     rate: float = 0
     ramp: float = 0
@@ -71,6 +71,7 @@ def streams(name, count, tokens, gap_ms, slow):
     return Workload(f"sse_{name}", f"SSE, {count:,} streams of {tokens} tokens, one each {gap_ms} ms",
                     TOKEN, post(SMALL, True, tokens, (*KEY, f"X-Pod-Gap-Ms: {gap_ms}")),
                     every("stream", ("raw",)), connections=count, seconds=lasts, ramp=lasts,
+                    flags=("--gap-ms", str(gap_ms)),
                     warm=lasts + 0.3, memory_per="stream", is_slow=slow)
 
 
@@ -121,7 +122,7 @@ def all_workloads():
         Workload("new_connection", "a new connection for each request", REQUEST, small_closing,
                  every(also=("raw",)), flags=("--new",)),
         Workload("latency", "2,000 requests a second, open loop", REQUEST, small,
-                 [Subject("direct"), *every(also=("raw",))], rate=2000),
+                 [Subject("direct"), *every(also=("raw",))], rate=2000, seconds=2.0),
         streams("200", 200, 100, 20, False), streams("2000", 2000, 100, 20, True),
         streams("2000_paced", 2000, 40, 100, True),
         Workload("sse_flood", "SSE, 32 streams, tokens as fast as they come", TOKEN,
@@ -138,7 +139,8 @@ def all_workloads():
         Workload("access_log", "small JSON, access log off and on", REQUEST, small,
                  [Subject("nearside", "plain", "off"), Subject("nearside", "log", "on")]),
         Workload("reload", "small JSON, a reload every second", REQUEST, small,
-                 [Subject("nearside", "plain", "reloading")], reload_every=1.0),
+                 [Subject("nearside", "plain", "reloading")], reload_every=1.0,
+                 seconds=3.0),
         Workload("idle", "10,000 idle connections, each after one request", "memory", small,
                  every(), connections=10000, flags=("--hold",), memory_per="connection",
                  is_slow=True),

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define READ_BYTES 65536
@@ -183,6 +184,7 @@ enum conn_news conn_send(struct conn_env *env, struct conn *conn)
     conn->written = 0;
     conn->state = CONN_WRITE;
     reader_start(&conn->reader);
+    conn->event_ns = 0;
     (void)snprintf(conn->mark, sizeof(conn->mark), "%0*llu", OPTIONS_MARK_LEN,
                    (unsigned long long)(env->marks++ % 1000000000000ULL));
     return write_request(env, conn);
@@ -223,6 +225,26 @@ static enum conn_news finish_answer(const struct conn_env *env, struct conn *con
     return CONN_ANSWER;
 }
 
+/* Events have come, several at once when something held them up: the gap is judged as one. */
+static void time_events(struct conn_env *env, struct conn *conn, uint64_t count)
+{
+    struct timespec now;
+    uint64_t ns;
+
+    if (count == 0 || env->options->gap_ns == 0) {
+        return;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+    if (conn->event_ns == 0) {
+        histogram_add(&env->first_events, ns - conn->start_ns);
+    } else {
+        uint64_t due_ns = conn->event_ns + env->options->gap_ns;
+        histogram_add(&env->lateness, ns > due_ns ? ns - due_ns : 0);
+    }
+    conn->event_ns = ns;
+}
+
 static enum conn_news read_answer(struct conn_env *env, struct conn *conn)
 {
     static char bytes[READ_BYTES];
@@ -240,6 +262,7 @@ static enum conn_news read_answer(struct conn_env *env, struct conn *conn)
         uint64_t events = conn->reader.events;
         (void)reader_take(&conn->reader, bytes, (size_t)len);
         env->events += conn->reader.events - events;
+        time_events(env, conn, conn->reader.events - events);
         if (conn->reader.state == READER_BAD) {
             return broken(conn);
         }

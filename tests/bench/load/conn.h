@@ -9,6 +9,7 @@
 #ifndef LOAD_CONN_H
 #define LOAD_CONN_H
 
+#include "histogram.h"
 #include "options.h"
 #include "reader.h"
 
@@ -40,6 +41,7 @@ struct conn {
     bool was_resumed;
     bool is_ending;    /* the peer has sent its last byte: read until that is seen */
     uint64_t start_ns; /* when the request was sent, or due */
+    uint64_t event_ns; /* when the last event came; 0: none yet */
     size_t written;
     char mark[OPTIONS_MARK_LEN + 1];
     struct reader reader;
@@ -51,7 +53,9 @@ struct conn_env {
     int epoll;
     SSL_CTX *tls; /* NULL: plain */
     uint64_t marks;
-    uint64_t events; /* SSE events read */
+    uint64_t events;               /* SSE events read */
+    struct histogram first_events; /* from the request to the first event */
+    struct histogram lateness;     /* of each further one, against options->gap_ns */
     uint64_t bytes_in;
     uint64_t bytes_out;
 };

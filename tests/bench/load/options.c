@@ -19,6 +19,7 @@ static const char usage[] =
     "  --ramp S           over which the connections start, 0\n"
     "  --rate R           open loop: R requests a second, latency counted from their due time\n"
     "  --count N          end after N answers instead\n"
+    "  --gap-ms G         tokens are sent G ms apart: report how much later they come\n"
     "  --new              a new connection for each request\n"
     "  --tls | --resume   TLS 1.3; with --resume each new connection resumes the last session\n"
     "  --hold             connect, print \"held N\", wait for SIGTERM\n"
@@ -33,6 +34,7 @@ static const struct option names[] = {
     {"ramp", required_argument, NULL, 'm'},
     {"rate", required_argument, NULL, 'r'},
     {"count", required_argument, NULL, 'n'},
+    {"gap-ms", required_argument, NULL, 'g'},
     {"new", no_argument, NULL, 'N'},
     {"tls", no_argument, NULL, 't'},
     {"resume", no_argument, NULL, 'R'},
@@ -100,6 +102,9 @@ static bool read_one(struct options *options, int name, const char *value)
         return true;
     case 'n':
         options->count = strtoull(value, NULL, 10);
+        return true;
+    case 'g':
+        options->gap_ns = strtoull(value, NULL, 10) * 1000000;
         return true;
     case 'N':
         options->is_new_each = true;

@@ -23,6 +23,7 @@ struct options {
     double ramp_seconds; /* over which the connections start */
     double rate;         /* requests a second, open loop; 0: closed loop */
     uint64_t count;      /* end after so many answers; 0: by time */
+    uint64_t gap_ns;     /* between two tokens, as the pod sends them; 0: not measured */
     bool is_new_each;    /* a new connection for each request */
     bool is_hold;        /* connect, say so, wait for a signal */
     bool has_tls;

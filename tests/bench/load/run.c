@@ -74,6 +74,8 @@ static void window_open(struct run *run, uint64_t now)
 {
     run->tally = (struct tally){0};
     run->latencies = (struct histogram){0};
+    run->env.first_events = (struct histogram){0};
+    run->env.lateness = (struct histogram){0};
     read_gauges(run, &run->tally);
     run->window_ns = now;
 }
@@ -107,10 +109,14 @@ static void report(const struct run *run, double seconds)
                  (unsigned long long)tally->events, (unsigned long long)tally->connects,
                  (unsigned long long)tally->resumed, (unsigned long long)tally->bytes_in,
                  (unsigned long long)tally->bytes_out, (unsigned long long)tally->own_cpu_ns);
-    (void)printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"cpu_ns\":[",
+    (void)printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,",
                  (double)histogram_quantile(latencies, 0.5) / 1e3,
                  (double)histogram_quantile(latencies, 0.99) / 1e3,
                  (double)histogram_quantile(latencies, 0.999) / 1e3);
+    (void)printf("\"ttft_p99_us\":%.1f,\"late_p50_us\":%.1f,\"late_p99_us\":%.1f,\"cpu_ns\":[",
+                 (double)histogram_quantile(&run->env.first_events, 0.99) / 1e3,
+                 (double)histogram_quantile(&run->env.lateness, 0.5) / 1e3,
+                 (double)histogram_quantile(&run->env.lateness, 0.99) / 1e3);
     for (unsigned i = 0; i < run->options->pid_count; i++) {
         (void)printf(i == 0 ? "%llu" : ",%llu", (unsigned long long)tally->cpu_ns[i]);
     }
