@@ -71,6 +71,7 @@ struct client_conn {
     bool write_failed;  /* the connection broke while writing */
     bool eof;           /* the client sends no more */
     bool close_after;   /* the present answer is the last */
+    bool close_asked;   /* ... because the client said so: it will send no more */
     bool abort_after;   /* ... and must not look complete: reset once it is written */
     bool asked;         /* a peer that ended its side was asked whether it is still there */
     bool paused_source; /* the request was told that there is no room */

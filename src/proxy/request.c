@@ -529,6 +529,7 @@ void request_finish(struct request *request)
     follow_leave(request); /* who led and did not end the answer fails those who follow */
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);
+    stale_drop(request);
     request_body_done(request);
     exchange_done(&request->exchange);
     deadline_done(&request->deadline);

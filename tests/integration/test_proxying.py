@@ -53,6 +53,18 @@ def test_connection_close_is_honoured(proxy):
         assert conn.is_closed_by_peer()
 
 
+def test_bytes_behind_a_last_request_do_not_cost_its_answer(proxy):
+    """Closing over unread bytes would reset the connection, and the answer might be lost with it."""
+    size = 3_000_000
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", f"/bytes/{size}", headers={"Connection": "close"}) +
+                  b"x" * 1000)
+        response = conn.read_response()
+        assert response.status == 200
+        assert len(response.body) == size
+        assert conn.is_closed_by_peer()
+
+
 def test_a_client_that_half_closes_still_gets_its_answer(proxy):
     with proxy.connect() as conn:
         conn.send(raw.request_bytes("GET", "/echo", headers={"X-Pod-First-Token-Ms": "100"}))
