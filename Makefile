@@ -24,6 +24,11 @@ FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fn
 LINK_asan     := -fsanitize=address,undefined
 FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 LINK_tsan     := -fsanitize=thread
+FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+                 -fno-sanitize-recover=undefined
+LINK_fuzz     := -fsanitize=fuzzer,address,undefined
+# What a target replaces: the worker's endpoint is a socket pair, and time is the input's.
+WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime
 
 CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
 CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
@@ -39,7 +44,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
-        bench bench-cache churn bench-tools bench-smoke bench-micro
+        fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -52,7 +57,7 @@ help:
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
-	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
+	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each (FUZZ="fuzz_worker": these)'
 	@echo 'make bench      beside HAProxy, NGINX, H2O, Varnish; BENCH_QUICK=1 for a short look'
 	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
 	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
@@ -102,6 +107,14 @@ $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) TEST $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS) -lcmocka
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) FUZZ $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) $(WRAP_fuzz_$*) -MMD -MP -MF $@.d -o $@ $< \
+	    $(LIBRARY) $(LIBS)
 
 $(BUILD)/bench/load: $(wildcard tests/bench/load/*.c) $(wildcard tests/bench/load/*.h)
 	@mkdir -p $(@D)
@@ -160,6 +173,7 @@ demo:
 test:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory build tools unit $(BUILD)/bench/load
+	@$(MAKE) --no-print-directory CC=clang FLAVOUR=fuzz fuzz-targets
 	@sh scripts/test.sh $(BUILD)
 	@python3 tests/bench/smoke.py
 
@@ -191,7 +205,10 @@ sizes:
 
 fuzz:
 	@sh scripts/deps.sh lint
-	@sh scripts/fuzz.sh
+	@$(MAKE) --no-print-directory CC=clang FLAVOUR=fuzz fuzz-targets
+	@sh scripts/fuzz.sh $(FUZZ)
+
+fuzz-targets: $(FUZZ_TARGETS)
 
 install: build
 	install -D -m 755 $(BUILD)/nearside $(DESTDIR)$(PREFIX)/sbin/nearside

@@ -19,15 +19,17 @@
 
 _Static_assert(HTTP_NAME_COUNT <= 64, "struct h1_names has a bit for each name");
 
-/* Fields that stay whatever Connection nominates: they frame the message, say what it is, or say
- * who may see it. RFC 9110 7.6.1 forbids senders to nominate such fields; obeying one who does
- * would let a client strip what the next hop relies on. */
+/* Fields that stay whatever Connection nominates: they frame the message, say what it is, who may
+ * see it, or whence it comes. RFC 9110 7.6.1 forbids senders to nominate such fields; obeying one
+ * who does would let a client strip what the next hop relies on. */
 static const uint64_t never_dropped =
     H1_NAME_BIT(HTTP_NAME_HOST) | H1_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |
     H1_NAME_BIT(HTTP_NAME_CONTENT_TYPE) | H1_NAME_BIT(HTTP_NAME_CONTENT_ENCODING) |
     H1_NAME_BIT(HTTP_NAME_AUTHORIZATION) | H1_NAME_BIT(HTTP_NAME_X_API_KEY) |
     H1_NAME_BIT(HTTP_NAME_CACHE_CONTROL) | H1_NAME_BIT(HTTP_NAME_VARY) |
-    H1_NAME_BIT(HTTP_NAME_SET_COOKIE) | H1_NAME_BIT(HTTP_NAME_DATE);
+    H1_NAME_BIT(HTTP_NAME_SET_COOKIE) | H1_NAME_BIT(HTTP_NAME_DATE) | H1_NAME_BIT(HTTP_NAME_VIA) |
+    H1_NAME_BIT(HTTP_NAME_FORWARDED) | H1_NAME_BIT(HTTP_NAME_X_FORWARDED_FOR) |
+    H1_NAME_BIT(HTTP_NAME_X_FORWARDED_PROTO) | H1_NAME_BIT(HTTP_NAME_X_FORWARDED_HOST);
 
 struct h1_cursor h1_cursor_make(struct str input, const struct h1_limits *limits)
 {

@@ -78,7 +78,7 @@ bool forwarded_client(const struct http_head *head, const struct addr *peer,
     for (uint32_t i = head->field_count; i > 0; i--) {
         const struct http_field *field = &head->fields[i - 1];
 
-        if (field->id == HTTP_NAME_X_FORWARDED_FOR && !field->drop &&
+        if (field->id == HTTP_NAME_X_FORWARDED_FOR &&
             !walk_line(field->value, trusted, &hops, ret_client)) {
             break;
         }

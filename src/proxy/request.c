@@ -213,6 +213,20 @@ static void request_init(struct request *request, struct client_conn *client)
     metric_inc(worker->metrics, METRIC_INFLIGHT, METRIC_PHASE_READING);
 }
 
+static void refuse_loop(struct request *request)
+{
+    static const struct reply_error error = {
+        .status = 508,
+        .type = "server_error",
+        .code = "loop_detected",
+        .proxy_status = "proxy_loop_detected",
+        .message = "Via says that this request has been here before: an endpoint's URL leads "
+                   "back to this edge, or two edges have each other as endpoints.",
+    };
+
+    reply_error(request, &error);
+}
+
 /* Requests that no endpoint is asked about. */
 static bool refuse_early(struct request *request)
 {
@@ -231,13 +245,7 @@ static bool refuse_early(struct request *request)
         return true;
     }
     if (forwarded_is_loop(head, request->world->conf->edge.id)) {
-        error.status = 508;
-        error.type = "server_error";
-        error.code = "loop_detected";
-        error.proxy_status = "proxy_loop_detected";
-        error.message = "Via says that this request has been here before: an endpoint's URL leads "
-                        "back to this edge, or two edges have each other as endpoints.";
-        reply_error(request, &error);
+        refuse_loop(request);
         return true;
     }
     if (head->body == HTTP_BODY_LENGTH && head->content_length > limits->body_bytes) {

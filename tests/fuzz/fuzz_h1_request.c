@@ -28,15 +28,39 @@ static void check_same(const struct http_head *a, const struct http_head *b)
     }
 }
 
+/* As a connection does, `piece` bytes at a time. A fault may not be seen yet at the end, but what
+ * was refused whole must not be taken in pieces, nor the reverse. */
+static void check_pieces(struct str input, size_t piece, enum h1_result whole)
+{
+    static struct http_head head;
+    struct h1_wait wait = {.looked = 0};
+    enum h1_result result = H1_NEED_MORE;
+    size_t len = 0;
+
+    while (len < input.len && result == H1_NEED_MORE) {
+        struct str so_far;
+        size_t used;
+
+        len = len + piece < input.len ? len + piece : input.len;
+        so_far = str_slice(input, 0, len);
+        if (h1_wait_is_over(&wait, so_far, &limits)) {
+            result = h1_parse_request(so_far, &limits, &head, &used);
+        }
+    }
+    ASSERT((result == H1_COMPLETE) == (whole == H1_COMPLETE));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct http_head head;
     static struct http_head again;
     const struct str input = str_make((const char *)data, size);
+    const enum h1_result whole = h1_parse_request(input, &limits, &head, &(size_t){0});
     struct buf out;
     size_t used = 0;
     size_t used_again = 0;
 
+    check_pieces(input, size % 7 + 1, whole);
     if (h1_parse_request(input, &limits, &head, &used) != H1_COMPLETE) {
         return 0;
     }

@@ -109,6 +109,25 @@ def test_an_answer_that_comes_byte_by_byte_is_passed_on_whole(make_origin, make_
             assert [one.status for one in response.interim] == [103]
 
 
+def test_body_bytes_behind_the_end_of_a_split_head_are_passed_on(make_origin, make_proxy):
+    """The client's sight of the interim answer says that the edge holds half of the head."""
+    body = bytes(range(256)) * 12
+    half_read = threading.Event()
+
+    def answer(peer, line, headers):
+        peer.send(b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3072\r\n")
+        assert half_read.wait(10)
+        peer.send(b"\r\n" + body)
+        return True
+
+    proxy = make_proxy([region("near", make_origin(answer))])
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", "/split"))
+        assert conn.read_head().status == 103
+        half_read.set()
+        assert conn.read_response().body == body
+
+
 def test_what_came_before_a_break_is_still_framed(make_origin, make_proxy):
     """Good data and a broken chunk in one packet: never bytes outside a chunk, never a clean end."""
     def handler(peer, line, headers):

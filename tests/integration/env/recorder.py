@@ -93,7 +93,7 @@ class Recorder:
             assert match, line
             fields.append((match[1].decode(), match[2].decode("latin-1")))
         request = Request(number, lines[0].decode("latin-1"), fields)
-        if request.target == "/health":
+        if request.target == "/health" and not request.header("Via"):  # a probe, no request
             peer.send(HEALTHY)
             return True
         self._check_fields(request)

@@ -47,6 +47,12 @@ static const struct bad_case value_cases[] = {
     {LISTEN REGION "\nlog = { file = ( ); };", "log.file: found a list, allowed: a string"},
     {LISTEN REGION "\nlog = { file = { }; };", "log.file: found a group, allowed: a string"},
     {LISTEN REGION "\nrouting = { hysteresis_ms = \"5\"; };", "hysteresis_ms: found \"5\""},
+    {LISTEN REGION "\nedge = { trusted_proxies = \"10.0.0.0/8\"; };",
+     "t.conf:2: edge.trusted_proxies: found \"10.0.0.0/8\", allowed: an array of up to 256"},
+    {LISTEN REGION "\nedge = { trusted_proxies = [ \"::1\", \"10.0.0.1/8\" ]; };",
+     "edge.trusted_proxies[1]: found \"10.0.0.1/8\", allowed: an array of up to 256 addresses"},
+    {LISTEN REGION "\nedge = { trusted_proxies = [ 10 ]; };",
+     "edge.trusted_proxies[0]: found 10, allowed: an array of up to 256 addresses"},
     /* ranges */
     {LISTEN REGION "\nhealth = {\n fall = 0; };",
      "t.conf:3: health.fall: found 0, allowed: an integer from 1 to 100 (probes)"},

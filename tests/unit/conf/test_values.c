@@ -42,6 +42,24 @@ static void test_values_default_to_those_of_the_contract(void **state)
     conf_unref(conf);
 }
 
+static void test_values_trust_the_proxies_that_are_named_and_no_other(void **state)
+{
+    struct conf *conf = read_good(*state, LISTEN REGION
+                                  "edge = { trusted_proxies = [ \"10.0.0.0/8\", \"fd00::1\" ]; };");
+    struct conf *none = read_good(*state, LISTEN REGION);
+    struct addr inside;
+    struct addr outside;
+
+    assert_true(addr_parse_ip(STR_LIT("10.9.8.7"), 0, &inside));
+    assert_true(addr_parse_ip(STR_LIT("fd00::2"), 0, &outside));
+    assert_int_equal(conf->edge.trusted_proxies.count, 2);
+    assert_true(conf_blocks_have(&conf->edge.trusted_proxies, &inside));
+    assert_false(conf_blocks_have(&conf->edge.trusted_proxies, &outside));
+    assert_false(conf_blocks_have(&none->edge.trusted_proxies, &inside));
+    conf_unref(conf);
+    conf_unref(none);
+}
+
 static void test_values_default_to_the_contract_s_bounds(void **state)
 {
     struct conf *conf = read_good(*state, LISTEN REGION);
@@ -333,6 +351,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_default_to_those_of_the_contract),
+        cmocka_unit_test(test_values_trust_the_proxies_that_are_named_and_no_other),
         cmocka_unit_test(test_values_default_to_the_contract_s_bounds),
         cmocka_unit_test(test_values_of_a_plain_region),
         cmocka_unit_test(test_values_accept_integers_for_floats_and_an_l),

@@ -52,7 +52,7 @@ static const struct {
     {"10.0.0.1", "X-Forwarded-For: 203.0.113.9,, ,10.2.2.2,\r\n", "203.0.113.9", true},
     {"10.0.0.1", "X-Forwarded-For: 203.0.113.9, 1.2.3.4.5, 10.2.2.2\r\n", "10.2.2.2", true},
     {"10.0.0.1", "X-Forwarded-For: ,\r\n", "10.0.0.1", true},
-    {"10.0.0.1", "Connection: x-forwarded-for\r\nX-Forwarded-For: 203.0.113.9\r\n", "10.0.0.1",
+    {"10.0.0.1", "Connection: x-forwarded-for\r\nX-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9",
      true},
     {"::ffff:10.0.0.1", "X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9", true},
     {"fd00::7", "X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9", true},
