@@ -226,7 +226,8 @@ static bool source_explain(void *arg, struct str id, struct buf *out)
 
 /* ---- building ---- */
 
-static void raise_descriptor_limit(void)
+/* As many descriptors as the process may have; returns their number, 0: no limit. */
+static unsigned raise_descriptor_limit(void)
 {
     struct rlimit limit;
 
@@ -234,12 +235,31 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= UINT32_MAX) {
+        return 0;
+    }
+    return (unsigned)limit.rlim_cur;
+}
+
+/* A connection that is served takes two: the client's and the endpoint's. */
+static void warn_descriptors(const struct edge *edge)
+{
+    const struct conf_limits *limits = &edge->conf->limits;
+    uint64_t wanted = limits->max_connections + (uint64_t)limits->reserve_descriptors;
+
+    if (edge->shared.descriptors != 0 && edge->shared.descriptors < wanted) {
+        log_warn("descriptors_few",
+                 "limit=%u max_connections=%u reserve=%u what=\"clients are refused before "
+                 "max_connections is reached; raise the limit (ulimit -n, LimitNOFILE)\"",
+                 edge->shared.descriptors, limits->max_connections, limits->reserve_descriptors);
+    }
 }
 
 static enum status start_admin(struct edge *edge, struct errbuf *err)
 {
     struct admin_source source = {
         .arg = edge,
+        .metrics = edge->metrics,
         .conf = source_conf,
         .last_reload = source_last_reload,
         .cache = source_cache,
@@ -330,7 +350,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->conf->generation = 1;
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
-    raise_descriptor_limit();
+    proxy_shared_init(&edge->shared, raise_descriptor_limit());
     edge->loop = loop_new("control");
     edge->metrics = metric_block_new();
     deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
@@ -354,6 +374,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
+    warn_descriptors(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
@@ -407,6 +428,7 @@ void edge_free(struct edge *edge)
     deadline_done(&edge->drain_deadline);
     loop_free(edge->loop);
     cache_free(edge->cache);
+    proxy_shared_done(&edge->shared);
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
     world_unref(edge->world);

@@ -105,6 +105,7 @@ static void turn(struct loop *loop)
     }
     loop_timer_arm(loop);
     loop->now_ns = 0;
+    loop->heavy_steps = 0;
     ASSERT(event_base_loop(loop->base, flags) == 0);
     loop_deadlines_run(loop);
     loop_tasks_run(loop);
@@ -143,6 +144,15 @@ uint64_t loop_refresh_now_ns(struct loop *loop)
     ASSERT(loop_is_home(loop));
     loop->now_ns = clock_mono_ns();
     return loop->now_ns;
+}
+
+bool loop_allow_heavy(struct loop *loop)
+{
+    if (loop->heavy_steps == LOOP_HEAVY_STEPS) {
+        return false;
+    }
+    loop->heavy_steps++;
+    return true;
 }
 
 const char *loop_name(const struct loop *loop)

@@ -122,11 +122,16 @@ static void on_pause_over(struct deadline *deadline, void *arg)
     listen_on(OBJ_CAST(arg, listener, LISTENER_MAGIC));
 }
 
-static void pause_accepting(struct listener *listener, int error_number)
+void listener_pause(struct listener *listener)
 {
     watch_free(listener->watch);
     listener->watch = NULL;
     deadline_set_in_ms(&listener->pause, PAUSE_MS);
+}
+
+static void pause_accepting(struct listener *listener, int error_number)
+{
+    listener_pause(listener);
     if (listener->refused != NULL) {
         listener->refused(listener, error_number, listener->arg);
     }
@@ -140,7 +145,7 @@ static bool accept_one(struct listener *listener)
 
     if (fd >= 0) {
         listener->accepted(listener, fd, &peer, listener->arg);
-        return listener->fd >= 0; /* the owner may have freed the listener */
+        return listener->watch != NULL; /* the owner may have freed or paused the listener */
     }
     switch (errno) {
     case EAGAIN:

@@ -34,6 +34,7 @@ enum {
     SERIES_METRIC_L_TIER_RESULT = METRIC_TIERS * METRIC_CACHE_RESULTS,
     SERIES_METRIC_L_RESULT = METRIC_RESULTS,
     SERIES_METRIC_L_LIMIT = LIMIT_COUNT,
+    SERIES_METRIC_L_HANDSHAKE = HANDSHAKE_END_COUNT,
     SERIES_METRIC_L_PHASE = METRIC_PHASES,
 
     CELLS_METRIC_COUNTER = 1,
@@ -145,6 +146,18 @@ static const char *outcome_value_word(unsigned value)
     return outcome_word((enum outcome)value);
 }
 
+const char *handshake_end_word(enum handshake_end end)
+{
+    static const char *const words[] = {
+#define X(suffix, word) word,
+        HANDSHAKE_ENDS(X)
+#undef X
+    };
+
+    ASSERT((size_t)end < ARRAY_LEN(words));
+    return words[end];
+}
+
 const char *probe_class_word(enum probe_class class)
 {
     static const char *const words[PROBE_CLASS_COUNT] = {
@@ -188,6 +201,11 @@ static const char *cache_result_word(unsigned value)
 static const char *result_word(unsigned value)
 {
     return value == METRIC_SUCCESS ? "success" : "failure";
+}
+
+static const char *handshake_value_word(unsigned value)
+{
+    return handshake_end_word((enum handshake_end)value);
 }
 
 static const char *limit_word(unsigned value)
@@ -239,6 +257,9 @@ static const struct metric_dim dims[][METRIC_DIMS_MAX] = {
                               {"result", METRIC_CACHE_RESULTS, cache_result_word, false},
                               DIM_UNUSED},
     [METRIC_L_RESULT] = {{"result", METRIC_RESULTS, result_word, false}, DIM_UNUSED, DIM_UNUSED},
+    [METRIC_L_HANDSHAKE] = {{"result", HANDSHAKE_END_COUNT, handshake_value_word, false},
+                            DIM_UNUSED,
+                            DIM_UNUSED},
     [METRIC_L_LIMIT] = {{"limit", LIMIT_COUNT, limit_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_PHASE] = {{"phase", METRIC_PHASES, phase_word, false}, DIM_UNUSED, DIM_UNUSED},
 };

@@ -15,6 +15,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
+#include <nearside/obs/metric.h>
 
 #include <errno.h>
 #include <jansson.h>
@@ -317,6 +318,7 @@ static inline void start_admin(struct fixture *f)
 {
     struct admin_source source = {
         .arg = f,
+        .metrics = metric_block_new(),
         .conf = source_conf,
         .last_reload = source_last_reload,
         .cache = source_cache,

@@ -24,6 +24,7 @@ struct buf;
 struct conf;
 struct fleet;
 struct loop;
+struct metric_block;
 struct peers;
 
 /* The last attempt to load a config. */
@@ -43,6 +44,7 @@ struct admin_cache {
 /* What admin cannot know by itself; all called on the control thread. */
 struct admin_source {
     void *arg;
+    struct metric_block *metrics;    /* the control thread's */
     struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
