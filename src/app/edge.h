@@ -87,6 +87,8 @@ bool edge_reload(struct edge *edge);
 struct log_conf;
 /* Warn of listener certificates that have expired, or will within two weeks. */
 void edge_warn_certificates(const struct edge *edge);
+/* Warn of regions whose certificates are not checked; each time a config comes into force. */
+void edge_warn_unverified(const struct edge *edge);
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* drain.c */

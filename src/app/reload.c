@@ -148,6 +148,18 @@ void edge_warn_certificates(const struct edge *edge)
     }
 }
 
+void edge_warn_unverified(const struct edge *edge)
+{
+    for (uint32_t i = 0; i < edge->conf->region_count; i++) {
+        if (!edge->conf->regions[i].tls.verify) {
+            log_warn("tls_unverified",
+                     "region=%s what=\"tls.verify = false: anyone on the way can read and change "
+                     "what goes to this region\"",
+                     edge->conf->regions[i].name);
+        }
+    }
+}
+
 /* From here on nothing can fail. The workers get the world before the view that may need it. */
 static void commit(struct edge *edge, struct change *change)
 {
@@ -171,6 +183,7 @@ static void commit(struct edge *edge, struct change *change)
                  edge->conf->edge.workers);
     }
     edge_warn_certificates(edge);
+    edge_warn_unverified(edge);
     world_unref(old_world);
     conf_unref(old_conf);
 }

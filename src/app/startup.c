@@ -374,6 +374,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
+    edge_warn_unverified(edge);
     warn_descriptors(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;

@@ -387,7 +387,8 @@ static const struct conf_key region_tls_keys[] = {
     STRING(CONF_FILE, "ca", conf_region_tls, ca, "",
            "PEM file of the authorities to trust. \"\": the system's."),
     BOOL(conf_region_tls, verify, true,
-         "Check the peer's certificate and name. false only for tests."),
+         "Check the peer's certificate and name. false only for tests: it is warned of at the start "
+         "and on each reload, and shown on the status page."),
     STRING(CONF_TEXT, "server_name", conf_region_tls, server_name, "",
            "Name to ask for and to check. \"\": the host in the URL.",
            .accepts = server_name_is_good, .allowed = "a host's name, or \"\""),

@@ -63,9 +63,8 @@ static uint64_t body_window_ns(const struct client_conn *conn)
 
 static void set_body_deadline(struct client_conn *conn)
 {
-    deadline_set_ns(
-        &conn->read_deadline,
-        pace_due_ns(&conn->pace, body_window_ns(conn), limits_of(conn)->body_min_bytes_per_s));
+    deadline_set_ns(&conn->read_deadline, pace_due_ns(&conn->pace, body_window_ns(conn),
+                                                      limits_of(conn)->body_min_bytes_per_s));
 }
 
 void client_pace_begin(struct client_conn *conn)

@@ -27,7 +27,9 @@ struct story {
 
 static const struct story stories[] = {
     {"nothing comes", RATE, {{10, 0, PACE_IDLE}}},
-    {"a byte a second is not enough", RATE, {{5, 5, PACE_GOOD}, {9, 4, PACE_GOOD}, {10, 0, PACE_SLOW}}},
+    {"a byte a second is not enough",
+     RATE,
+     {{5, 5, PACE_GOOD}, {9, 4, PACE_GOOD}, {10, 0, PACE_SLOW}}},
     {"just the rate will do", RATE, {{9, 1000, PACE_GOOD}, {10, 0, PACE_GOOD}}},
     {"one byte less will not", RATE, {{9, 999, PACE_GOOD}, {10, 0, PACE_SLOW}}},
     {"who was fast must go on",
@@ -36,7 +38,9 @@ static const struct story stories[] = {
     {"a stop after a good window is idle",
      RATE,
      {{9, 1000, PACE_GOOD}, {10, 0, PACE_GOOD}, {20, 0, PACE_IDLE}}},
-    {"without a rate any byte will do", 0, {{9, 1, PACE_GOOD}, {18, 1, PACE_GOOD}, {20, 0, PACE_GOOD}}},
+    {"without a rate any byte will do",
+     0,
+     {{9, 1, PACE_GOOD}, {18, 1, PACE_GOOD}, {20, 0, PACE_GOOD}}},
     {"without a rate idle is idle", 0, {{9, 1, PACE_GOOD}, {19, 0, PACE_IDLE}}},
 };
 
@@ -84,8 +88,16 @@ static const struct taking takings[] = {
     {"three quiet quarters are no verdict", RATE, {0, 0, 0}, 3, PACE_GOOD},
     {"a byte a quarter is slow", RATE, {1, 2, 3, 4}, 4, PACE_SLOW},
     {"a burst will do", RATE, {0, 0, 1000, 1000}, 4, PACE_GOOD},
-    {"a stop after a burst is found a window later", RATE, {9000, 9000, 9000, 9000, 9000}, 5, PACE_IDLE},
-    {"who was fast must go on", RATE, {9000, 9001, 9002, 9003, 9004, 9005, 9006, 9007}, 8, PACE_SLOW},
+    {"a stop after a burst is found a window later",
+     RATE,
+     {9000, 9000, 9000, 9000, 9000},
+     5,
+     PACE_IDLE},
+    {"who was fast must go on",
+     RATE,
+     {9000, 9001, 9002, 9003, 9004, 9005, 9006, 9007},
+     8,
+     PACE_SLOW},
     {"without a rate a byte a window will do", 0, {0, 0, 1, 1, 1, 2}, 6, PACE_GOOD},
 };
 
