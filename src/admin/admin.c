@@ -11,6 +11,7 @@
 #include <nearside/net/listener.h>
 #include <nearside/obs/log.h>
 
+#include <string.h>
 #include <sys/socket.h>
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source)
@@ -60,9 +61,15 @@ void admin_serve(struct admin *admin, int fd, const char *token, bool loopback)
     }
 }
 
+static void forget_token(struct admin *admin)
+{
+    explicit_bzero(admin->token, strlen(admin->token));
+    mem_free(admin->token);
+}
+
 void admin_set_token(struct admin *admin, const char *token)
 {
-    mem_free(admin->token);
+    forget_token(admin);
     admin->token = mem_strdup(token);
 }
 
@@ -74,7 +81,7 @@ void admin_free(struct admin *admin)
     ASSERT(admin->magic == ADMIN_MAGIC);
     server_free(admin->server);
     server_free_retired(admin);
-    mem_free(admin->token);
+    forget_token(admin);
     mem_free(admin->page_policy);
     admin->magic = 0;
     mem_free(admin);

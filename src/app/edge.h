@@ -45,6 +45,7 @@ struct edge {
     struct health *health;
     struct cache *cache;
     struct admin *admin;
+    int admin_fd;     /* bound, not served yet; -1: none */
     char *admin_bind; /* owned; what is served now */
     struct proxy_shared shared;
     struct worker **workers; /* owned array */

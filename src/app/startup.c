@@ -8,6 +8,7 @@
  * and not by chance.
  */
 #include "edge.h"
+#include "privilege.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
@@ -25,6 +26,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err)
@@ -241,6 +243,34 @@ static unsigned raise_descriptor_limit(void)
     return (unsigned)limit.rlim_cur;
 }
 
+static void warn_unreadable(const char *what, const char *path)
+{
+    if (path[0] != '\0' && access(path, R_OK) != 0) {
+        log_warn("reload_will_fail", "%s=%s what=\"edge.user cannot read it\"", what, path);
+    }
+}
+
+/* What was read as root and will be read again by edge.user, at a reload. */
+static void warn_rights(const struct edge *edge)
+{
+    const struct conf *conf = edge->conf;
+
+    if (conf->edge.user[0] == '\0' && geteuid() == 0) {
+        log_info("running_as_root", "what=\"edge.user names a user to become\"");
+    }
+    warn_unreadable("config", conf->path);
+    for (uint32_t i = 0; i < conf->listener_count; i++) {
+        for (uint32_t c = 0; c < conf->listeners[i].tls.certificate_count; c++) {
+            warn_unreadable("certificate", conf->listeners[i].tls.certificates[c].certificate);
+            warn_unreadable("key", conf->listeners[i].tls.certificates[c].key);
+        }
+    }
+    for (uint32_t i = 0; i < conf->region_count; i++) {
+        warn_unreadable("ca", conf->regions[i].tls.ca);
+        warn_unreadable("key", conf->regions[i].tls.key);
+    }
+}
+
 /* A connection that is served takes two: the client's and the endpoint's. */
 static void warn_descriptors(const struct edge *edge)
 {
@@ -255,7 +285,7 @@ static void warn_descriptors(const struct edge *edge)
     }
 }
 
-static enum status start_admin(struct edge *edge, struct errbuf *err)
+static void start_admin(struct edge *edge)
 {
     struct admin_source source = {
         .arg = edge,
@@ -272,19 +302,13 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .peers = source_peers,
     };
     const struct conf_admin *conf = &edge->conf->admin;
-    int fd = -1;
 
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
     edge->admin_bind = mem_strdup(conf->bind);
-    if (conf->bind[0] == '\0') {
-        return STATUS_OK;
+    if (edge->admin_fd >= 0) {
+        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        edge->admin_fd = -1;
     }
-    if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin");
-        return STATUS_FAILED;
-    }
-    admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
-    return STATUS_OK;
 }
 
 static void start_signals(struct edge *edge)
@@ -323,17 +347,39 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
     return status;
 }
 
-/* The parts that may refuse: certificates, ports, files. */
-static enum status start_fallible(struct edge *edge, struct errbuf *err)
+/* What may take root: ports, certificates. */
+static enum status start_privileged(struct edge *edge, struct errbuf *err)
 {
+    const struct conf_admin *admin = &edge->conf->admin;
     struct edge_listener *listeners;
-    struct log_conf log;
 
     if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
     edge_listeners_commit(edge, listeners, edge->conf->listener_count);
+    if (admin->bind[0] != '\0' && admin_bind(&admin->addr, &edge->admin_fd, err) != STATUS_OK) {
+        err_wrap(err, "admin");
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
+/* The parts that may refuse: certificates, ports, rights, files. Log files are opened by the user
+ * that will have to open them again. */
+static enum status start_fallible(struct edge *edge, struct errbuf *err)
+{
+    struct privilege privilege;
+    struct log_conf log;
+
+    if (privilege_resolve(edge->conf, &privilege, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    privilege_lock();
+    if (start_privileged(edge, err) != STATUS_OK ||
+        privilege_drop(&privilege, edge->conf->edge.core_dumps, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
     edge_log_conf(edge->conf, &log);
     if (log_start(&log, err) != STATUS_OK ||
         resolver_new(edge->loop, &edge->resolver, err) != STATUS_OK) {
@@ -345,7 +391,7 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
                        struct errbuf *err)
 {
-    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options};
+    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
     edge->started_wall_ms = clock_wall_ms();
@@ -365,7 +411,8 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     fleet_apply(edge->fleet, edge->conf);
     edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
     health_when_shared(edge->health, on_shared_read, edge);
-    if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
+    start_admin(edge);
+    if (start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
     health_apply(edge->health, edge->conf, edge->world->region_tls);
@@ -376,6 +423,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge_warn_certificates(edge);
     edge_warn_unverified(edge);
     warn_descriptors(edge);
+    warn_rights(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
@@ -432,6 +480,9 @@ void edge_free(struct edge *edge)
     proxy_shared_done(&edge->shared);
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
+    if (edge->admin_fd >= 0) {
+        (void)close(edge->admin_fd);
+    }
     world_unref(edge->world);
     conf_unref(edge->conf);
     if (ran) {

@@ -173,6 +173,17 @@ static const struct conf_key edge_keys[] = {
         "Worker threads. 0: one per CPU this process may run on.", .change = CONF_RESTART),
     U32(conf_edge, drain_timeout_s, 30, 0, 86400, "s",
         "On SIGTERM, how long requests in flight may take to finish."),
+    STRING(CONF_TEXT, "user", conf_edge, user, "",
+           "User to become once the ports are bound and the certificates are read. Files that a "
+           "reload reads, and log files, must be open to it. \"\": stay as started.",
+           .change = CONF_RESTART, .accepts = text_is_short,
+           .allowed = "a name or a number, at most 1024 bytes"),
+    STRING(CONF_TEXT, "group", conf_edge, group, "", "Group to become. \"\": the user's own.",
+           .change = CONF_RESTART, .accepts = text_is_short,
+           .allowed = "a name or a number, at most 1024 bytes"),
+    BOOL(conf_edge, core_dumps, false,
+         "Let a crash leave a core file and a debugger attach: it holds keys and prompts.",
+         .change = CONF_RESTART),
 };
 TABLE(conf_table_edge, "edge", edge_keys, "This process.");
 

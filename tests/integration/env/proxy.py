@@ -20,7 +20,7 @@ POPULATIONS = ("nearside_inflight_requests", "nearside_pending_requests",
 
 class Proxy:
     def __init__(self, directory, regions, text=None, env=None, wait="ready", prefix=(),
-                 **sections):
+                 directory_mode=0o755, **sections):
         """`sections` are laid over conf.BASE; `text` replaces the generated file altogether.
 
         wait: ready (serves), listening (has its ports), None. prefix: a program that starts it."""
@@ -30,6 +30,7 @@ class Proxy:
             index += 1
             self.directory = os.path.join(str(directory), f"proxy{index}")
         os.mkdir(self.directory)
+        os.chmod(self.directory, directory_mode)
         self.conf_path = os.path.join(self.directory, "nearside.conf")
         self.log_path = os.path.join(self.directory, "nearside.log")
         self.access_path = os.path.join(self.directory, "access.log")
