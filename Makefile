@@ -38,7 +38,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*
 UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
+.PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
         bench bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -50,6 +50,8 @@ help:
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
 	@echo 'make test       every test: unit, module, integration, the demo tour'
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
+	@echo 'make attack     5,000 slow clients and what the others notice (ATTACK="--attackers N")'
+	@echo 'make soak       valid and hostile load with faults, SECONDS=1800: memory, descriptors, counters'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each'
@@ -144,6 +146,16 @@ asan tsan:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory FLAVOUR=$@ build tools unit
 	@sh scripts/test.sh build/$@
+
+attack:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory bench-tools
+	@/usr/bin/python3 scripts/attack.py $(ATTACK)
+
+soak:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@/usr/bin/python3 scripts/soak.py --seconds $(or $(SECONDS),1800)
 
 faults:
 	@sh scripts/deps.sh test
