@@ -55,6 +55,14 @@ unsigned admission_upstream_descriptors(const struct worker *worker)
     return descriptors_but(worker, worker->world->conf->limits.reserve_descriptors / 2);
 }
 
+/* A trusted proxy's address stands for all of its clients. */
+static uint32_t limit_of(const struct conf *conf, const struct addr *peer)
+{
+    return conf_blocks_have(&conf->edge.trusted_proxies, peer)
+               ? 0
+               : conf->limits.max_connections_per_client;
+}
+
 /* One more, if that stays within the limit. */
 static bool take_one(atomic_uint *count, uint32_t limit)
 {
@@ -74,7 +82,8 @@ static void give_one(atomic_uint *count)
 
 enum admission admission_take(struct worker *worker, int fd, const struct addr *peer, bool tls)
 {
-    const struct conf_limits *limits = &worker->world->conf->limits;
+    const struct conf *conf = worker->world->conf;
+    const struct conf_limits *limits = &conf->limits;
     struct proxy_shared *shared = worker->deps.shared;
 
     if ((unsigned)fd >= admission_client_descriptors(worker)) {
@@ -83,7 +92,7 @@ enum admission admission_take(struct worker *worker, int fd, const struct addr *
     if (!take_one(&shared->connections, limits->max_connections)) {
         return ADMISSION_FULL;
     }
-    if (!address_counts_take(shared->clients, peer, limits->max_connections_per_client)) {
+    if (!address_counts_take(shared->clients, peer, limit_of(conf, peer))) {
         give_one(&shared->connections);
         return ADMISSION_CLIENT_FULL;
     }

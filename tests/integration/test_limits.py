@@ -79,6 +79,14 @@ def test_one_address_cannot_take_all_connections(make_proxy, pod):
     wait_until(lambda: proxy.get("/echo").status == 200, "room again")
 
 
+def test_a_trusted_proxy_stands_for_all_of_its_clients(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"max_connections_per_client": 2},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    with proxy.connect(), proxy.connect(), proxy.connect() as third:
+        third.send(raw.request_bytes("GET", "/echo"))
+        assert third.read_response().status == 200
+
+
 def test_the_limit_per_address_can_be_changed_by_a_reload(make_proxy, pod):
     proxy = make_proxy([region("near", pod)])
     with proxy.connect(), proxy.connect():

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -115,20 +116,27 @@ class Attack:
             self.stats[attacker.kind]["opened"] += 1
             attacker.open(self.poll, self.by_fd)
 
+    @staticmethod
+    def has_ended(attacker):
+        """Read what it is told, to the end: there is one event for all that has come."""
+        if attacker.kind == "slow_reader":
+            return False
+        try:
+            while attacker.socket.recv(65536):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def hear(self, seconds):
         """What the edge did."""
         for fd, events in self.poll.poll(seconds):
             attacker = self.by_fd.get(fd)
             if attacker is None:
                 continue
-            try:
-                ended = bool(events & (select.EPOLLHUP | select.EPOLLERR)) or \
-                    attacker.kind != "slow_reader" and attacker.socket.recv(65536) == b""
-            except BlockingIOError:
-                ended = False
-            except OSError:
-                ended = True
-            if ended:
+            if events & (select.EPOLLHUP | select.EPOLLERR) or self.has_ended(attacker):
                 self.end(attacker)
 
     def run(self):
@@ -178,6 +186,13 @@ class Attackers:
 
     def __enter__(self):
         return self
+
+    def pause(self):
+        """Every connection stays; nothing is done on any."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         if self.stats is None:
