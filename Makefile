@@ -157,10 +157,14 @@ attack:
 	@$(MAKE) --no-print-directory bench-tools
 	@/usr/bin/python3 scripts/attack.py $(ATTACK)
 
+# In bash, SECONDS counts the shell's own age; as a setting it must come from the environment or the
+# command line of make.
+SECONDS_ASKED := $(SECONDS)
+
 soak:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory build tools
-	@/usr/bin/python3 scripts/soak.py --seconds $(or $(SECONDS),1800)
+	@/usr/bin/python3 scripts/soak.py --seconds $(or $(SECONDS_ASKED),1800)
 
 faults:
 	@sh scripts/deps.sh test

@@ -40,7 +40,7 @@ RUBBISH = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 70000 + b"\r\n\r\n",
-    b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n" * 150,
+    b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n" * 1500,
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n{",
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     b"\x16\x03\x01\x00\x05hello", b"\x00" * 500, b"\r\n" * 100, b"G",

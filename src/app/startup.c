@@ -7,6 +7,7 @@
  * comes earlier waits in the kernel's queue, so the first requests are routed by what was measured
  * and not by chance.
  */
+#include "crash.h"
 #include "edge.h"
 #include "privilege.h"
 
@@ -359,6 +360,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
 
     /* Signals are the control thread's. */
     (void)sigfillset(&all);
+    crash_leave_open(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint32_t i = 0; i < edge->worker_count && status == STATUS_OK; i++) {
         edge->workers[i] = worker_new(i, &deps, edge->world, fleet_view_now(edge->fleet));
@@ -417,6 +419,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->conf->generation = 1;
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
+    crash_report_on_stderr();
     proxy_shared_init(&edge->shared, raise_descriptor_limit());
     edge->loop = loop_new("control");
     edge->metrics = metric_block_new();

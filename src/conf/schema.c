@@ -361,7 +361,7 @@ static const struct conf_key limits_keys[] = {
     U32(conf_limits, requests_per_connection, 100000, 0, UINT32_MAX, "requests",
         "After so many answers a client's connection is closed, in order. 0: no limit.",
         .edge_only = true),
-    U32(conf_limits, pipelined_requests, 100, 1, 1000000, "requests",
+    U32(conf_limits, pipelined_requests, 1000, 1, 1000000, "requests",
         "Requests that come in one piece, without waiting for answers; more are answered 429.",
         .edge_only = true),
     U32(conf_limits, header_bytes, 65536, 1024, MIB, "bytes",

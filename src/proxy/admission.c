@@ -15,23 +15,26 @@
 struct refusal {
     enum limit limit;
     const char *status; /* with its phrase */
+    const char *type;
     const char *code;
     const char *message;
 };
 
 static const struct refusal refusals[ADMISSION_COUNT] = {
-    [ADMISSION_NO_DESCRIPTORS] = {LIMIT_FILE_DESCRIPTORS, "503 Service Unavailable",
+    [ADMISSION_NO_DESCRIPTORS] = {LIMIT_FILE_DESCRIPTORS, "503 Service Unavailable", "server_error",
                                   "too_few_descriptors",
                                   "This edge is short of file descriptors "
                                   "(limits.reserve_descriptors). Try again shortly."},
-    [ADMISSION_FULL] = {LIMIT_MAX_CONNECTIONS, "503 Service Unavailable", "too_many_connections",
+    [ADMISSION_FULL] = {LIMIT_MAX_CONNECTIONS, "503 Service Unavailable", "server_error",
+                        "too_many_connections",
                         "Too many connections (limits.max_connections). Try again shortly."},
     [ADMISSION_CLIENT_FULL] = {LIMIT_CLIENT_CONNECTIONS, "429 Too Many Requests",
-                               "too_many_connections_per_client",
+                               "rate_limit_error", "too_many_connections_per_client",
                                "Too many connections from this address "
                                "(limits.max_connections_per_client). Use fewer, or try again "
                                "shortly."},
-    [ADMISSION_HANDSHAKES] = {LIMIT_HANDSHAKES, "503 Service Unavailable", "too_many_handshakes",
+    [ADMISSION_HANDSHAKES] = {LIMIT_HANDSHAKES, "503 Service Unavailable", "server_error",
+                              "too_many_handshakes",
                               "Too many TLS handshakes (limits.max_handshakes)."},
 };
 
@@ -125,9 +128,9 @@ void admission_refuse(struct worker *worker, enum admission why, int fd, bool tl
     ASSERT(why > ADMISSION_GRANTED && why < ADMISSION_COUNT);
     metric_limit_hit(worker->metrics, refusal->limit);
     body_len = snprintf(body, sizeof(body),
-                        "{\"error\":{\"message\":\"%s\",\"type\":\"server_error\",\"code\":\"%s\","
+                        "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"code\":\"%s\","
                         "\"param\":null}}\n",
-                        refusal->message, refusal->code);
+                        refusal->message, refusal->type, refusal->code);
     len = snprintf(answer, sizeof(answer),
                    "HTTP/1.1 %s\r\nConnection: close\r\nRetry-After: 1\r\n"
                    "Content-Type: application/json\r\nVia: 1.1 nearside\r\n"

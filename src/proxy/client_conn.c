@@ -222,7 +222,7 @@ static void refuse_pipelined(struct client_conn *conn)
 {
     static const struct reply_error error = {
         .status = 429,
-        .type = "invalid_request_error",
+        .type = "rate_limit_error",
         .code = "too_many_pipelined",
         .proxy_status = "http_request_denied",
         .retry_after_s = 1,

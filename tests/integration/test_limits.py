@@ -30,6 +30,8 @@ def assert_refused(response, status, code, key):
     """An error that says which key was hit, when to come back, and that this is our own answer."""
     assert (response.status, response.error["code"]) == (status, code), response
     assert key in response.error["message"]
+    assert response.error["type"] == {429: "rate_limit_error", 503: "server_error"}.get(
+        status, "invalid_request_error")
     if status in (429, 503):
         assert int(response.header("Retry-After")) >= 1
     assert response.header("Proxy-Status").startswith("nearside; error=")
