@@ -21,6 +21,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
 #include <nearside/kv/kv.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 #include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
@@ -226,6 +227,11 @@ static const struct peers *source_peers(void *arg)
     return health_peers(((struct edge *)arg)->health);
 }
 
+static const struct load_reports *source_loads(void *arg)
+{
+    return health_loads(((struct edge *)arg)->health);
+}
+
 /* Ids may repeat, also over workers: the newest is meant. */
 static bool source_explain(void *arg, struct str id, struct buf *out)
 {
@@ -280,6 +286,7 @@ static void warn_rights(const struct edge *edge)
         log_info("running_as_root", "what=\"edge.user names a user to become\"");
     }
     warn_unreadable("config", conf->path);
+    warn_unreadable("key", conf->admin.tls.key);
     for (uint32_t i = 0; i < conf->listener_count; i++) {
         for (uint32_t c = 0; c < conf->listeners[i].tls.certificate_count; c++) {
             warn_unreadable("certificate", conf->listeners[i].tls.certificates[c].certificate);
@@ -322,10 +329,13 @@ static void start_admin(struct edge *edge)
         .purge = source_purge,
         .explain = source_explain,
         .peers = source_peers,
+        .loads = source_loads,
+        .certificates = edge_certificates,
     };
     const struct conf_admin *conf = &edge->conf->admin;
 
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
+    admin_set_tls(edge->admin, edge->admin_tls, conf->tls.api_client_ca[0] != '\0');
     edge->admin_bind = mem_strdup(conf->bind);
     if (edge->admin_fd >= 0) {
         admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
@@ -377,6 +387,7 @@ static enum status start_privileged(struct edge *edge, struct errbuf *err)
     struct edge_listener *listeners;
 
     if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
+        edge_load_admin_tls(edge->conf, &edge->admin_tls, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -508,6 +519,7 @@ void edge_free(struct edge *edge)
     if (edge->admin_fd >= 0) {
         (void)close(edge->admin_fd);
     }
+    tls_ctx_unref(edge->admin_tls);
     world_unref(edge->world);
     conf_unref(edge->conf);
     if (ran) {
