@@ -3,7 +3,6 @@
 and those who behave do not notice. `make attack` measures the same with 5,000 attackers."""
 import contextlib
 import ssl
-import statistics
 import threading
 import time
 
@@ -62,20 +61,33 @@ def p99(samples):
     return samples[int(len(samples) * 0.99)]
 
 
+def wait_settled(proxy):
+    """Until the slow readers' kernels are full: before that they are quick ones."""
+    def bytes_held():
+        return proxy.metrics().value("nearside_buffered_bytes")
+
+    def is_settled():
+        before = bytes_held()
+        time.sleep(0.5)
+        return before > 0 and abs(bytes_held() - before) <= 0.01 * before
+    wait_until(is_settled, "the attack to settle", 20)
+
+
 def test_those_who_behave_do_not_notice_hundreds_who_do_not(make_proxy, pod, authority):
-    """Rounds with and without the attackers' doings alternate: other work on this machine falls on
-    both alike."""
+    """Rounds with and without the attackers' doings alternate, and the best of each kind counts: other
+    work on this machine comes in bursts, an edge that is slowed down is so in every round."""
     proxy = make_proxy([region("near", pod)],
                        listeners=[{"bind": "127.0.0.1:0"}, tls_listener(authority)])
     quiet, attacked = [], []
     with Attackers(proxy.port, 400, kinds=KINDS + TLS_KINDS, tls_port=proxy.tls_port) as attackers:
         proxy.wait_metric("nearside_client_connections", None, lambda count: count > 350)
+        wait_settled(proxy)
         for _ in range(9):
             attacked.append(p99(latencies(proxy, 100)))
             attackers.pause()
             quiet.append(p99(latencies(proxy, 100)))
             attackers.go_on()
-    assert statistics.median(attacked) <= 1.5 * statistics.median(quiet) + 0.001, (quiet, attacked)
+    assert min(attacked) <= 1.5 * min(quiet) + 0.001, (quiet, attacked)
 
 
 def test_slow_clients_hold_little_memory_and_leave_none(make_proxy, pod):
