@@ -43,7 +43,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*
 UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps build tools unit demo faults test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
+.PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
         fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -55,6 +55,8 @@ help:
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
 	@echo 'make test       every test: unit, module, integration, the demo tour, the cost budget'
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'
+	@echo 'make attack     5,000 slow clients and what the others notice (ATTACK="--attackers N")'
+	@echo 'make soak       valid and hostile load with faults, SECONDS=1800: memory, descriptors, counters'
 	@echo 'make lint       floors, format, banned functions, gcc and clang warnings'
 	@echo 'make asan tsan  the same tests in a sanitizer build'
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each (FUZZ="fuzz_worker": these)'
@@ -181,6 +183,20 @@ asan tsan:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory FLAVOUR=$@ build tools unit
 	@sh scripts/test.sh build/$@
+
+attack:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory bench-tools
+	@/usr/bin/python3 scripts/attack.py $(ATTACK)
+
+# In bash, SECONDS counts the shell's own age; as a setting it must come from the environment or the
+# command line of make.
+SECONDS_ASKED := $(SECONDS)
+
+soak:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@/usr/bin/python3 scripts/soak.py --seconds $(or $(SECONDS_ASKED),1800)
 
 faults:
 	@sh scripts/deps.sh test

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rule for POSTs: token, bind address, Origin, Host. */
+/* The rules: token, bind address, Origin, Host for POSTs; Host for what is read. */
 #include "access_private.h"
 
 #include <nearside/base/addr.h>
@@ -67,6 +67,17 @@ enum access_verdict access_check(const struct access_facts *facts)
         return ACCESS_OTHER_ORIGIN;
     }
     if (!has_token && !is_address_or_localhost(host)) {
+        return ACCESS_NAMED_HOST;
+    }
+    return ACCESS_GRANTED;
+}
+
+enum access_verdict access_check_read(const struct access_facts *facts)
+{
+    struct str host = str_of(facts->host);
+
+    if (facts->loopback && facts->token[0] == '\0' && host.len > 0 &&
+        !is_address_or_localhost(host)) {
         return ACCESS_NAMED_HOST;
     }
     return ACCESS_GRANTED;

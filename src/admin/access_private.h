@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * May this request change something? Pure.
+ * May this request change something, or read? Pure.
  *
  * With a token, whoever knows it may. Without one only those on this machine may, so the listener
  * must be bound to loopback, and the caller must not be a web page that someone here has open: its
@@ -34,6 +34,11 @@ struct access_facts {
 };
 
 enum access_verdict access_check(const struct access_facts *facts) MUST_CHECK;
+
+/* May this be read? All may be, but not through the browser of somebody here under a name that was
+ * pointed at this machine: on a loopback bind without a token the same Host is asked for as for a
+ * change. Programs that send no Host are no browsers. */
+enum access_verdict access_check_read(const struct access_facts *facts) MUST_CHECK;
 
 /* Equal? In a time that does not depend on where they differ, nor on `token`. */
 bool token_matches(const char *given, const char *token) MUST_CHECK;

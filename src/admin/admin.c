@@ -12,6 +12,7 @@
 #include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 
+#include <string.h>
 #include <sys/socket.h>
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source)
@@ -61,6 +62,12 @@ void admin_serve(struct admin *admin, int fd, const char *token, bool loopback)
     }
 }
 
+static void forget_token(struct admin *admin)
+{
+    explicit_bzero(admin->token, strlen(admin->token));
+    mem_free(admin->token);
+}
+
 void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer)
 {
     struct tls_ctx *old = admin->tls;
@@ -72,7 +79,7 @@ void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer
 
 void admin_set_token(struct admin *admin, const char *token)
 {
-    mem_free(admin->token);
+    forget_token(admin);
     admin->token = mem_strdup(token);
 }
 
@@ -85,7 +92,7 @@ void admin_free(struct admin *admin)
     server_free(admin->server);
     server_free_retired(admin);
     tls_ctx_unref(admin->tls);
-    mem_free(admin->token);
+    forget_token(admin);
     mem_free(admin->page_policy);
     admin->magic = 0;
     mem_free(admin);

@@ -25,6 +25,7 @@ struct route {
     unsigned methods;
     struct str pattern;
     route_fn answer;
+    bool is_open; /* says nothing that a stranger may not know, and is asked by many names */
 };
 
 void admin_reply_error(struct admin_reply *reply, int status, const char *code, const char *message)
@@ -185,7 +186,11 @@ static void post_endpoint_undrain(struct admin *admin, const struct admin_reques
 #define API_GROUP "/apis/external.metrics.k8s.io"
 #define ROUTE(methods, pattern, answer)                                                            \
     {                                                                                              \
-        methods, {pattern, sizeof(pattern) - 1}, answer                                            \
+        methods, {pattern, sizeof(pattern) - 1}, answer, false                                     \
+    }
+#define OPEN_ROUTE(methods, pattern, answer)                                                       \
+    {                                                                                              \
+        methods, {pattern, sizeof(pattern) - 1}, answer, true                                      \
     }
 
 static const struct route routes[] = {
@@ -195,8 +200,8 @@ static const struct route routes[] = {
     ROUTE(READ, "/explain", get_explain),
     ROUTE(READ, "/metrics", get_metrics),
     ROUTE(READ, "/config", get_config),
-    ROUTE(READ, "/healthz", get_healthz),
-    ROUTE(READ, "/readyz", get_readyz),
+    OPEN_ROUTE(READ, "/healthz", get_healthz),
+    OPEN_ROUTE(READ, "/readyz", get_readyz),
     ROUTE(READ, "/apis", admin_get_apis),
     ROUTE(READ, API_GROUP, admin_get_api_group),
     ROUTE(READ, API_GROUP "/v1beta1", admin_get_api_resources),
@@ -287,7 +292,7 @@ static const struct {
                            "Without admin.token, the Host must be an address or localhost."},
 };
 
-static bool may_change(const struct admin *admin, const struct admin_request *request,
+static bool is_allowed(const struct admin *admin, const struct admin_request *request,
                        struct admin_reply *reply)
 {
     struct access_facts facts = {
@@ -298,7 +303,8 @@ static bool may_change(const struct admin *admin, const struct admin_request *re
         .origin = request->origin,
         .host = request->host,
     };
-    enum access_verdict verdict = access_check(&facts);
+    enum access_verdict verdict =
+        request->method == ADMIN_POST ? access_check(&facts) : access_check_read(&facts);
 
     if (verdict == ACCESS_GRANTED) {
         return true;
@@ -314,7 +320,7 @@ static void call_route(struct admin *admin, const struct route *route, struct st
     char name[ADMIN_NAME_MAX];
     size_t len = 0;
 
-    if (request->method == ADMIN_POST && !may_change(admin, request, reply)) {
+    if (!route->is_open && !is_allowed(admin, request, reply)) {
         return;
     }
     if (!admin_decode(encoded, name, &len)) {

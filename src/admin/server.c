@@ -4,7 +4,7 @@
  *
  * evhttp does not count its connections, so this does: each one's bufferevent is made here, and at
  * the end of the turn, when evhttp has taken it, its connection gets a close callback. At
- * SERVER_CONNS_MAX accepting stops until one ends.
+ * admin.max_connections accepting stops until one ends: further ones wait in the kernel's queue.
  *
  * evhttp must not be freed while one of its callbacks runs, and a reload asked for over HTTP may
  * move the very listener that has to answer it. So a server is retired first: the socket closes at
@@ -18,9 +18,11 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
+#include <nearside/conf/tree.h>
 #include <nearside/loop/loop.h>
 #include <nearside/net/tls_bufferevent.h>
 #include <nearside/obs/log.h>
+#include <nearside/obs/metric.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -33,7 +35,6 @@
 
 #define SERVER_MAGIC 0x61737276U
 
-#define SERVER_CONNS_MAX     64
 #define SERVER_HEADERS_BYTES 16384
 #define SERVER_BODY_BYTES    65536 /* nothing here takes a body; clients may still send one */
 #define SERVER_TIMEOUT_S     10    /* without a byte, idle kept connections included */
@@ -48,6 +49,7 @@ struct server {
     struct evhttp_bound_socket *bound;
     bool loopback;
     unsigned conn_count;
+    bool is_full;             /* and that was told */
     struct deadline deadline; /* serving: accept again if off; retired: end */
     struct list link;         /* in admin->retired, when retired */
 };
@@ -60,16 +62,29 @@ struct adoption {
     struct bufferevent *bufferevent; /* ref held */
 };
 
+static unsigned conns_max(const struct server *server)
+{
+    const struct admin_source *source = &server->admin->source;
+
+    return source->conf(source->arg)->admin.max_connections;
+}
+
 static void accept_if_room(struct server *server)
 {
     if (server->listener == NULL) {
         return;
     }
-    if (server->conn_count < SERVER_CONNS_MAX) {
+    if (server->conn_count < conns_max(server)) {
+        server->is_full = false;
         (void)evconnlistener_enable(server->listener);
-    } else {
-        (void)evconnlistener_disable(server->listener);
+        return;
     }
+    if (!server->is_full) {
+        server->is_full = true;
+        metric_limit_hit(server->admin->source.metrics, LIMIT_ADMIN_CONNECTIONS);
+        log_warn("admin_full", "connections=%u", server->conn_count);
+    }
+    (void)evconnlistener_disable(server->listener);
 }
 
 static void on_conn_closed(struct evhttp_connection *conn, void *arg)

@@ -282,6 +282,17 @@ static void add_fleet_view(json_t *object, const struct gathering *from,
     member_count(view, "down", votes.down);
 }
 
+/* "off": certificates and names are not checked, by the config. */
+static const char *tls_verify_word(const struct conf_region *conf)
+{
+    bool speaks = conf->redis.tls;
+
+    for (uint32_t i = 0; i < conf->endpoint_count; i++) {
+        speaks = speaks || conf->endpoints[i].tls;
+    }
+    return !speaks ? "none" : conf->tls.verify ? "on" : "off";
+}
+
 static void add_region(json_t *regions, const struct gathering *from,
                        const struct view_region *region)
 {
@@ -294,6 +305,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_bool(item, "usable", region->usable);
     member_text(item, "breaker", breaker_state_word(region->breaker));
     member_bool(item, "near", region->near);
+    member_text(item, "tls_verify", tls_verify_word(region->conf));
     add_latency(item, region);
     member_age(item, "since_s", from, region->since_ns);
     member_number(item, "weight", (double)region->weight);

@@ -48,6 +48,7 @@ struct edge {
     struct health *health;
     struct cache *cache;
     struct admin *admin;
+    int admin_fd;              /* bound, not served yet; -1: none */
     char *admin_bind;          /* owned; what is served now */
     struct tls_ctx *admin_tls; /* ref held; NULL: plain text */
     struct proxy_shared shared;
@@ -91,6 +92,8 @@ void edge_open_doors(struct edge *edge);
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
 struct log_conf;
+/* Warn of regions whose certificates are not checked; each time a config comes into force. */
+void edge_warn_unverified(const struct edge *edge);
 
 /* certificate.c */
 

@@ -2,6 +2,7 @@
 /* nearside: read the command line, do what it says. */
 #include "edge.h"
 #include "options.h"
+#include "privilege.h"
 
 #include <nearside/admin/docs.h>
 #include <nearside/base/buf.h>
@@ -71,13 +72,15 @@ static int print_config(const struct options *options)
 static int test_config(const struct options *options)
 {
     struct conf *conf;
+    struct privilege privilege;
     struct world *world;
     struct errbuf err;
 
     if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
         return complain(&err, EXIT_BAD_CONFIG);
     }
-    if (world_new(conf, NULL, &world, &err) != STATUS_OK) {
+    if (privilege_resolve(conf, &privilege, &err) != STATUS_OK ||
+        world_new(conf, NULL, &world, &err) != STATUS_OK) {
         if (options->file != NULL) {
             err_wrap(&err, "%s", options->file);
         }

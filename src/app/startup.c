@@ -7,7 +7,9 @@
  * comes earlier waits in the kernel's queue, so the first requests are routed by what was measured
  * and not by chance.
  */
+#include "crash.h"
 #include "edge.h"
+#include "privilege.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
@@ -27,6 +29,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err)
@@ -252,7 +255,8 @@ static bool source_explain(void *arg, struct str id, struct buf *out)
 
 /* ---- building ---- */
 
-static void raise_descriptor_limit(void)
+/* As many descriptors as the process may have; returns their number, 0: no limit. */
+static unsigned raise_descriptor_limit(void)
 {
     struct rlimit limit;
 
@@ -260,12 +264,60 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= UINT32_MAX) {
+        return 0;
+    }
+    return (unsigned)limit.rlim_cur;
 }
 
-static enum status start_admin(struct edge *edge, struct errbuf *err)
+static void warn_unreadable(const char *what, const char *path)
+{
+    if (path[0] != '\0' && access(path, R_OK) != 0) {
+        log_warn("reload_will_fail", "%s=%s what=\"edge.user cannot read it\"", what, path);
+    }
+}
+
+/* What was read as root and will be read again by edge.user, at a reload. */
+static void warn_rights(const struct edge *edge)
+{
+    const struct conf *conf = edge->conf;
+
+    if (conf->edge.user[0] == '\0' && geteuid() == 0) {
+        log_info("running_as_root", "what=\"edge.user names a user to become\"");
+    }
+    warn_unreadable("config", conf->path);
+    warn_unreadable("key", conf->admin.tls.key);
+    for (uint32_t i = 0; i < conf->listener_count; i++) {
+        for (uint32_t c = 0; c < conf->listeners[i].tls.certificate_count; c++) {
+            warn_unreadable("certificate", conf->listeners[i].tls.certificates[c].certificate);
+            warn_unreadable("key", conf->listeners[i].tls.certificates[c].key);
+        }
+    }
+    for (uint32_t i = 0; i < conf->region_count; i++) {
+        warn_unreadable("ca", conf->regions[i].tls.ca);
+        warn_unreadable("key", conf->regions[i].tls.key);
+    }
+}
+
+/* A connection that is served takes two: the client's and the endpoint's. */
+static void warn_descriptors(const struct edge *edge)
+{
+    const struct conf_limits *limits = &edge->conf->limits;
+    uint64_t wanted = limits->max_connections + (uint64_t)limits->reserve_descriptors;
+
+    if (edge->shared.descriptors != 0 && edge->shared.descriptors < wanted) {
+        log_warn("descriptors_few",
+                 "limit=%u max_connections=%u reserve=%u what=\"clients are refused before "
+                 "max_connections is reached; raise the limit (ulimit -n, LimitNOFILE)\"",
+                 edge->shared.descriptors, limits->max_connections, limits->reserve_descriptors);
+    }
+}
+
+static void start_admin(struct edge *edge)
 {
     struct admin_source source = {
         .arg = edge,
+        .metrics = edge->metrics,
         .conf = source_conf,
         .last_reload = source_last_reload,
         .cache = source_cache,
@@ -281,20 +333,14 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .certificates = edge_certificates,
     };
     const struct conf_admin *conf = &edge->conf->admin;
-    int fd = -1;
 
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
     admin_set_tls(edge->admin, edge->admin_tls, conf->tls.api_client_ca[0] != '\0');
     edge->admin_bind = mem_strdup(conf->bind);
-    if (conf->bind[0] == '\0') {
-        return STATUS_OK;
+    if (edge->admin_fd >= 0) {
+        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        edge->admin_fd = -1;
     }
-    if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin");
-        return STATUS_FAILED;
-    }
-    admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
-    return STATUS_OK;
 }
 
 static void start_signals(struct edge *edge)
@@ -324,6 +370,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
 
     /* Signals are the control thread's. */
     (void)sigfillset(&all);
+    crash_leave_open(&all);
     (void)pthread_sigmask(SIG_BLOCK, &all, &before);
     for (uint32_t i = 0; i < edge->worker_count && status == STATUS_OK; i++) {
         edge->workers[i] = worker_new(i, &deps, edge->world, fleet_view_now(edge->fleet));
@@ -333,11 +380,11 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
     return status;
 }
 
-/* The parts that may refuse: certificates, ports, files. */
-static enum status start_fallible(struct edge *edge, struct errbuf *err)
+/* What may take root: ports, certificates. */
+static enum status start_privileged(struct edge *edge, struct errbuf *err)
 {
+    const struct conf_admin *admin = &edge->conf->admin;
     struct edge_listener *listeners;
-    struct log_conf log;
 
     if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
         edge_load_admin_tls(edge->conf, &edge->admin_tls, err) != STATUS_OK ||
@@ -345,6 +392,28 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
         return STATUS_FAILED;
     }
     edge_listeners_commit(edge, listeners, edge->conf->listener_count);
+    if (admin->bind[0] != '\0' && admin_bind(&admin->addr, &edge->admin_fd, err) != STATUS_OK) {
+        err_wrap(err, "admin");
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
+/* The parts that may refuse: certificates, ports, rights, files. Log files are opened by the user
+ * that will have to open them again. */
+static enum status start_fallible(struct edge *edge, struct errbuf *err)
+{
+    struct privilege privilege;
+    struct log_conf log;
+
+    if (privilege_resolve(edge->conf, &privilege, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    privilege_lock();
+    if (start_privileged(edge, err) != STATUS_OK ||
+        privilege_drop(&privilege, edge->conf->edge.core_dumps, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
     edge_log_conf(edge->conf, &log);
     if (log_start(&log, err) != STATUS_OK ||
         resolver_new(edge->loop, &edge->resolver, err) != STATUS_OK) {
@@ -356,12 +425,13 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
                        struct errbuf *err)
 {
-    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options};
+    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
-    raise_descriptor_limit();
+    crash_report_on_stderr();
+    proxy_shared_init(&edge->shared, raise_descriptor_limit());
     edge->loop = loop_new("control");
     edge->metrics = metric_block_new();
     deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
@@ -378,7 +448,8 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     fleet_apply(edge->fleet, edge->conf);
     edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
     health_when_shared(edge->health, on_shared_read, edge);
-    if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
+    start_admin(edge);
+    if (start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
     health_apply(edge->health, edge->conf, edge->world->region_tls);
@@ -388,6 +459,9 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
+    edge_warn_unverified(edge);
+    warn_descriptors(edge);
+    warn_rights(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
@@ -442,8 +516,12 @@ void edge_free(struct edge *edge)
     deadline_done(&edge->trim_deadline);
     loop_free(edge->loop);
     cache_free(edge->cache);
+    proxy_shared_done(&edge->shared);
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
+    if (edge->admin_fd >= 0) {
+        (void)close(edge->admin_fd);
+    }
     tls_ctx_unref(edge->admin_tls);
     world_unref(edge->world);
     conf_unref(edge->conf);

@@ -16,6 +16,7 @@
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Doubling ends here: a request that needs more is fed in pieces of this size. */
 #define ARENA_BLOCK_BYTES_MAX ((size_t)256 * 1024)
@@ -51,6 +52,14 @@ void arena_done(struct arena *arena)
     }
     use_block(arena, NULL);
     arena->total_bytes = 0;
+}
+
+void arena_wipe(struct arena *arena)
+{
+    for (struct arena_block *block = arena->blocks; block != NULL; block = block->older) {
+        explicit_bzero(block->bytes, block->size);
+    }
+    arena_done(arena);
 }
 
 void arena_reset(struct arena *arena)

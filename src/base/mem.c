@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Mutable state of this thread only: how many mem_try_* calls from now the failing one is. */
@@ -104,6 +105,36 @@ void *mem_zero_aligned(size_t align, size_t size)
     }
     memset(ptr, 0, size);
     return ptr;
+}
+
+static size_t whole_pages(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    return (size + page - 1) / page * page;
+}
+
+void *mem_secret_new(size_t size)
+{
+    size_t all = whole_pages(size);
+    void *ptr = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (UNLIKELY(ptr == MAP_FAILED)) {
+        out_of_memory(size);
+    }
+    /* Best effort: without them a key is as safe as the rest of the memory. */
+    (void)madvise(ptr, all, MADV_DONTDUMP);
+    (void)madvise(ptr, all, MADV_WIPEONFORK);
+    (void)mlock(ptr, all);
+    return ptr;
+}
+
+void mem_secret_free(void *ptr, size_t size)
+{
+    if (ptr != NULL) {
+        explicit_bzero(ptr, size);
+        (void)munmap(ptr, whole_pages(size));
+    }
 }
 
 void mem_try_fail_after(unsigned count)

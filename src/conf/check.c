@@ -125,6 +125,11 @@ static enum status check_tls(const struct conf_reader *reader, const char *path,
             reader, place.text, "found a %s without a %s, allowed: both or neither",
             has_certificate ? "certificate" : "key", has_certificate ? "key" : "certificate");
     }
+    if (!tls->verify && tls->ca[0] != '\0') {
+        return conf_reader_fail(reader, place.text,
+                                "found verify = false with a ca, which would check nothing, "
+                                "allowed: verify = true, or no ca");
+    }
     if (is_set && !region_speaks_tls(region)) {
         return conf_reader_fail(reader, place.text,
                                 "found settings for TLS, but no endpoint or exporter is https:// "

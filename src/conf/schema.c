@@ -193,6 +193,17 @@ static const struct conf_key edge_keys[] = {
         "Worker threads. 0: one per CPU this process may run on.", .change = CONF_RESTART),
     U32(conf_edge, drain_timeout_s, 30, 0, 86400, "s",
         "On SIGTERM, how long requests in flight may take to finish."),
+    STRING(CONF_TEXT, "user", conf_edge, user, "",
+           "User to become once the ports are bound and the certificates are read. Files that a "
+           "reload reads, and log files, must be open to it. \"\": stay as started.",
+           .change = CONF_RESTART, .accepts = text_is_short,
+           .allowed = "a name or a number, at most 1024 bytes"),
+    STRING(CONF_TEXT, "group", conf_edge, group, "", "Group to become. \"\": the user's own.",
+           .change = CONF_RESTART, .accepts = text_is_short,
+           .allowed = "a name or a number, at most 1024 bytes"),
+    BOOL(conf_edge, core_dumps, false,
+         "Let a crash leave a core file and a debugger attach: it holds keys and prompts.",
+         .change = CONF_RESTART),
     BLOCKS(conf_edge, trusted_proxies,
            "Peers whose X-Forwarded-* and Forwarded are believed and extended, and whose "
            "X-Forwarded-For names the client. From all others these fields are dropped."),
@@ -248,6 +259,8 @@ static const struct conf_key admin_keys[] = {
            "Address and port of the status page, metrics and controls. \"\": none."),
     STRING(CONF_SECRET, "token", conf_admin, token, "",
            "Bearer token that POSTs must carry. \"\": POSTs are accepted on a loopback bind only."),
+    U32(conf_admin, max_connections, 64, 1, 10000, "connections",
+        "Connections to this listener at once; further ones wait until one ends."),
     GROUP(CONF_GROUP, conf_admin, tls, conf_table_admin_tls, "TLS of the operator's listener."),
 };
 TABLE(conf_table_admin, "admin", admin_keys, "The operator's listener.");
@@ -355,6 +368,8 @@ static const struct conf_key timeouts_keys[] = {
         "Reading a request's head, first byte to last.", .edge_only = true),
     U32(conf_timeouts, client_idle_ms, 75000, 1, DAY_MS, "ms",
         "Between two requests on a client's connection.", .edge_only = true),
+    U32(conf_timeouts, handshake_ms, 10000, 1, 600000, "ms",
+        "A client's TLS handshake, from its connect to the end.", .edge_only = true),
 };
 TABLE(conf_table_timeouts, "timeouts", timeouts_keys, "How long each step may take.");
 
@@ -371,13 +386,43 @@ TABLE(conf_table_retry, "retry", retry_keys,
 static const struct conf_key limits_keys[] = {
     U32(conf_limits, max_connections, 20000, 1, 10000000, "connections",
         "Clients connected at once; further ones are answered 503.", .edge_only = true),
+    U32(conf_limits, max_connections_per_client, 10000, 0, 10000000, "connections",
+        "From one address (IPv6: one /64) at once; further ones are answered 429. 0: no limit. It "
+        "does not hold for edge.trusted_proxies.",
+        .edge_only = true),
+    U32(conf_limits, max_handshakes, 10000, 1, 10000000, "connections",
+        "TLS handshakes of clients under way at once; further connections are closed. Less than "
+        "max_connections, so that those who never finish one leave room for others.",
+        .edge_only = true),
+    U32(conf_limits, requests_per_connection, 100000, 0, UINT32_MAX, "requests",
+        "After so many answers a client's connection is closed, in order. 0: no limit.",
+        .edge_only = true),
+    U32(conf_limits, pipelined_requests, 1000, 1, 1000000, "requests",
+        "Requests that come in one piece, without waiting for answers; more are answered 429.",
+        .edge_only = true),
     U32(conf_limits, header_bytes, 65536, 1024, MIB, "bytes",
         "A request's or an answer's head; larger is 431 or 502.", .edge_only = true),
+    U32(conf_limits, header_count, 100, 1, CONF_HEADER_COUNT_MAX, "fields",
+        "Header fields of a request; more is 431.", .edge_only = true),
+    U32(conf_limits, uri_bytes, 16384, 64, MIB, "bytes",
+        "A request's target, path and query; longer is 414.", .edge_only = true),
     U64(conf_limits, body_bytes, 33554432, 0, TIB, "bytes", "A request's body; larger is 413.", .edge_only = true),
     U64(conf_limits, buffer_bytes, 8388608, 0, 4 * GIB, "bytes",
         "A body up to this is kept for retries and the cache key; a larger one is streamed through.", .edge_only = true),
     U64(conf_limits, buffer_total_bytes, 1073741824, 0, 16 * TIB, "bytes",
-        "All kept bodies together; past it 503 with Retry-After.", .edge_only = true),
+        "Kept bodies and what clients have not taken yet, all together; past it 503 with "
+        "Retry-After.", .edge_only = true),
+    U32(conf_limits, body_min_bytes_per_s, 240, 0, 1000000000, "bytes/s",
+        "A request's body that comes slower, over timeouts.request_ms, is 408. 0: no limit.",
+        .edge_only = true),
+    U32(conf_limits, answer_min_bytes_per_s, 240, 0, 1000000000, "bytes/s",
+        "A client that has more waiting for it and takes less, over timeouts.idle_ms, is cut off. "
+        "0: no limit.", .edge_only = true),
+    U32(conf_limits, reserve_descriptors, 64, 0, 1000000, "descriptors",
+        "Of the process's file descriptors, kept from clients; half of them also from requests to "
+        "endpoints: for probes, Redis, DNS and the admin listener.", .edge_only = true),
+    U32(conf_limits, dns_addresses, 256, 1, 256, "addresses",
+        "Of one host name; further ones in the answer are not used.", .edge_only = true),
     U32(conf_limits, max_inflight_per_endpoint, 0, 0, 1000000, "requests",
         "Requests on one endpoint at once, from this edge. 0: no limit."),
     U32(conf_limits, queue_length, 1000, 0, 1000000, "requests",
@@ -422,7 +467,8 @@ static const struct conf_key region_tls_keys[] = {
     STRING(CONF_FILE, "ca", conf_region_tls, ca, "",
            "PEM file of the authorities to trust. \"\": the system's."),
     BOOL(conf_region_tls, verify, true,
-         "Check the peer's certificate and name. false only for tests."),
+         "Check the peer's certificate and name. false only for tests: it is warned of at the start "
+         "and on each reload, and shown on the status page."),
     STRING(CONF_TEXT, "server_name", conf_region_tls, server_name, "",
            "Name to ask for and to check. \"\": the host in the URL.",
            .accepts = server_name_is_good, .allowed = "a host's name, or \"\""),

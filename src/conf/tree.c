@@ -135,7 +135,7 @@ static void conf_free(struct conf *conf)
     }
     mem_free(conf->listeners);
     mem_free(conf->regions);
-    arena_done(&conf->strings->arena);
+    arena_wipe(&conf->strings->arena);
     mem_free(conf->strings);
     mem_free(conf);
 }

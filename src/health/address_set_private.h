@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Two full answers (DNS_ADDRS_MAX each) that have nothing in common. */
+/* Two full answers (limits.dns_addresses, 256 at most) that have nothing in common. */
 #define ADDRESS_SET_MAX 512
 
 struct address_set {

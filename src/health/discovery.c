@@ -22,6 +22,7 @@
 #include <nearside/dns/resolver.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/obs/log.h>
+#include <nearside/obs/metric.h>
 
 #include <string.h>
 
@@ -136,7 +137,15 @@ static void on_answer(enum dns_result result, const struct addr *addrs, size_t c
 {
     struct lookup *lookup = OBJ_CAST(arg, lookup, LOOKUP_MAGIC);
 
+    uint32_t limit = lookup->health->conf->limits.dns_addresses;
+
     lookup->query = NULL;
+    if (count > limit) {
+        metric_limit_hit(lookup->health->metrics, LIMIT_DNS_ADDRESSES);
+        log_warn("dns_too_many", "region=%s host=%s addresses=%zu used=%u", lookup->region_name,
+                 lookup->host, count, limit);
+        count = limit; /* sorted: the same ones each time */
+    }
     if (result == DNS_OK && count > 0) {
         on_good(lookup, addrs, count, ttl_s);
     } else {

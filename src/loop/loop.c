@@ -75,6 +75,7 @@ void loop_free(struct loop *loop)
 static void turn(struct loop *loop)
 {
     loop->now_ns = 0;
+    loop->heavy_steps = 0;
     loop_wait(loop, list_is_empty(&loop->tasks));
     loop_deadlines_run(loop);
     loop_tasks_run(loop);
@@ -113,6 +114,15 @@ uint64_t loop_refresh_now_ns(struct loop *loop)
     ASSERT(loop_is_home(loop));
     loop->now_ns = clock_mono_ns();
     return loop->now_ns;
+}
+
+bool loop_allow_heavy(struct loop *loop)
+{
+    if (loop->heavy_steps == LOOP_HEAVY_STEPS) {
+        return false;
+    }
+    loop->heavy_steps++;
+    return true;
 }
 
 const char *loop_name(const struct loop *loop)

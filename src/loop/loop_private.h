@@ -31,6 +31,7 @@ struct loop {
     pthread_t maker;
     _Atomic pthread_t home; /* atomic: another thread may ask loop_is_home() while this changes */
     uint64_t now_ns;        /* 0: stale, to be read at the next question */
+    unsigned heavy_steps;   /* taken in this turn */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
     struct list tasks; /* of the coming end of turn */

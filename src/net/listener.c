@@ -26,6 +26,8 @@
 /* Without descriptors or memory accept() would fail in each turn; others need time to end. */
 #define PAUSE_MS 100
 
+#define PRIVILEGED_PORTS 1024
+
 struct listener {
     uint32_t magic;
     int fd; /* owned; -1: freed */
@@ -77,7 +79,11 @@ static enum status refuse(const struct addr *addr, int error_number, int fd, str
 
     (void)errno_text(error_number, why);
     (void)addr_format(addr, where);
-    err_set(err, "%s: %s", where, why);
+    err_set(err, "%s: %s%s", where, why,
+            error_number == EACCES && addr_port(addr) < PRIVILEGED_PORTS
+                ? ": a port below 1024 takes root or CAP_NET_BIND_SERVICE; with edge.user that is "
+                  "given up after the start, so a restart can bind it and a reload cannot"
+                : "");
     if (fd >= 0) {
         (void)close(fd);
     }
@@ -122,11 +128,16 @@ static void on_pause_over(struct deadline *deadline, void *arg)
     listen_on(OBJ_CAST(arg, listener, LISTENER_MAGIC));
 }
 
-static void pause_accepting(struct listener *listener, int error_number)
+void listener_pause(struct listener *listener)
 {
     watch_free(listener->watch);
     listener->watch = NULL;
     deadline_set_in_ms(&listener->pause, PAUSE_MS);
+}
+
+static void pause_accepting(struct listener *listener, int error_number)
+{
+    listener_pause(listener);
     if (listener->refused != NULL) {
         listener->refused(listener, error_number, listener->arg);
     }
@@ -140,7 +151,7 @@ static bool accept_one(struct listener *listener)
 
     if (fd >= 0) {
         listener->accepted(listener, fd, &peer, listener->arg);
-        return listener->fd >= 0; /* the owner may have freed the listener */
+        return listener->watch != NULL; /* the owner may have freed or paused the listener */
     }
     switch (errno) {
     case EAGAIN:

@@ -54,6 +54,18 @@ bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us)
     return true;
 }
 
+bool socket_bytes_acked(int fd, uint64_t *ret_bytes)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+        return false;
+    }
+    *ret_bytes = info.tcpi_bytes_acked;
+    return true;
+}
+
 /* The kernel's state number for a socket without a connection: <linux/tcp.h> does not name it, and
  * <netinet/tcp.h> cannot be included beside it. */
 #define TCP_STATE_CLOSE 7

@@ -27,6 +27,9 @@ bool socket_rtt_us(int fd, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us) MUST_
 /* Bytes on their way, and no acknowledgement for at least `ms`? */
 bool socket_is_unheard(int fd, uint32_t ms) MUST_CHECK;
 
+/* Bytes that the peer's kernel has acknowledged, since the connection began. */
+bool socket_bytes_acked(int fd, uint64_t *ret_bytes) MUST_CHECK;
+
 /* Is the connection over in both directions (a reset, or both closed)? */
 bool socket_is_closed(int fd) MUST_CHECK;
 

@@ -56,12 +56,19 @@ static void tell_owner(struct stream *stream, unsigned events)
 
 /* ---- beginning ---- */
 
+static void advance_handshake(struct stream *stream);
+
 static void on_again(struct loop_task *task, void *arg)
 {
     struct stream *stream = OBJ_CAST(arg, stream, STREAM_MAGIC);
     unsigned events = stream->again_events;
 
     (void)task;
+    if (stream->handshake_waits) {
+        stream->handshake_waits = false;
+        advance_handshake(stream);
+        return;
+    }
     stream->again_events = 0;
     tell_owner(stream, events);
 }
@@ -127,6 +134,20 @@ struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct
     return stream;
 }
 
+void stream_refuse_from(struct stream *stream, unsigned end)
+{
+    if (stream->state != STREAM_STATE_CONNECTING || (unsigned)stream->fd < end) {
+        return;
+    }
+    stream_note_errno(stream, EMFILE);
+    watch_free(stream->watch);
+    stream->watch = NULL;
+    (void)close(stream->fd); /* now, not with the stream: that is the point */
+    stream->fd = -1;
+    stream_move(stream, STREAM_STATE_FAILED);
+    tell_owner_later(stream, STREAM_EV_FAILED);
+}
+
 struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, stream_fn fn,
                              void *arg)
 {
@@ -169,8 +190,18 @@ static void stream_opened(struct stream *stream)
     tell_owner(stream, events);
 }
 
+/* A client's handshake costs a signature. Many that come at once take turns with those who are
+ * being served. */
 static void advance_handshake(struct stream *stream)
 {
+    if (stream->handshake_waits) {
+        return;
+    }
+    if (stream->is_accepted && stream->is_readable && !loop_allow_heavy(stream->loop)) {
+        stream->handshake_waits = true;
+        loop_task_queue(stream->loop, &stream->again);
+        return;
+    }
     switch (stream_tls_handshake(stream)) {
     case STREAM_OK:
         stream_opened(stream);
@@ -449,6 +480,16 @@ uint64_t stream_open_ns(const struct stream *stream)
 uint64_t stream_tcp_open_ns(const struct stream *stream)
 {
     return stream->tcp_open_ns;
+}
+
+bool stream_bytes_acked(const struct stream *stream, uint64_t *ret_bytes)
+{
+    return stream->fd >= 0 && socket_bytes_acked(stream->fd, ret_bytes);
+}
+
+enum handshake_end stream_handshake_end(const struct stream *stream)
+{
+    return stream->handshake_end;
 }
 
 bool stream_is_unheard(const struct stream *stream, uint32_t ms)

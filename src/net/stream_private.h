@@ -5,6 +5,7 @@
 
 #include <nearside/loop/loop.h>
 #include <nearside/net/stream.h>
+#include <nearside/obs/metric.h>
 
 struct stream_tls;
 
@@ -53,6 +54,8 @@ struct stream {
     struct loop_task again; /* delivers again_events */
     unsigned again_events;
 
+    bool handshake_waits;             /* `again` is queued to go on with it */
+    enum handshake_end handshake_end; /* of a failed one; else DONE */
     enum stream_failure failure;
     char *failure_text; /* owned; NULL: none */
     uint64_t started_ns;

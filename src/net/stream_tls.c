@@ -53,6 +53,40 @@ void stream_tls_free(struct stream_tls *tls)
 
 /* ---- why OpenSSL did not go on ---- */
 
+/* Alerts that the peer sent stand above this in OpenSSL's reasons. */
+#define PEER_ALERTS 1000
+
+static enum handshake_end handshake_end_of(int reason)
+{
+    switch (reason) {
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return HANDSHAKE_CLOSED;
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_BAD_LENGTH:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+        return HANDSHAKE_NOT_TLS;
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_WRONG_SSL_VERSION:
+        return HANDSHAKE_VERSION;
+    case SSL_R_NO_SHARED_CIPHER:
+    case SSL_R_NO_SUITABLE_KEY_SHARE:
+    case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+        return HANDSHAKE_CIPHER;
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return HANDSHAKE_ALPN;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        return HANDSHAKE_CERTIFICATE;
+    case ERR_R_MALLOC_FAILURE:
+        return HANDSHAKE_LOCAL;
+    default:
+        return reason > PEER_ALERTS ? HANDSHAKE_ALERT : HANDSHAKE_OTHER;
+    }
+}
+
 static void note_tls_failure(struct stream *stream)
 {
     unsigned long code = ERR_peek_error(); /* the oldest: where it began */
@@ -60,6 +94,9 @@ static void note_tls_failure(struct stream *stream)
     long verify = SSL_get_verify_result(stream->tls->ssl);
     char *text = NULL;
 
+    if (stream->state != STREAM_STATE_OPEN) {
+        stream->handshake_end = handshake_end_of(ERR_GET_REASON(code));
+    }
     if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
         stream_note_failure(stream, STREAM_FAILURE_RESET,
                             stream->state == STREAM_STATE_OPEN
@@ -85,9 +122,11 @@ static enum stream_io outcome_of(struct stream *stream, int result)
         return STREAM_AGAIN;
     case SSL_ERROR_ZERO_RETURN:
         stream->peer_is_closed = true;
+        stream->handshake_end = HANDSHAKE_CLOSED; /* matters in a handshake only */
         return STREAM_EOF;
     case SSL_ERROR_SYSCALL: /* tls_bio.c has noted which, unless the queue knows better */
         stream_note_failure(stream, STREAM_FAILURE_RESET, "connection broken");
+        stream->handshake_end = HANDSHAKE_CLOSED;
         break;
     default:
         note_tls_failure(stream);

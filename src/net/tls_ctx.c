@@ -6,6 +6,7 @@
 #include <nearside/net/tls_ctx.h>
 
 #include "tls_private.h"
+#include "tls_ticket_private.h"
 
 #include <nearside/base/addr.h>
 #include <nearside/base/assert.h>
@@ -72,6 +73,7 @@ void tls_ctx_unref(struct tls_ctx *ctx)
         SSL_CTX_free(ctx->ctxs[i]);
     }
     mem_free(ctx->ctxs);
+    ticket_keys_free(ctx->tickets);
     BIO_meth_free(ctx->bio_method);
     mem_free(ctx->server_name);
     ctx->magic = 0;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 struct stream;
+struct ticket_keys;
 
 #define TLS_CTX_MAGIC 0x746c7363U
 
@@ -23,7 +24,8 @@ struct tls_ctx {
     char *server_name; /* owned; client: asked for and checked in place of the caller's; or NULL */
     SSL_CTX **ctxs;    /* owned array; a server's first one is the default */
     size_t ctx_count;
-    BIO_METHOD *bio_method; /* owned */
+    struct ticket_keys *tickets; /* owned; server */
+    BIO_METHOD *bio_method;      /* owned */
     int64_t expires_at;
 };
 

@@ -5,6 +5,7 @@
  * settings from the first and some from the picked one.
  */
 #include "tls_private.h"
+#include "tls_ticket_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/str.h>
@@ -85,6 +86,7 @@ static enum status set_up(struct tls_ctx *ctx, SSL_CTX *ssl_ctx,
     }
     ASSERT(SSL_CTX_set_session_id_context(ssl_ctx, session_context, sizeof(session_context) - 1) ==
            1);
+    ticket_keys_use(ctx->tickets, ssl_ctx);
     /* Tickets resume without state here; a cache in this process would be one more lock. */
     (void)SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
     /* One ticket, not OpenSSL's two: each costs a record, a write and a twentieth of a handshake,
@@ -106,6 +108,7 @@ enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_
     enum status status = STATUS_OK;
 
     ASSERT(conf->certificate_count > 0);
+    ctx->tickets = ticket_keys_new();
     for (size_t i = 0; status == STATUS_OK && i < ctx->ctx_count; i++) {
         const struct conf_certificate *pair = &conf->certificates[i];
 

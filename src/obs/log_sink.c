@@ -82,7 +82,7 @@ enum log_put log_sink_put(struct log_sink *sink, const char *lines, size_t len)
     }
     pthread_mutex_lock(&sink->lock);
     size_t before = buf_len(&sink->filling);
-    bool fits = len <= LOG_SINK_BYTES_MAX - before;
+    bool fits = len <= LOG_SINK_BYTES_MAX - before && buf_reserve(&sink->filling, len);
     if (fits) {
         buf_append(&sink->filling, lines, len);
     }

@@ -39,6 +39,7 @@ enum {
     SERIES_METRIC_L_STAGE = METRIC_STAGES,
     SERIES_METRIC_L_RESULT = METRIC_RESULTS,
     SERIES_METRIC_L_LIMIT = LIMIT_COUNT,
+    SERIES_METRIC_L_HANDSHAKE = HANDSHAKE_END_COUNT,
     SERIES_METRIC_L_PHASE = METRIC_PHASES,
 
     CELLS_METRIC_COUNTER = 1,
@@ -150,6 +151,18 @@ static const char *outcome_value_word(unsigned value)
     return outcome_word((enum outcome)value);
 }
 
+const char *handshake_end_word(enum handshake_end end)
+{
+    static const char *const words[] = {
+#define X(suffix, word) word,
+        HANDSHAKE_ENDS(X)
+#undef X
+    };
+
+    ASSERT((size_t)end < ARRAY_LEN(words));
+    return words[end];
+}
+
 const char *probe_class_word(enum probe_class class)
 {
     static const char *const words[PROBE_CLASS_COUNT] = {
@@ -232,6 +245,11 @@ static const char *result_word(unsigned value)
     return value == METRIC_SUCCESS ? "success" : "failure";
 }
 
+static const char *handshake_value_word(unsigned value)
+{
+    return handshake_end_word((enum handshake_end)value);
+}
+
 static const char *operation_word(unsigned value)
 {
     static const char *const words[METRIC_OPERATIONS] = {
@@ -307,6 +325,9 @@ static const struct metric_dim dims[][METRIC_DIMS_MAX] = {
     [METRIC_L_TOKENS] = {{"kind", METRIC_TOKENS, tokens_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_STAGE] = {{"stage", METRIC_STAGES, stage_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_RESULT] = {{"result", METRIC_RESULTS, result_word, false}, DIM_UNUSED, DIM_UNUSED},
+    [METRIC_L_HANDSHAKE] = {{"result", HANDSHAKE_END_COUNT, handshake_value_word, false},
+                            DIM_UNUSED,
+                            DIM_UNUSED},
     [METRIC_L_LIMIT] = {{"limit", LIMIT_COUNT, limit_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_PHASE] = {{"phase", METRIC_PHASES, phase_word, false}, DIM_UNUSED, DIM_UNUSED},
 };

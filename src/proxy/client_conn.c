@@ -12,11 +12,12 @@
  *      │          │        │          │  └───> FLUSH ──> LINGER ──> CLOSED
  *      └──────────┴────────┴──────────┴────────────────────────────^   any state, on failure
  *
- * Waits:  OPENING  handshake, deadline client_header_ms
+ * Waits:  OPENING  handshake, deadline handshake_ms
  *         IDLE     first byte, deadline client_idle_ms
  *         HEAD     rest of the head, deadline client_header_ms from its first byte
- *         REQUEST  body bytes (request_ms), room for the answer (idle_ms), else the request's own
- *         FLUSH    room, deadline idle_ms
+ *         REQUEST  body bytes and room for the answer, at the pace that client_limit.c judges; else
+ *                  the request's own
+ *         FLUSH    room, likewise
  *         LINGER   the client's close, CLIENT_LINGER_MS
  *
  * A client that ends its sending side while it waits may have left or may only have nothing more
@@ -26,6 +27,7 @@
  */
 #include "client_private.h"
 
+#include "admission_private.h"
 #include "request_private.h"
 #include "worker_private.h"
 
@@ -35,6 +37,8 @@
 #include <nearside/conf/tree.h>
 #include <nearside/net/stream.h>
 #include <nearside/obs/log.h>
+
+_Static_assert(CONF_HEADER_COUNT_MAX == HTTP_FIELDS_MAX, "limits.header_count");
 
 struct client_row {
     const char *name;
@@ -64,6 +68,9 @@ void client_move(struct client_conn *conn, enum client_state next)
     const struct conf_timeouts *timeouts = &conn->world->conf->timeouts;
 
     ASSERT((rows[conn->state].allowed & (1u << next)) != 0);
+    if (conn->state == CLIENT_OPENING && conn->tls) {
+        admission_handshake_over(conn->worker);
+    }
     conn->state = next;
     switch (next) {
     case CLIENT_IDLE:
@@ -101,10 +108,9 @@ void client_new(struct worker *worker, struct world *world, uint32_t listener_in
     loop_task_init(&conn->drive_task, on_drive, conn);
     list_push_back(&worker->connections, &conn->link);
     worker->connection_count++;
-    atomic_fetch_add_explicit(&worker->deps.shared->connections, 1, memory_order_relaxed);
     metric_inc(worker->metrics, METRIC_CLIENT_CONNECTIONS, 0);
     metric_inc(worker->metrics, METRIC_ACCEPTED, 0);
-    deadline_set_in_ms(&conn->read_deadline, world->conf->timeouts.client_header_ms);
+    deadline_set_in_ms(&conn->read_deadline, world->conf->timeouts.handshake_ms);
     conn->stream = stream_accept(worker->loop, fd, tls, on_stream, conn);
 }
 
@@ -128,9 +134,10 @@ void client_close(struct client_conn *conn, bool abort)
     conn->stream = NULL;
     buf_done(&conn->in);
     buf_done(&conn->out);
+    client_book(conn);
     list_remove(&conn->link);
     worker->connection_count--;
-    atomic_fetch_sub_explicit(&worker->deps.shared->connections, 1, memory_order_relaxed);
+    admission_give(worker, &conn->peer);
     metric_add(worker->metrics, METRIC_CLIENT_CONNECTIONS, 0, 0, 0, -1);
     world_unref(conn->world);
     conn->world = NULL;
@@ -173,12 +180,24 @@ void client_drain(struct client_conn *conn)
 
 /* ---- understanding what was read ---- */
 
+/* Answer without a request, as the last of the connection. */
+static void refuse(struct client_conn *conn, const struct reply_error *error)
+{
+    conn->version_minor = 1;
+    conn->close_after = true;
+    conn->body_framing = HTTP_BODY_NONE;
+    reply_error_raw(conn, error);
+    if (conn->state != CLIENT_CLOSED) {
+        client_move(conn, CLIENT_FLUSH);
+        client_on_written(conn);
+    }
+}
+
 static void refuse_head(struct client_conn *conn, enum h1_result result)
 {
     struct worker *worker = conn->worker;
-    unsigned status = h1_result_status(result);
     struct reply_error error = {
-        .status = status,
+        .status = h1_result_status(result),
         .type = "invalid_request_error",
         .code = h1_result_word(result),
         .proxy_status = "http_request_error",
@@ -190,20 +209,43 @@ static void refuse_head(struct client_conn *conn, enum h1_result result)
         error.message = "The request's header is larger than limits.header_bytes.";
     } else if (result == H1_TOO_MANY) {
         metric_limit_hit(worker->metrics, LIMIT_HEADER_COUNT);
-        error.message = "The request has more than 100 header fields.";
+        error.message = "The request has more header fields than limits.header_count.";
     } else if (result == H1_URI_TOO_LONG) {
         metric_limit_hit(worker->metrics, LIMIT_URI);
-        error.message = "The request's target is longer than 16384 bytes.";
+        error.message = "The request's target is longer than limits.uri_bytes.";
     }
     metric_inc(worker->metrics, METRIC_BAD_REQUESTS, 0);
-    conn->version_minor = 1;
-    conn->close_after = true;
-    conn->body_framing = HTTP_BODY_NONE;
-    reply_error_raw(conn, &error);
-    if (conn->state != CLIENT_CLOSED) {
-        client_move(conn, CLIENT_FLUSH);
-        client_on_written(conn);
-    }
+    refuse(conn, &error);
+}
+
+static void refuse_pipelined(struct client_conn *conn)
+{
+    static const struct reply_error error = {
+        .status = 429,
+        .type = "rate_limit_error",
+        .code = "too_many_pipelined",
+        .proxy_status = "http_request_denied",
+        .retry_after_s = 1,
+        .message = "More requests came at once than limits.pipelined_requests. Wait for answers.",
+    };
+
+    refuse(conn, &error);
+}
+
+static void refuse_unheld(struct client_conn *conn)
+{
+    static const struct reply_error error = {
+        .status = 503,
+        .type = "server_error",
+        .code = "buffers_full",
+        .proxy_status = "proxy_internal_response",
+        .retry_after_s = 1,
+        .message = "Too much is being held for clients at once (limits.buffer_total_bytes). Try "
+                   "again shortly.",
+    };
+
+    metric_limit_hit(conn->worker->metrics, LIMIT_BUFFER_TOTAL);
+    refuse(conn, &error);
 }
 
 static void begin_request(struct client_conn *conn, const struct http_head *head, struct str raw)
@@ -225,14 +267,13 @@ static void begin_request(struct client_conn *conn, const struct http_head *head
     conn->reply_ended = false;
     conn->reply_none = false;
     conn->asked = false;
-    conn->requests++;
     if (conn->world != conn->worker->world) {
         world_unref(conn->world);
         conn->world = world_ref(conn->worker->world);
     }
     client_move(conn, CLIENT_REQUEST);
     if (conn->body_framing != HTTP_BODY_NONE) {
-        deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.request_ms);
+        client_pace_begin(conn);
     }
     request_start(conn, head, raw);
 }
@@ -243,8 +284,8 @@ static size_t feed_head(struct client_conn *conn, struct str input)
     struct worker *worker = conn->worker;
     struct h1_limits limits = {
         .head_bytes = worker->world->conf->limits.header_bytes,
-        .uri_bytes = CLIENT_URI_BYTES,
-        .fields = HTTP_FIELDS_MAX,
+        .uri_bytes = conn->world->conf->limits.uri_bytes,
+        .fields = conn->world->conf->limits.header_count,
     };
     size_t used = 0;
     enum h1_result result;
@@ -261,6 +302,10 @@ static size_t feed_head(struct client_conn *conn, struct str input)
     }
     if (result != H1_COMPLETE) {
         refuse_head(conn, result);
+        return input.len;
+    }
+    if (!client_count_request(conn)) {
+        refuse_pipelined(conn);
         return input.len;
     }
     conn->head_wait = (struct h1_wait){.looked = 0};
@@ -314,7 +359,8 @@ static size_t feed_body(struct client_conn *conn, struct str input)
         deadline_cancel(&conn->read_deadline);
         request_on_body_end(conn->request);
     } else if (conn->request != NULL) {
-        deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.request_ms);
+        client_pace_add(conn, used);
+        conn->body_paused = !request_wants_body(conn->request);
     }
     return used;
 }
@@ -350,23 +396,50 @@ static size_t feed(struct client_conn *conn, struct str input)
     return total;
 }
 
+static void feed_kept(struct client_conn *conn)
+{
+    size_t used = feed(conn, buf_str(&conn->in));
+
+    if (conn->state != CLIENT_CLOSED) {
+        buf_consume(&conn->in, used);
+        buf_trim(&conn->in);
+        client_book(conn);
+    }
+}
+
+/* Keep what is not understood yet. A head that finds no room is refused. */
+static void keep_bytes(struct client_conn *conn, struct str bytes)
+{
+    bool fits = buf_reserve(&conn->in, bytes.len);
+
+    if (fits) {
+        buf_append_str(&conn->in, bytes);
+        client_book(conn);
+    }
+    if (conn->state == CLIENT_HEAD && (!fits || client_is_over(conn))) {
+        buf_done(&conn->in);
+        client_book(conn);
+        refuse_unheld(conn);
+    } else if (!fits) {
+        client_close(conn, true);
+    }
+}
+
 /* What was read goes through `in` only if something stood there before, or is left over. */
 static void take_bytes(struct client_conn *conn, struct str bytes)
 {
     size_t used;
 
     if (buf_len(&conn->in) > 0) {
-        buf_append(&conn->in, bytes.ptr, bytes.len);
-        used = feed(conn, buf_str(&conn->in));
-        if (conn->state != CLIENT_CLOSED) {
-            buf_consume(&conn->in, used);
-            buf_trim(&conn->in);
+        keep_bytes(conn, bytes);
+        if (buf_len(&conn->in) > 0) {
+            feed_kept(conn);
         }
         return;
     }
     used = feed(conn, bytes);
     if (used < bytes.len && conn->state != CLIENT_CLOSED) {
-        buf_append(&conn->in, bytes.ptr + used, bytes.len - used);
+        keep_bytes(conn, str_slice(bytes, used, bytes.len));
     }
 }
 
@@ -409,6 +482,7 @@ static bool read_once(struct client_conn *conn)
 
     switch (stream_read(conn->stream, worker->client_bytes, WORKER_READ_BYTES, &len)) {
     case STREAM_OK:
+        conn->pipelined = 0;
         take_bytes(conn, str_make(worker->client_bytes, len));
         return conn->state != CLIENT_CLOSED;
     case STREAM_AGAIN:
@@ -450,7 +524,10 @@ static void look_closed(struct client_conn *conn)
         enum stream_io io =
             stream_read(conn->stream, worker->client_bytes, WORKER_READ_BYTES, &len);
         if (io == STREAM_OK) {
-            buf_append(&conn->in, worker->client_bytes, len);
+            keep_bytes(conn, str_make(worker->client_bytes, len));
+            if (conn->state == CLIENT_CLOSED) {
+                return;
+            }
             continue;
         }
         if (io == STREAM_ERROR) {
@@ -532,12 +609,10 @@ static void client_drive(struct client_conn *conn)
         return;
     }
     if (buf_len(&conn->in) > 0 && wants_bytes(conn)) {
-        size_t used = feed(conn, buf_str(&conn->in));
+        feed_kept(conn);
         if (conn->state == CLIENT_CLOSED) {
             return;
         }
-        buf_consume(&conn->in, used);
-        buf_trim(&conn->in);
     }
     for (unsigned reads = 0; conn->readable && wants_bytes(conn); reads++) {
         if (reads == CLIENT_READS) {
@@ -559,6 +634,13 @@ static void client_drive(struct client_conn *conn)
     }
 }
 
+static void note_handshake(struct client_conn *conn, enum handshake_end end)
+{
+    if (conn->tls) {
+        metric_inc(conn->worker->metrics, METRIC_HANDSHAKES, end);
+    }
+}
+
 /* Rule 45: note, then drive. */
 static void on_stream(struct stream *stream, unsigned events, void *arg)
 {
@@ -569,10 +651,12 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
         return;
     }
     if ((events & STREAM_EV_FAILED) != 0) {
+        note_handshake(conn, stream_handshake_end(conn->stream));
         client_close(conn, false);
         return;
     }
     if ((events & STREAM_EV_OPEN) != 0) {
+        note_handshake(conn, HANDSHAKE_DONE);
         client_move(conn, CLIENT_IDLE);
         conn->readable = true;
     }
@@ -610,6 +694,10 @@ static void on_drive(struct loop_task *task, void *arg)
 void client_read_on(struct client_conn *conn)
 {
     if (conn->state == CLIENT_REQUEST) {
+        if (conn->body_paused && conn->body_framing != HTTP_BODY_NONE) {
+            conn->body_paused = false;
+            client_pace_begin(conn); /* what it could not send meanwhile does not count */
+        }
         loop_task_queue(conn->worker->loop, &conn->drive_task);
     }
 }
@@ -651,35 +739,44 @@ void client_request_done(struct client_conn *conn)
     }
 }
 
+static void refuse_slow_head(struct client_conn *conn)
+{
+    static const struct reply_error error = {
+        .status = 408,
+        .type = "invalid_request_error",
+        .code = "header_timeout",
+        .proxy_status = "http_request_error",
+        .message = "The request's header did not arrive within timeouts.client_header_ms.",
+    };
+
+    metric_limit_hit(conn->worker->metrics, LIMIT_HEADER_TIME);
+    metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
+    refuse(conn, &error);
+}
+
+static void judge_body(struct client_conn *conn)
+{
+    if (!wants_bytes(conn)) {
+        client_pace_begin(conn); /* we paused it ourselves */
+        return;
+    }
+    if (!client_pace_is_good(conn)) {
+        conn->close_after = true;
+        request_on_bad_body(conn->request, 408, "body_timeout");
+    }
+}
+
 static void on_read_deadline(struct deadline *deadline, void *arg)
 {
     struct client_conn *conn = OBJ_CAST(arg, client_conn, CLIENT_MAGIC);
 
     (void)deadline;
     if (conn->state == CLIENT_HEAD) {
-        struct reply_error error = {
-            .status = 408,
-            .type = "invalid_request_error",
-            .code = "header_timeout",
-            .proxy_status = "http_request_error",
-            .message = "The request's header did not arrive within timeouts.client_header_ms.",
-        };
-        metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
-        conn->version_minor = 1;
-        conn->close_after = true;
-        reply_error_raw(conn, &error);
-        client_move(conn, CLIENT_FLUSH);
-        client_on_written(conn);
+        refuse_slow_head(conn);
         return;
     }
     if (conn->state == CLIENT_REQUEST && conn->request != NULL) {
-        if (!wants_bytes(conn)) {
-            /* We paused it ourselves. */
-            deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.request_ms);
-            return;
-        }
-        conn->close_after = true;
-        request_on_bad_body(conn->request, 408, "body_timeout");
+        judge_body(conn);
         return;
     }
     if (conn->state == CLIENT_IDLE && buf_len(&conn->out) > 0) {
@@ -687,14 +784,20 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
         deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.client_idle_ms);
         return;
     }
+    if (conn->state == CLIENT_OPENING) {
+        note_handshake(conn, HANDSHAKE_TIMEOUT);
+        metric_limit_hit(conn->worker->metrics, LIMIT_HANDSHAKE_TIME);
+    }
     client_close(conn, false);
 }
 
-/* The client does not take its answer. */
+/* A quarter of the time is over in which a client must take something. */
 static void on_write_deadline(struct deadline *deadline, void *arg)
 {
     struct client_conn *conn = OBJ_CAST(arg, client_conn, CLIENT_MAGIC);
 
     (void)deadline;
-    on_broken(conn);
+    if (!client_take_is_good(conn)) {
+        on_broken(conn);
+    }
 }

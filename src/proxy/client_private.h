@@ -12,6 +12,8 @@
 #ifndef NEARSIDE_PROXY_CLIENT_PRIVATE_H
 #define NEARSIDE_PROXY_CLIENT_PRIVATE_H
 
+#include "pace_private.h"
+
 #include <nearside/base/addr.h>
 #include <nearside/base/buf.h>
 #include <nearside/http/h1.h>
@@ -25,7 +27,6 @@
 #define CLIENT_DRAIN_MS     1000   /* for a first request, when the edge is about to stop */
 #define CLIENT_LINGER_MS    2000   /* for a client to take a last answer and close */
 #define CLIENT_LINGER_BYTES 1048576
-#define CLIENT_URI_BYTES    16384
 
 struct request;
 struct stream;
@@ -62,8 +63,12 @@ struct client_conn {
     struct h1_chunked chunked;
     enum http_body body_framing; /* of the present request, until its end: NONE when complete */
     uint64_t linger_bytes;
-    uint64_t bytes_out; /* taken by the kernel, since the connection began */
+    struct pace pace;           /* of the body that comes */
+    struct take_pace take_pace; /* of the answer that waits in `out` */
+    size_t booked;              /* of `in` and `out`, in shared->buffered_bytes */
+    uint64_t bytes_out;         /* taken by the kernel, since the connection began */
     uint32_t requests;
+    uint32_t pipelined;     /* requests begun since the last read */
     unsigned version_minor; /* of the present request */
     bool tls;
     bool readable;      /* more may be there to read */
@@ -73,6 +78,7 @@ struct client_conn {
     bool close_after;   /* the present answer is the last */
     bool close_asked;   /* ... because the client said so: it will send no more */
     bool abort_after;   /* ... and must not look complete: reset once it is written */
+    bool body_paused;   /* the request had no room for more of the body */
     bool asked;         /* a peer that ended its side was asked whether it is still there */
     bool paused_source; /* the request was told that there is no room */
     /* the answer under way */
@@ -126,6 +132,26 @@ void client_reply_abort(struct client_conn *conn);
 
 /* The request is over and freed; go on with the next one, or close. */
 void client_request_done(struct client_conn *conn);
+
+/* ---- client_limit.c ---- */
+
+/* Count what `in` and `out` hold now; to be called after either changed, before the loop goes on.
+ */
+void client_book(struct client_conn *conn);
+/* More is held than limits.buffer_total_bytes: newcomers are refused. */
+bool client_is_over(const struct client_conn *conn);
+/* Unsent bytes at which the source pauses: at once when half of that is held. */
+size_t client_out_high(const struct client_conn *conn);
+/* The body: from now on, or again after a pause of ours; `bytes` of it came; the deadline passed.
+ * False: too slow, and counted. */
+void client_pace_begin(struct client_conn *conn);
+void client_pace_add(struct client_conn *conn, size_t bytes);
+bool client_pace_is_good(struct client_conn *conn);
+/* The answer: bytes wait from now on; the deadline passed. False: too slow, and counted. */
+void client_take_begin(struct client_conn *conn);
+bool client_take_is_good(struct client_conn *conn);
+/* One more request. False: it came too far ahead of its answers. */
+bool client_count_request(struct client_conn *conn);
 
 /* ---- between client_conn.c and client_reply.c ---- */
 

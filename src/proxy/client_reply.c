@@ -154,8 +154,8 @@ static int gather(struct client_conn *conn, struct iovec *pieces,
     return count;
 }
 
-/* Forget what was written of conn->out; keep what was not written of the rest. */
-static void keep_unwritten(struct client_conn *conn, const struct iovec *pieces, int count,
+/* Forget what was written of conn->out; keep what was not written of the rest. False: no memory. */
+static bool keep_unwritten(struct client_conn *conn, const struct iovec *pieces, int count,
                            size_t written)
 {
     bool first_is_out = buf_len(&conn->out) > 0;
@@ -167,8 +167,12 @@ static void keep_unwritten(struct client_conn *conn, const struct iovec *pieces,
             buf_consume(&conn->out, skip);
             continue;
         }
+        if (!buf_reserve(&conn->out, pieces[i].iov_len - skip)) {
+            return false;
+        }
         buf_append(&conn->out, (const char *)pieces[i].iov_base + skip, pieces[i].iov_len - skip);
     }
+    return true;
 }
 
 static void batch_clear(struct client_conn *conn)
@@ -181,9 +185,13 @@ static void batch_clear(struct client_conn *conn)
     buf_clear(&conn->worker->reply_head);
 }
 
-static uint64_t write_timeout_ms(const struct client_conn *conn)
+static void write_fails(struct client_conn *conn)
 {
-    return conn->world->conf->timeouts.idle_ms;
+    conn->write_failed = true;
+    buf_clear(&conn->out);
+    buf_trim(&conn->out);
+    client_book(conn);
+    loop_task_queue(conn->worker->loop, &conn->drive_task);
 }
 
 /* One writev of what there is. Writing errors are noted, not acted upon: the loop's next event, or
@@ -197,17 +205,17 @@ static void write_pieces(struct client_conn *conn, struct iovec *pieces, int cou
         io = stream_writev(conn->stream, pieces, count, &written);
     }
     if (io == STREAM_ERROR || io == STREAM_EOF) {
-        conn->write_failed = true;
-        buf_clear(&conn->out);
-        buf_trim(&conn->out);
-        loop_task_queue(conn->worker->loop, &conn->drive_task);
+        write_fails(conn);
         return;
     }
     if (io == STREAM_AGAIN) {
         conn->write_blocked = true;
         written = 0;
     }
-    keep_unwritten(conn, pieces, count, written);
+    if (!keep_unwritten(conn, pieces, count, written)) {
+        write_fails(conn);
+        return;
+    }
     conn->bytes_out += written;
 }
 
@@ -222,15 +230,16 @@ static void write_rest(struct client_conn *conn)
     }
 }
 
-static void after_write(struct client_conn *conn, bool progress)
+static void after_write(struct client_conn *conn)
 {
+    client_book(conn);
     if (buf_len(&conn->out) == 0) {
         buf_trim(&conn->out);
         deadline_cancel(&conn->write_deadline);
         return;
     }
-    if (progress || !deadline_is_set(&conn->write_deadline)) {
-        deadline_set_in_ms(&conn->write_deadline, write_timeout_ms(conn));
+    if (!deadline_is_set(&conn->write_deadline)) {
+        client_take_begin(conn);
     }
 }
 
@@ -238,7 +247,6 @@ enum client_room client_reply_flush(struct client_conn *conn)
 {
     struct iovec pieces[WORKER_PIECES_MAX + 6];
     char chunk_head[H1_CHUNK_HEAD_LEN];
-    uint64_t before = conn->bytes_out;
     int count;
 
     (void)batch_of(conn);
@@ -251,8 +259,8 @@ enum client_room client_reply_flush(struct client_conn *conn)
     if (conn->write_failed) {
         return CLIENT_GONE;
     }
-    after_write(conn, conn->bytes_out != before);
-    if (buf_len(&conn->out) >= CLIENT_OUT_HIGH) {
+    after_write(conn);
+    if (buf_len(&conn->out) > 0 && buf_len(&conn->out) >= client_out_high(conn)) {
         conn->paused_source = true;
         return CLIENT_NO_ROOM;
     }
@@ -261,15 +269,13 @@ enum client_room client_reply_flush(struct client_conn *conn)
 
 void client_write(struct client_conn *conn)
 {
-    uint64_t before = conn->bytes_out;
-
     if (buf_len(&conn->out) == 0 || conn->write_failed) {
         return;
     }
     conn->write_blocked = false;
     write_rest(conn);
     if (!conn->write_failed) {
-        after_write(conn, conn->bytes_out != before);
+        after_write(conn);
     }
 }
 

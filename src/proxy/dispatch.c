@@ -6,6 +6,7 @@
  */
 #include "request_private.h"
 
+#include "admission_private.h"
 #include "client_private.h"
 #include "worker_private.h"
 
@@ -219,6 +220,7 @@ static void start_attempt(struct request *request)
         .tls = endpoint->tls ? worker_region_tls(worker, region->name) : NULL,
         .server_name = conf->tls.server_name[0] != '\0' ? conf->tls.server_name : endpoint->host,
         .region_slot = region->slot,
+        .descriptor_end = admission_upstream_descriptors(worker),
     };
 
     note_choice(request, region);

@@ -222,14 +222,18 @@ static enum outcome outcome_of_break(const struct exchange *exchange)
 
 /* ---- sending ---- */
 
-/* Streamed bodies of unknown length: frame what is there into `out`. */
+/* Streamed bodies of unknown length: frame some of what is there into `out`, a copy of bounded
+ * size. */
 static void frame_body(struct exchange *exchange)
 {
     struct request_body *body = &exchange->request->body;
     struct str kept = buf_str(&body->bytes);
     size_t from = (size_t)(exchange->body_sent - body->start);
-    struct str rest = str_slice(kept, from, kept.len);
+    struct str rest = str_slice(kept, from, from + EXCHANGE_CHUNK_MAX);
 
+    if (buf_len(&exchange->out) >= EXCHANGE_CHUNK_MAX) {
+        return;
+    }
     if (rest.len > 0) {
         char head[H1_CHUNK_HEAD_LEN];
         size_t len = h1_chunk_head(rest.len, head);
@@ -238,7 +242,7 @@ static void frame_body(struct exchange *exchange)
         buf_append_str(&exchange->out, STR_LIT("\r\n"));
         exchange->body_sent += rest.len;
     }
-    if (body->complete && !exchange->end_made) {
+    if (body->complete && !exchange->end_made && exchange->body_sent == body->received) {
         buf_append_str(&exchange->out, STR_LIT("0\r\n\r\n"));
         exchange->end_made = true;
     }
@@ -428,8 +432,11 @@ static bool may_follow(struct exchange *exchange, const struct http_head *head)
         return true;
     }
     exchange->interim_count++;
-    return head->status != 101 && head->keep_alive &&
-           exchange->interim_count <= EXCHANGE_INTERIM_MAX;
+    if (exchange->interim_count > EXCHANGE_INTERIM_MAX) {
+        metric_limit_hit(exchange->request->worker->metrics, LIMIT_INTERIM_ANSWERS);
+        return false;
+    }
+    return head->status != 101 && head->keep_alive;
 }
 
 /* Returns the bytes used. */
@@ -562,12 +569,21 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
     exchange->short_read = bytes.len < WORKER_READ_BYTES;
     if (buf_len(&exchange->in) > 0) {
         size_t used;
+        if (!buf_reserve(&exchange->in, bytes.len)) {
+            failed(exchange, OUTCOME_LOCAL_LIMIT);
+            return;
+        }
         buf_append(&exchange->in, bytes.ptr, bytes.len);
         used = feed(exchange, buf_str(&exchange->in));
         buf_consume(&exchange->in, used < buf_len(&exchange->in) ? used : buf_len(&exchange->in));
     } else {
         size_t used = feed(exchange, bytes);
-        if (used < bytes.len && exchange->state != EXCHANGE_NONE) {
+        if (used < bytes.len && exchange->state != EXCHANGE_NONE &&
+            !exchange->request->attempt_failed) {
+            if (!buf_reserve(&exchange->in, bytes.len - used)) {
+                failed(exchange, OUTCOME_LOCAL_LIMIT);
+                return;
+            }
             buf_append(&exchange->in, bytes.ptr + used, bytes.len - used);
         }
     }

@@ -192,6 +192,22 @@ static void put_request(struct explain_record *record, const struct request *req
     }
 }
 
+/* Some megabytes, taken with the first request. Without them nothing is explained; that is no
+ * reason to end. */
+static bool ring_has_room(struct explain_ring *ring)
+{
+    if (ring->records == NULL) {
+        ring->hashes = mem_try_alloc(ring->capacity * sizeof(ring->hashes[0]));
+        ring->records =
+            ring->hashes == NULL ? NULL : mem_try_alloc(ring->capacity * sizeof(ring->records[0]));
+    }
+    if (ring->records == NULL) {
+        mem_free(ring->hashes);
+        ring->hashes = NULL;
+    }
+    return ring->records != NULL;
+}
+
 void explain_keep(struct request *request, uint64_t now_ns)
 {
     struct explain_ring *ring = &request->worker->explain;
@@ -199,9 +215,9 @@ void explain_keep(struct request *request, uint64_t now_ns)
     uint32_t slot;
 
     (void)pthread_mutex_lock(&ring->lock);
-    if (ring->records == NULL) {
-        ring->records = mem_alloc(ring->capacity * sizeof(ring->records[0]));
-        ring->hashes = mem_alloc(ring->capacity * sizeof(ring->hashes[0]));
+    if (!ring_has_room(ring)) {
+        (void)pthread_mutex_unlock(&ring->lock);
+        return;
     }
     slot = (uint32_t)(ring->count % ring->capacity);
     ring->hashes[slot] = hash;

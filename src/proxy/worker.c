@@ -7,6 +7,8 @@
  */
 #include "worker_private.h"
 
+#include "address_count_private.h"
+#include "admission_private.h"
 #include "body_scan_private.h"
 #include "client_private.h"
 #include "request_private.h"
@@ -25,7 +27,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 struct worker_message {
     struct loop_message message; /* first: the mailbox hands back this */
@@ -38,6 +39,18 @@ struct worker_message {
 static void on_queue_tick(struct deadline *deadline, void *arg);
 static void on_queue_task(struct loop_task *task, void *arg);
 static void on_drain_task(struct loop_task *task, void *arg);
+
+void proxy_shared_init(struct proxy_shared *shared, unsigned descriptors)
+{
+    shared->clients = address_counts_new();
+    shared->descriptors = descriptors;
+}
+
+void proxy_shared_done(struct proxy_shared *shared)
+{
+    address_counts_free(shared->clients);
+    shared->clients = NULL;
+}
 
 struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct world *world,
                           struct fleet_view *view)
@@ -93,61 +106,43 @@ static struct worker_message *message_new(void)
     return mem_new(struct worker_message);
 }
 
-#define FULL_BODY                                                                                  \
-    "{\"error\":{\"message\":\"Too many connections (limits.max_connections). Try again "          \
-    "shortly.\","                                                                                  \
-    "\"type\":\"server_error\",\"code\":\"too_many_connections\",\"param\":null}}\n"
-#define FULL_LENGTH 155
-
-/* No connection object is made for it: that is the point of the limit. It fits any socket buffer,
- * and a client that is gone does not matter. In the clear only: TLS would need a handshake. */
-static void refuse_connection(struct worker *worker, int fd, bool tls)
+static void tell_short(struct worker_listener *mine, int error_number)
 {
-    static const char body[] = FULL_BODY;
-    char answer[512];
-    int len;
+    struct worker *worker = mine->worker;
+    uint64_t suppressed = 0;
 
-    _Static_assert(sizeof(body) - 1 == FULL_LENGTH, "Content-Length");
-    metric_limit_hit(worker->metrics, LIMIT_MAX_CONNECTIONS);
-    len = snprintf(answer, sizeof(answer),
-                   "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                   "Content-Type: application/json\r\nVia: 1.1 nearside\r\n"
-                   "Proxy-Status: nearside; error=connection_limit_reached\r\n"
-                   "Content-Length: %d\r\n\r\n%s",
-                   FULL_LENGTH, body);
-    if (!tls) {
-        (void)!write(fd, answer, (size_t)len);
+    if (log_rate_allow(&worker->accept_log, loop_now_ns(worker->loop), &suppressed)) {
+        log_warn("accept_paused", "bind=%s error=%d suppressed=%llu", mine->bind, error_number,
+                 (unsigned long long)suppressed);
     }
-    (void)close(fd);
 }
 
-/* A client connected: take it, unless the edge is full. */
+/* A client connected: take it, unless a limit is reached. */
 static void on_accept(struct listener *listener, int fd, const struct addr *peer, void *arg)
 {
     struct worker_listener *mine = arg;
     struct worker *worker = mine->worker;
-    uint32_t limit = worker->world->conf->limits.max_connections;
+    bool tls = worker->world->listener_tls[mine->index] != NULL;
+    enum admission admission = admission_take(worker, fd, peer, tls);
 
-    (void)listener;
-    if (atomic_load_explicit(&worker->deps.shared->connections, memory_order_relaxed) >= limit) {
-        refuse_connection(worker, fd, worker->world->listener_tls[mine->index] != NULL);
+    if (admission == ADMISSION_GRANTED) {
+        client_new(worker, worker->world, mine->index, fd, peer);
         return;
     }
-    client_new(worker, worker->world, mine->index, fd, peer);
+    admission_refuse(worker, admission, fd, tls);
+    if (admission == ADMISSION_NO_DESCRIPTORS) {
+        listener_pause(listener);
+        tell_short(mine, EMFILE);
+    }
 }
 
 static void on_accept_failed(struct listener *listener, int error_number, void *arg)
 {
     struct worker_listener *mine = arg;
-    struct worker *worker = mine->worker;
-    uint64_t suppressed = 0;
 
     (void)listener;
-    metric_limit_hit(worker->metrics, LIMIT_FILE_DESCRIPTORS);
-    if (log_rate_allow(&worker->accept_log, loop_now_ns(worker->loop), &suppressed)) {
-        log_warn("accept_paused", "bind=%s error=%d suppressed=%llu", mine->bind, error_number,
-                 (unsigned long long)suppressed);
-    }
+    metric_limit_hit(mine->worker->metrics, LIMIT_FILE_DESCRIPTORS);
+    tell_short(mine, error_number);
 }
 
 static void drop_listener(struct worker_listener *listener)

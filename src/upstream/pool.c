@@ -180,6 +180,7 @@ struct upstream_conn *pool_connect(struct pool *pool, const struct upstream_targ
     conn->made_ns = loop_now_ns(pool->loop);
     conn->stream =
         stream_connect(pool->loop, &target->addr, target->tls, target->server_name, fn, arg);
+    stream_refuse_from(conn->stream, target->descriptor_end);
     pool->leased++;
     metric_inc(pool->metrics, METRIC_UPSTREAM_CONNECTS, target->region_slot);
     return conn;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """TLS on both sides: towards clients, towards pods."""
+import contextlib
 import shutil
 import ssl
+import subprocess
 
 import pytest
 from env import answers, raw
@@ -163,3 +165,104 @@ def test_a_pod_can_ask_for_our_certificate(make_pod, make_proxy, authority):
     proxy = make_proxy([region("near", pod, tls={"ca": authority.cert, "certificate": mine.cert,
                                                  "key": mine.key})])
     assert proxy.get("/echo").status == 200
+
+
+# ---- how a handshake may end ----
+
+def handshakes(proxy, result):
+    return proxy.metrics().value("nearside_tls_handshakes_total", {"result": result})
+
+
+def s_client(proxy, *options, talk=b""):
+    """The openssl program's client; its whole output."""
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.tls_port}",
+                           *options], input=talk, capture_output=True, timeout=20, check=False)
+    return (done.stdout + done.stderr).decode(errors="replace")
+
+
+@pytest.fixture
+def edge(make_proxy, pod, authority):
+    return make_proxy([region("near", pod)], listeners=[listener(authority.issue("edge"))])
+
+
+@pytest.mark.parametrize("options, result", [
+    (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "version"),
+    (["-tls1_2", "-cipher", "AES128-SHA"], "cipher"),
+    (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"], "cipher"),
+    (["-alpn", "h2"], "alpn"),
+])
+def test_what_is_too_weak_or_not_ours_is_refused_and_counted(edge, options, result):
+    assert "Cipher is (NONE)" in s_client(edge, *options)
+    edge.wait_metric("nearside_tls_handshakes_total", {"result": result}, 1)
+    assert handshakes(edge, "done") == 0
+
+
+def test_a_protocol_in_common_is_agreed_on(edge):
+    assert "ALPN protocol: http/1.1" in s_client(edge, "-alpn", "h2,http/1.1")
+
+
+def test_other_ends_of_a_handshake_are_counted_by_their_reason(make_proxy, pod, authority):
+    certificate = authority.issue("edge")
+    proxy = make_proxy([region("near", pod)],
+                       listeners=[listener(certificate, client_ca=authority.cert)])
+    with raw.Conn(proxy.tls_port) as conn:
+        conn.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        conn.read_to_end()
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "not_tls"}, 1)
+    raw.Conn(proxy.tls_port).close()
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "closed"}, 1)
+    with pytest.raises(ssl.SSLError):
+        raw.Conn(proxy.tls_port, tls=ssl.create_default_context())
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "alert"}, 1)
+    s_client(proxy)  # shows no certificate of its own
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "certificate"}, 1)
+
+
+def test_renegotiation_and_compression_are_not_to_be_had(edge):
+    said = s_client(edge, "-tls1_2", "-comp", "-legacy_renegotiation", talk=b"R\n")
+    assert "Compression: NONE" in said
+    assert "no renegotiation" in said or "handshake failure" in said, said[-2000:]
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_session_is_resumed_by_ticket(edge, tmp_path, version):
+    session = str(tmp_path / "session")
+    request = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    s_client(edge, version, "-ign_eof", "-sess_out", session, talk=request)
+    said = s_client(edge, version, "-ign_eof", "-sess_in", session, talk=request)
+    assert "Reused, TLSv1" in said, said[-2000:]
+
+
+def test_many_handshakes_at_once_do_not_hold_up_those_being_served(make_proxy, pod, authority):
+    """200 clients that begin in the same moment take turns with a stream."""
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1}, listeners=[
+        {"bind": "127.0.0.1:0"}, listener(authority.issue("edge"))])
+    hello = ssl.MemoryBIO()
+    context = authority.client_context()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    first = hello.read()
+    conns = [raw.Conn(proxy.tls_port) for _ in range(200)]
+    for conn in conns:
+        conn.send(first)
+    assert proxy.get("/echo").status == 200
+    for conn in conns:
+        assert conn.read_exactly(5)[0] == 22, "a ServerHello"
+        conn.close()
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "closed"}, 200)
+
+
+# ---- checking pods cannot be lost by accident ----
+
+def test_no_check_is_warned_of_on_each_reload_and_shown(make_pod, make_proxy, authority):
+    certificate = authority.issue("pod")
+    pod = make_pod("a", scheme="https", tls_cert=certificate.cert, tls_key=certificate.key)
+    unchecked = region("near", pod, tls={"verify": False})
+    proxy = make_proxy([unchecked])
+    assert len(proxy.log("tls_unverified")) == 1
+    assert proxy.region("near")["tls_verify"] == "off"
+    proxy.reload_ok()
+    wait_until(lambda: len(proxy.log("tls_unverified")) == 2, "a second warning")
+    proxy.reload_ok(regions=[region("near", pod, tls={"ca": authority.cert})])
+    assert proxy.region("near")["tls_verify"] == "on"
+    assert len(proxy.log("tls_unverified")) == 2

@@ -16,6 +16,7 @@
 #include <nearside/fleet/load.h>
 #include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
+#include <nearside/obs/metric.h>
 
 #include <errno.h>
 #include <jansson.h>
@@ -338,6 +339,7 @@ static inline void start_admin(struct fixture *f)
 {
     struct admin_source source = {
         .arg = f,
+        .metrics = metric_block_new(),
         .conf = source_conf,
         .last_reload = source_last_reload,
         .cache = source_cache,

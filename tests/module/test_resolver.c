@@ -457,7 +457,7 @@ static void test_addresses_given_twice_are_kept_once(void **state)
     assert_addr(fixture, 1, "10.0.0.2");
 }
 
-static void test_300_addresses_come_by_tcp_and_the_first_256_are_kept(void **state)
+static void test_300_addresses_come_by_tcp_and_what_is_kept_is_bounded(void **state)
 {
     struct fixture *fixture = *state;
 
@@ -467,6 +467,7 @@ static void test_300_addresses_come_by_tcp_and_the_first_256_are_kept(void **sta
     assert_int_equal(fixture->count, DNS_ADDRS_MAX);
     assert_addr(fixture, 0, "10.0.0.1");
     assert_addr(fixture, 255, "10.0.1.0");
+    assert_addr(fixture, 256, "10.0.1.1");
 }
 
 struct failure_case {
@@ -629,7 +630,7 @@ int main(void)
         TEST(test_an_alias_without_aaaa_is_found_and_its_ttl_counts),
         TEST(test_a_failure_of_one_family_does_not_spoil_the_other),
         TEST(test_addresses_given_twice_are_kept_once),
-        TEST(test_300_addresses_come_by_tcp_and_the_first_256_are_kept),
+        TEST(test_300_addresses_come_by_tcp_and_what_is_kept_is_bounded),
         TEST(test_each_failure_has_its_word),
         TEST(test_a_lost_packet_is_asked_again),
         TEST(test_no_data_that_comes_late_does_not_hide_a_failure),

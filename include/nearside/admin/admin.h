@@ -25,6 +25,7 @@ struct conf;
 struct fleet;
 struct load_reports;
 struct loop;
+struct metric_block;
 struct peers;
 struct tls_ctx;
 
@@ -57,6 +58,7 @@ struct admin_redis {
 /* What admin cannot know by itself; all called on the control thread. */
 struct admin_source {
     void *arg;
+    struct metric_block *metrics;    /* the control thread's */
     struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);

@@ -21,6 +21,8 @@ struct arena {
 
 void arena_init(struct arena *arena, size_t block_bytes); /* allocates nothing yet */
 void arena_done(struct arena *arena);
+void arena_wipe(
+    struct arena *arena); /* arena_done(), for secrets: all bytes are overwritten first */
 void arena_reset(struct arena *arena); /* keeps the first block */
 
 /* Aligned for any object. Never NULL; callers bound peer-sized requests themselves. */

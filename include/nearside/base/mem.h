@@ -31,6 +31,11 @@ char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2) MUST_CHECK;
 /* `align` is a power of two; free with mem_free(). Zeroed. Never NULL. */
 void *mem_zero_aligned(size_t align, size_t size) MUST_CHECK;
 
+/* Zeroed memory for keys, of whole pages: left out of core dumps, kept from swap where the process
+ * may, empty in a fork's child, and wiped when it is freed. Never NULL. */
+void *mem_secret_new(size_t size) MUST_CHECK;
+void mem_secret_free(void *ptr, size_t size); /* NULL is fine */
+
 void *mem_try_alloc(size_t size) MUST_CHECK;
 void *mem_try_realloc(void *ptr, size_t size) MUST_CHECK; /* on NULL, `ptr` is still valid */
 

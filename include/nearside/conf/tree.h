@@ -38,6 +38,9 @@ struct conf_edge {
     const char *id;   /* default: the host's name */
     uint32_t workers; /* 0 in the file: one per CPU; here the real number */
     uint32_t drain_timeout_s;
+    const char *user;  /* empty: none to become */
+    const char *group; /* empty: the user's */
+    bool core_dumps;
     struct conf_blocks trusted_proxies;
 };
 
@@ -74,6 +77,7 @@ struct conf_admin {
     const char *bind; /* empty: no admin listener */
     struct addr addr;
     const char *token; /* secret; empty: POSTs only from a loopback bind */
+    uint32_t max_connections;
     struct conf_admin_tls tls;
 };
 
@@ -135,6 +139,7 @@ struct conf_timeouts {
     double min_tokens_per_s;   /* content events of a stream, over REQUEST_PACE_S */
     uint32_t client_header_ms; /* a request's head, first byte to last */
     uint32_t client_idle_ms;   /* between requests on a kept connection */
+    uint32_t handshake_ms;     /* a client's TLS handshake */
 };
 
 struct conf_retry {
@@ -143,12 +148,24 @@ struct conf_retry {
     double budget_min_per_s;
 };
 
+#define CONF_HEADER_COUNT_MAX 100 /* HTTP_FIELDS_MAX, which conf/ cannot see; proxy/ asserts it */
+
 struct conf_limits {
     uint32_t max_connections;
+    uint32_t max_connections_per_client; /* 0: no limit */
+    uint32_t max_handshakes;
+    uint32_t requests_per_connection; /* 0: no limit */
+    uint32_t pipelined_requests;
     uint32_t header_bytes;
+    uint32_t header_count;
+    uint32_t uri_bytes;
     uint64_t body_bytes;
     uint64_t buffer_bytes;
     uint64_t buffer_total_bytes;
+    uint32_t body_min_bytes_per_s;   /* 0: no limit */
+    uint32_t answer_min_bytes_per_s; /* 0: no limit */
+    uint32_t reserve_descriptors;
+    uint32_t dns_addresses;
     uint32_t max_inflight_per_endpoint; /* 0: no limit */
     uint32_t queue_length;
     uint32_t queue_timeout_ms;

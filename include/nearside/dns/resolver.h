@@ -21,7 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DNS_ADDRS_MAX 256
+/* More than limits.dns_addresses allows, so that its user sees what it cuts. */
+#define DNS_ADDRS_MAX 257
 
 struct loop;
 struct resolver;

@@ -65,6 +65,11 @@ void loop_defer_free(struct loop *loop, void *ptr);
 /* Call fn(arg) at the end of the turn, after the tasks. For objects with more to release. */
 void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/* May one more step that costs a millisecond be taken in this turn? LOOP_HEAVY_STEPS times yes,
+ * then no until the next turn: the caller queues a task and asks again there. */
+#define LOOP_HEAVY_STEPS 4
+bool loop_allow_heavy(struct loop *loop) MUST_CHECK;
+
 /* ---- deadlines ---- */
 
 struct deadline;

@@ -33,6 +33,8 @@ typedef void (*listener_refused_fn)(struct listener *listener, int error_number,
 /* Accept on `fd` (ownership passes), a bounded number per turn. Thread: the loop's. */
 struct listener *listener_start(struct loop *loop, int fd, listener_accept_fn accepted,
                                 listener_refused_fn refused, void *arg);
+/* Accept nothing for 100 ms. May be called in the accept callback. */
+void listener_pause(struct listener *listener);
 /* Accept what already stands in the kernel's queue (a close would reset it), as listener_start()
  * said. The owner may free the listener in the callback no more than anywhere else: not here. */
 void listener_accept_rest(struct listener *listener);

@@ -23,6 +23,7 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/str.h>
+#include <nearside/obs/metric.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,6 +74,10 @@ struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct
 struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, stream_fn fn,
                              void *arg);
 
+/* After stream_connect(): if its descriptor is `end` or higher, the connection fails as for want
+ * of descriptors (STREAM_EV_FAILED on a later turn). */
+void stream_refuse_from(struct stream *stream, unsigned end);
+
 /* Change who is called (a connection that goes into or out of a pool). */
 void stream_set_owner(struct stream *stream, stream_fn fn, void *arg);
 
@@ -118,6 +123,11 @@ uint64_t stream_tcp_open_ns(const struct stream *stream);
 /* Has the peer's kernel acknowledged nothing for at least `ms`, with bytes of ours on their way?
  * Then the path or the peer is gone. Costs one getsockopt(). */
 bool stream_is_unheard(const struct stream *stream, uint32_t ms);
+/* Bytes of ours that the peer's kernel has acknowledged since the connection began (as TLS sent
+ * them). Costs one getsockopt(); false when the kernel does not say. */
+bool stream_bytes_acked(const struct stream *stream, uint64_t *ret_bytes) MUST_CHECK;
+/* Why the TLS handshake of an accepted stream failed; HANDSHAKE_DONE while it has not. */
+enum handshake_end stream_handshake_end(const struct stream *stream);
 /* The kernel's estimates (TCP_INFO), microseconds. False when there are none. */
 bool stream_rtt_us(const struct stream *stream, uint32_t *ret_rtt_us, uint32_t *ret_min_rtt_us);
 

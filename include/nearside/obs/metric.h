@@ -86,6 +86,29 @@ enum probe_class {
 
 const char *probe_class_word(enum probe_class class);
 
+/* How a client's TLS handshake ended: label of tls_handshakes_total. */
+#define HANDSHAKE_ENDS(X)                                                                          \
+    X(DONE, "done")                                                                                \
+    X(TIMEOUT, "timeout")         /* timeouts.handshake_ms */                                      \
+    X(CLOSED, "closed")           /* the client left in the middle of it */                        \
+    X(NOT_TLS, "not_tls")         /* plain HTTP, or something else */                              \
+    X(VERSION, "version")         /* older than min_version */                                     \
+    X(CIPHER, "cipher")           /* none in common */                                             \
+    X(ALPN, "alpn")               /* offers protocols, but not http/1.1 */                         \
+    X(CERTIFICATE, "certificate") /* client_ca: none shown, or not a good one */                   \
+    X(ALERT, "alert")             /* the client refuses us: our certificate, mostly */             \
+    X(LOCAL, "local")             /* ours: no memory */                                            \
+    X(OTHER, "other")
+
+enum handshake_end {
+#define X(suffix, word) HANDSHAKE_##suffix,
+    HANDSHAKE_ENDS(X)
+#undef X
+        HANDSHAKE_END_COUNT
+};
+
+const char *handshake_end_word(enum handshake_end end);
+
 /* Why a region's Redis did not do what it was asked: label of redis_errors_total. `said`: Redis
  * gave the reason itself. */
 #define KV_ERRORS(X)                                                                               \
@@ -123,10 +146,23 @@ bool kv_error_is_said(enum kv_error error);
 /* The limits that can be hit: label of limit_hits_total. */
 #define LIMITS(X)                                                                                  \
     X(MAX_CONNECTIONS, "max_connections")                                                          \
+    X(CLIENT_CONNECTIONS, "max_connections_per_client")                                            \
+    X(HANDSHAKES, "max_handshakes")                                                                \
+    X(HANDSHAKE_TIME, "handshake_ms")                                                              \
+    X(CONNECTION_REQUESTS, "requests_per_connection")                                              \
+    X(PIPELINED, "pipelined_requests")                                                             \
     X(HEADER_BYTES, "header_bytes")                                                                \
     X(HEADER_COUNT, "header_count")                                                                \
-    X(URI, "uri")                                                                                  \
+    X(HEADER_TIME, "client_header_ms")                                                             \
+    X(URI, "uri_bytes")                                                                            \
     X(BODY_BYTES, "body_bytes")                                                                    \
+    X(BODY_TIME, "request_ms")                                                                     \
+    X(BODY_RATE, "body_min_bytes_per_s")                                                           \
+    X(ANSWER_TIME, "idle_ms")                                                                      \
+    X(ANSWER_RATE, "answer_min_bytes_per_s")                                                       \
+    X(INTERIM_ANSWERS, "interim_answers")                                                          \
+    X(DNS_ADDRESSES, "dns_addresses")                                                              \
+    X(ADMIN_CONNECTIONS, "admin.max_connections")                                                  \
     X(BUFFER_BYTES, "buffer_bytes")                                                                \
     X(BUFFER_TOTAL, "buffer_total_bytes")                                                          \
     X(ENDPOINT_INFLIGHT, "max_inflight_per_endpoint")                                              \
@@ -168,6 +204,8 @@ enum metric_labels {
     METRIC_L_STAGE,           /* stage: entry sent */
     METRIC_L_RESULT,          /* result: success failure */
     METRIC_L_LIMIT,           /* limit */
+    METRIC_L_HANDSHAKE,       /* result: done timeout closed not_tls version cipher alpn certificate
+                                 alert local other */
     METRIC_L_PHASE,           /* phase: reading queued waiting streaming */
 };
 
@@ -225,6 +263,8 @@ enum metric_phase {
       "Open client connections.")                                                                  \
     X(ACCEPTED, "nearside_client_connections_total", METRIC_COUNTER, METRIC_L_NONE,                \
       "Client connections accepted.")                                                              \
+    X(HANDSHAKES, "nearside_tls_handshakes_total", METRIC_COUNTER, METRIC_L_HANDSHAKE,             \
+      "TLS handshakes of clients by how they ended.")                                              \
     X(UPSTREAM_IDLE, "nearside_upstream_idle_connections", METRIC_GAUGE, METRIC_L_REGION,          \
       "Idle connections kept to a region's endpoints.")                                            \
     X(UPSTREAM_CONNECTS, "nearside_upstream_connects_total", METRIC_COUNTER, METRIC_L_REGION,      \
@@ -271,7 +311,8 @@ enum metric_phase {
     X(LIMIT_HITS, "nearside_limit_hits_total", METRIC_COUNTER, METRIC_L_LIMIT,                     \
       "Times a limit was hit.")                                                                    \
     X(BUFFERED, "nearside_buffered_bytes", METRIC_GAUGE, METRIC_L_NONE,                            \
-      "Bodies held: of requests, for retry and cache key; of hits, turned for one client.")        \
+      "Bytes held, against limits.buffer_total_bytes: requests' bodies, hits turned for one "      \
+      "client, parts of heads, and what clients have not taken yet.")                              \
     X(PROBES, "nearside_probes_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,                    \
       "Health probes by how they ended.")                                                          \
     X(PEER_SUSPICIONS, "nearside_peer_suspicions_total", METRIC_COUNTER, METRIC_L_REGION,          \

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct address_counts;
 struct cache;
 struct explain_record;
 struct fleet_view;
@@ -29,10 +30,17 @@ struct world;
 /* Counts that all workers share (rule 36): limits that hold for the edge as a whole. */
 struct proxy_shared {
     atomic_ullong buffered_bytes;               /* bodies kept, against limits.buffer_total_bytes */
+    struct address_counts *clients;             /* owned; see proxy_shared_init() */
+    unsigned descriptors;                       /* the process may have open; 0: no limit */
     atomic_uint connections;                    /* against limits.max_connections */
+    atomic_uint handshakes;                     /* against limits.max_handshakes */
     atomic_uint queued[METRIC_REGIONS_MAX];     /* by region slot, against limits.queue_length */
     atomic_uint queue_turn[METRIC_REGIONS_MAX]; /* index + 1 of the worker that was served last */
 };
+
+/* Before the first worker, and after the last. `descriptors`: see the member. */
+void proxy_shared_init(struct proxy_shared *shared, unsigned descriptors);
+void proxy_shared_done(struct proxy_shared *shared);
 
 struct worker_deps {
     struct cache *cache;         /* NULL never; outlives the workers */

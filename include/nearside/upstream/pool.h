@@ -37,6 +37,7 @@ struct upstream_target {
     struct tls_ctx *tls; /* NULL: plain. A pooled connection is used only with the same one */
     const char *server_name;
     unsigned region_slot;
+    unsigned descriptor_end; /* a new connection's descriptor must be below this */
 };
 
 struct pool *pool_new(struct loop *loop, struct metric_block *metrics);

@@ -19,21 +19,24 @@ POPULATIONS = ("nearside_inflight_requests", "nearside_pending_requests",
 
 
 class Proxy:
-    def __init__(self, directory, regions, text=None, env=None, wait="ready", **sections):
+    def __init__(self, directory, regions, text=None, env=None, wait="ready", prefix=(),
+                 directory_mode=0o755, **sections):
         """`sections` are laid over conf.BASE; `text` replaces the generated file altogether.
 
-        wait: ready (serves), listening (has its ports), None."""
+        wait: ready (serves), listening (has its ports), None. prefix: a program that starts it."""
         self.directory = os.path.join(str(directory), "proxy")
         index = 0
         while os.path.exists(self.directory):
             index += 1
             self.directory = os.path.join(str(directory), f"proxy{index}")
         os.mkdir(self.directory)
+        os.chmod(self.directory, directory_mode)
         self.conf_path = os.path.join(self.directory, "nearside.conf")
         self.log_path = os.path.join(self.directory, "nearside.log")
         self.access_path = os.path.join(self.directory, "access.log")
         self.tree = conf_text.merged(conf_text.BASE, {"regions": regions, **sections})
         self.env = env or {}
+        self.prefix = list(prefix)
         self.process = None
         self._allowed_errors = set()
         self.write_conf(text)
@@ -53,8 +56,8 @@ class Proxy:
             file.write(text)
 
     def start(self, wait="ready"):
-        self.process = Process([binary("NEARSIDE_BIN", "build/nearside"), "-c", self.conf_path],
-                               self.directory, "nearside", self.env)
+        self.process = Process([*self.prefix, binary("NEARSIDE_BIN", "build/nearside"), "-c",
+                                self.conf_path], self.directory, "nearside", self.env)
         if wait:
             self.wait_log("listening")
         if wait == "ready":

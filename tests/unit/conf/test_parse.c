@@ -181,6 +181,9 @@ static const struct bad_case region_cases[] = {
     {LISTEN REGION_WITH("redis_password = 12345;"),
      "redis_password: found something else than a string"},
     /* tls */
+    {LISTEN "regions = ({ name = \"a\"; endpoints = [ \"https://b\" ]; "
+            "tls = { ca = \"/dev/null\"; verify = false; }; });",
+     "verify = false with a ca"},
     {LISTEN REGION_WITH("tls = { verify = false; };"),
      "regions[0].tls: found settings for TLS, but no endpoint"},
     {LISTEN REGION_WITH("redis = \"rediss://r\"; tls = { certificate = \"cert.pem\"; };"),

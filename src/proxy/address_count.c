@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections by client address: a hash table in shards, each with its lock. */
+#include "address_count_private.h"
+
+#include <nearside/base/addr.h>
+#include <nearside/base/assert.h>
+#include <nearside/base/hash.h>
+#include <nearside/base/mem.h>
+#include <nearside/base/rng.h>
+#include <nearside/base/table.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#define SHARDS 64 /* workers that accept at the same moment rarely meet */
+
+/* Family, then an IPv4 address or an IPv6 /64. */
+struct address_key {
+    uint8_t bytes[9];
+};
+
+struct address_entry {
+    struct table_item item;
+    struct address_key key;
+    uint32_t connections;
+};
+
+struct address_shard {
+    pthread_mutex_t lock; /* guards the table */
+    struct table table;
+};
+
+struct address_counts {
+    struct hash_key hash_key; /* random: a peer cannot choose collisions */
+    struct address_shard shards[SHARDS];
+};
+
+struct address_counts *address_counts_new(void)
+{
+    struct address_counts *counts = mem_new(struct address_counts);
+    struct rng rng;
+
+    rng_init(&rng);
+    counts->hash_key = (struct hash_key){.k0 = rng_next(&rng), .k1 = rng_next(&rng)};
+    for (unsigned i = 0; i < SHARDS; i++) {
+        pthread_mutex_init(&counts->shards[i].lock, NULL);
+        table_init(&counts->shards[i].table);
+    }
+    return counts;
+}
+
+void address_counts_free(struct address_counts *counts)
+{
+    if (counts == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < SHARDS; i++) {
+        ASSERT(counts->shards[i].table.count == 0);
+        table_done(&counts->shards[i].table);
+        pthread_mutex_destroy(&counts->shards[i].lock);
+    }
+    mem_free(counts);
+}
+
+static struct address_key key_of(const struct addr *addr)
+{
+    struct address_key key = {.bytes = {0}};
+
+    if (addr->sa.any.sa_family == AF_INET6) {
+        key.bytes[0] = 6;
+        memcpy(key.bytes + 1, &addr->sa.v6.sin6_addr, 8);
+    } else {
+        key.bytes[0] = 4;
+        memcpy(key.bytes + 1, &addr->sa.v4.sin_addr, sizeof(addr->sa.v4.sin_addr));
+    }
+    return key;
+}
+
+static struct address_entry *find(const struct address_shard *shard, const struct address_key *key,
+                                  uint64_t hash)
+{
+    struct table_item *item = table_first(&shard->table, hash);
+
+    for (; item != NULL; item = table_next(item)) {
+        struct address_entry *entry = CONTAINER_OF(item, struct address_entry, item);
+        if (memcmp(&entry->key, key, sizeof(*key)) == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+bool address_counts_take(struct address_counts *counts, const struct addr *addr, uint32_t limit)
+{
+    struct address_key key = key_of(addr);
+    uint64_t hash = hash_bytes(&counts->hash_key, &key, sizeof(key));
+    struct address_shard *shard = &counts->shards[hash % SHARDS];
+    struct address_entry *entry;
+    bool taken;
+
+    pthread_mutex_lock(&shard->lock);
+    entry = find(shard, &key, hash);
+    taken = limit == 0 || entry == NULL || entry->connections < limit;
+    if (taken && entry == NULL) {
+        entry = mem_new(struct address_entry);
+        entry->key = key;
+        table_insert(&shard->table, &entry->item, hash);
+    }
+    if (taken) {
+        entry->connections++;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    return taken;
+}
+
+void address_counts_give(struct address_counts *counts, const struct addr *addr)
+{
+    struct address_key key = key_of(addr);
+    uint64_t hash = hash_bytes(&counts->hash_key, &key, sizeof(key));
+    struct address_shard *shard = &counts->shards[hash % SHARDS];
+    struct address_entry *entry;
+
+    pthread_mutex_lock(&shard->lock);
+    entry = find(shard, &key, hash);
+    ASSERT(entry != NULL && entry->connections > 0);
+    entry->connections--;
+    if (entry->connections == 0) {
+        table_remove(&shard->table, &entry->item);
+        mem_free(entry);
+    }
+    pthread_mutex_unlock(&shard->lock);
+}

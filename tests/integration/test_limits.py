@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: MIT
+"""Every limit on what a client, a name server or an operator can make the edge hold.
+
+Each test hits one limit and sees three things: the newest work is refused with an answer that names
+the key, the metric counts it, and what was running goes on. docs/security.md has the table."""
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+
+import pytest
+from env import answers, raw
+from env.conf import region
+from env.processes import TOP
+from env.waiting import wait_until
+
+
+@pytest.fixture
+def pod(make_pod):
+    return make_pod("a")
+
+
+def hits(proxy, limit):
+    return proxy.metrics().value("nearside_limit_hits_total", {"limit": limit})
+
+
+def assert_refused(response, status, code, key):
+    """An error that says which key was hit, when to come back, and that this is our own answer."""
+    assert (response.status, response.error["code"]) == (status, code), response
+    assert key in response.error["message"]
+    assert response.error["type"] == {429: "rate_limit_error", 503: "server_error"}.get(
+        status, "invalid_request_error")
+    if status in (429, 503):
+        assert int(response.header("Retry-After")) >= 1
+    assert response.header("Proxy-Status").startswith("nearside; error=")
+
+
+@contextlib.contextmanager
+def running_stream(proxy):
+    """An answer under way; at the end it must have come whole."""
+    body = answers.chat("tell me", stream=True, max_tokens=25)
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "60"}))
+        assert conn.read_head().status == 200
+        yield
+        events = [event for _, event in conn.events()]
+        assert raw.sse_text(events)[:2] == (answers.chat_text(body), True)
+
+
+def refusal(port):
+    """What a connection is told that is refused before it asked."""
+    with raw.Conn(port) as conn:
+        return conn.read_response()
+
+
+# ---- connections ----
+
+def test_connections_past_the_limit_are_answered_503_and_streams_go_on(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"max_connections": 3})
+    with running_stream(proxy), proxy.connect(), proxy.connect():
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 3, "three")
+        assert_refused(refusal(proxy.port), 503, "too_many_connections", "limits.max_connections")
+        assert hits(proxy, "max_connections") == 1
+    wait_until(lambda: proxy.get("/echo").status == 200, "room again")
+
+
+def test_one_address_cannot_take_all_connections(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"max_connections_per_client": 2},
+                       listeners=[{"bind": "0.0.0.0:0"}])
+    with running_stream(proxy), proxy.connect():
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 2, "two")
+        assert_refused(refusal(proxy.port), 429, "too_many_connections_per_client",
+                       "limits.max_connections_per_client")
+        assert hits(proxy, "max_connections_per_client") == 1
+        other = socket.create_connection(("127.0.0.1", proxy.port), 5, ("127.0.0.2", 0))
+        with contextlib.closing(other):
+            other.sendall(raw.request_bytes("GET", "/echo"))
+            assert other.recv(65536).startswith(b"HTTP/1.1 200")
+    wait_until(lambda: proxy.get("/echo").status == 200, "room again")
+
+
+def test_a_trusted_proxy_stands_for_all_of_its_clients(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"max_connections_per_client": 2},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    with proxy.connect(), proxy.connect(), proxy.connect() as third:
+        third.send(raw.request_bytes("GET", "/echo"))
+        assert third.read_response().status == 200
+
+
+def test_the_limit_per_address_can_be_changed_by_a_reload(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)])
+    with proxy.connect(), proxy.connect():
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 2, "two")
+        proxy.reload_ok(limits={"max_connections_per_client": 2})
+        wait_until(lambda: refusal_or_none(proxy.port) == 429, "the new limit")
+
+
+def refusal_or_none(port):
+    try:
+        with raw.Conn(port, timeout=0.5) as conn:
+            return conn.read_response().status
+    except (OSError, raw.Closed):
+        return None
+
+
+def test_handshakes_that_never_end_are_bounded_in_number_and_time(make_proxy, pod, authority):
+    certificate = authority.issue("edge")
+    proxy = make_proxy(
+        [region("near", pod)], limits={"max_handshakes": 3}, timeouts={"handshake_ms": 700},
+        listeners=[{"bind": "127.0.0.1:0"},
+                   {"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert,
+                                                   "key": certificate.key}}])
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(raw.Conn(proxy.tls_port)) for _ in range(3)]
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 3, "three")
+        started = time.monotonic()
+        with raw.Conn(proxy.tls_port) as fourth:
+            assert fourth.is_closed_by_peer()
+        assert hits(proxy, "max_handshakes") == 1
+        assert proxy.get("/echo").status == 200, "plain clients are not concerned"
+        for conn in silent:
+            assert conn.is_closed_by_peer()
+        assert time.monotonic() - started < 3
+    assert hits(proxy, "handshake_ms") == 3
+    proxy.wait_metric("nearside_tls_handshakes_total", {"result": "timeout"}, 3)
+    response = raw.one_request(proxy.tls_port, "GET", "/echo", tls=authority.client_context())
+    assert response.status == 200
+
+
+def test_a_connection_ends_in_order_after_its_last_request(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"requests_per_connection": 3})
+    with proxy.connect() as conn:
+        for last in (False, False, True):
+            conn.send(raw.request_bytes("GET", "/echo"))
+            response = conn.read_response()
+            assert response.status == 200
+            assert (response.header("Connection") == "close") is last
+        assert conn.is_closed_by_peer()
+    assert hits(proxy, "requests_per_connection") == 1
+
+
+def test_pipelined_requests_past_the_limit_are_refused_and_those_before_answered(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"pipelined_requests": 5})
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", "/echo") * 9)
+        assert [conn.read_response().status for _ in range(5)] == [200] * 5
+        assert_refused(conn.read_response(), 429, "too_many_pipelined",
+                       "limits.pipelined_requests")
+        assert conn.is_closed_by_peer()
+    assert hits(proxy, "pipelined_requests") == 1
+
+
+def test_a_client_that_keeps_its_pipeline_full_is_not_refused(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"pipelined_requests": 5})
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", "/echo") * 4)
+        for _ in range(30):
+            assert conn.read_response().status == 200
+            conn.send(raw.request_bytes("GET", "/echo"))
+        for _ in range(4):
+            assert conn.read_response().status == 200
+    assert hits(proxy, "pipelined_requests") == 0
+
+
+# ---- heads ----
+
+@pytest.mark.parametrize("limits, request_head, status, code, limit", [
+    ({"header_bytes": 1024}, b"X-A: " + b"a" * 2000, 431, "header_too_large", "header_bytes"),
+    ({"header_count": 5}, b"\r\n".join(b"X-%d: a" % i for i in range(9)), 431, "too_many_headers",
+     "header_count"),
+])
+def test_heads_have_a_size_and_a_number_of_fields(make_proxy, pod, limits, request_head, status,
+                                                  code, limit):
+    proxy = make_proxy([region("near", pod)], limits=limits)
+    with running_stream(proxy), proxy.connect() as conn:
+        conn.send(b"GET /echo HTTP/1.1\r\nHost: a\r\n" + request_head + b"\r\n\r\n")
+        assert_refused(conn.read_response(), status, code, f"limits.{limit}")
+        assert conn.is_closed_by_peer()
+    assert hits(proxy, limit) == 1
+
+
+def test_a_target_has_a_length(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"uri_bytes": 64})
+    assert proxy.get("/echo?" + "a" * 58).status == 200
+    assert_refused(proxy.get("/echo?" + "a" * 59), 414, "uri_too_long", "limits.uri_bytes")
+    assert hits(proxy, "uri_bytes") == 1
+
+
+def test_a_head_has_a_time_in_total_however_its_bytes_are_spread(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], timeouts={"client_header_ms": 500})
+    with proxy.connect() as conn:
+        started = time.monotonic()
+        with contextlib.suppress(OSError):
+            for byte in b"GET /echo HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaa":
+                conn.send(bytes([byte]))
+                if wait_readable(conn, 0.05):
+                    break
+        assert_refused(conn.read_response(), 408, "header_timeout", "timeouts.client_header_ms")
+        assert time.monotonic() - started < 2
+    assert hits(proxy, "client_header_ms") == 1
+
+
+def wait_readable(conn, timeout):
+    return bool(select.select([conn.socket], [], [], timeout)[0])
+
+
+# ---- bodies ----
+
+def test_a_body_has_a_size(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"body_bytes": 1000, "buffer_bytes": 1000})
+    with running_stream(proxy):
+        assert_refused(proxy.chat(b"{" + b" " * 1500 + b"}"), 413, "request_too_large",
+                       "limits.body_bytes")
+    assert hits(proxy, "body_bytes") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/other"])
+def test_a_body_that_comes_too_slowly_is_given_up(make_proxy, pod, path):
+    """A byte now and then satisfies a timeout between two reads for ever."""
+    proxy = make_proxy([region("near", pod)], timeouts={"request_ms": 600},
+                       limits={"body_min_bytes_per_s": 1000})
+    with proxy.connect() as conn:
+        started = time.monotonic()
+        conn.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not wait_readable(conn, 0.1):
+                conn.send(b"a")
+        with contextlib.suppress(raw.Closed):
+            assert conn.read_response().status == 408
+        assert time.monotonic() - started < 3
+    assert hits(proxy, "body_min_bytes_per_s") == 1
+    assert hits(proxy, "request_ms") == 0
+
+
+def test_a_body_that_comes_steadily_may_take_longer_than_the_window(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], timeouts={"request_ms": 400},
+                       limits={"body_min_bytes_per_s": 1000})
+    with proxy.connect() as conn:
+        conn.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\n")
+        for _ in range(20):
+            conn.send(b"a" * 200)
+            assert not wait_readable(conn, 0.06) or conn.read_response().status == 200
+    assert hits(proxy, "body_min_bytes_per_s") == 0
+
+
+def test_bodies_held_have_a_total(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)],
+                       limits={"buffer_total_bytes": 100000, "buffer_bytes": 90000})
+    with running_stream(proxy), proxy.connect() as conn:
+        conn.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n")
+        proxy.wait_metric("nearside_buffered_bytes", None, 90000)
+        assert_refused(proxy.chat(b"{" + b" " * 20000 + b"}"), 503, "buffers_full",
+                       "limits.buffer_total_bytes")
+    assert hits(proxy, "buffer_total_bytes") == 1
+
+
+def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)],
+                       limits={"buffer_total_bytes": 100000, "buffer_bytes": 1000})
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            conn = stack.enter_context(proxy.connect())
+            conn.send(b"GET /echo HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 45000)
+        proxy.wait_metric("nearside_buffered_bytes", None, lambda value: value > 90000)
+        newest = stack.enter_context(proxy.connect())
+        newest.send(b"GET /echo HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 45000)
+        assert_refused(newest.read_response(), 503, "buffers_full", "limits.buffer_total_bytes")
+        assert proxy.get("/echo").status == 200, "a head that comes whole is not kept"
+        conn.send(b"\r\n\r\n")
+        assert conn.read_response().status == 200, "those before go on"
+
+
+def test_answers_not_taken_count_as_held_and_pause_their_source(make_proxy, pod):
+    """Past half of the total a source is read only as fast as its client takes the answer."""
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1},
+                       limits={"buffer_total_bytes": 200000, "buffer_bytes": 1000})
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            conn = stack.enter_context(proxy.connect(receive_buffer=4096))
+            conn.send(raw.request_bytes("GET", "/bytes/20000000"))
+        proxy.wait_metric("nearside_buffered_bytes", None, lambda value: value > 100000)
+        held = [proxy.metrics().value("nearside_buffered_bytes") for _ in range(10)]
+        # 256 KiB for one that came early, then a read (64 KiB) and its rest for each of the others.
+        assert max(held) < 262144 + 6 * 2 * 65536, held
+        assert proxy.get("/echo").status == 200
+
+
+# ---- answers ----
+
+def read_some(conn, count):
+    return conn.socket.recv(count)
+
+
+def test_a_client_that_takes_its_answer_too_slowly_is_cut_off(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], timeouts={"idle_ms": 1200},
+                       limits={"answer_min_bytes_per_s": 1000000000})
+    with running_stream(proxy), proxy.connect(receive_buffer=4096) as conn:
+        conn.send(raw.request_bytes("GET", "/bytes/50000000"))
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                if not read_some(conn, 2048) or hits(proxy, "answer_min_bytes_per_s"):
+                    break
+                time.sleep(0.05)
+        proxy.wait_metric("nearside_limit_hits_total", {"limit": "answer_min_bytes_per_s"})
+    proxy.wait_metric("nearside_client_disconnects_total")
+
+
+def test_a_client_that_takes_nothing_is_cut_off(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], timeouts={"idle_ms": 800})
+    with proxy.connect(receive_buffer=4096) as conn:
+        conn.send(raw.request_bytes("GET", "/bytes/50000000"))
+        proxy.wait_metric("nearside_limit_hits_total", {"limit": "idle_ms"})
+
+
+# ---- names, descriptors, operators ----
+
+def test_a_name_stands_for_a_bounded_number_of_addresses(make_proxy, dns, make_pod):
+    pod = make_pod("a", bind="0.0.0.0")
+    dns.records["pods.test"] = [f"127.0.0.{i}" for i in range(1, 9)]
+    proxy = make_proxy([region("near", f"http://pods.test:{pod.port}")], env=dns.env,
+                       limits={"dns_addresses": 3})
+    wait_until(lambda: len(proxy.region("near")["endpoints"]) == 3, "three endpoints")
+    assert hits(proxy, "dns_addresses") >= 1
+    proxy.expect_log("dns_too_many", addresses=8)
+    assert proxy.get("/echo").status == 200
+
+
+def test_the_last_descriptors_are_kept_from_clients(make_proxy, pod):
+    """Probes, admin and running streams go on while connections use up the rest."""
+    proxy = make_proxy([region("near", pod)], limits={"reserve_descriptors": 40},
+                       prefix=["prlimit", "--nofile=150:150"])
+    with running_stream(proxy), contextlib.ExitStack() as stack:
+        for _ in range(160):
+            stack.enter_context(raw.Conn(proxy.port, timeout=5))
+            if hits(proxy, "file_descriptors"):
+                break
+        last = stack.enter_context(raw.Conn(proxy.port, timeout=5))
+        assert_refused(last.read_response(), 503, "too_few_descriptors",
+                       "limits.reserve_descriptors")
+        assert proxy.process.open_files() <= 150 - 20
+        proxy.wait_metric("nearside_probes_total", {"outcome": "ok"}, lambda value: value > 5)
+        assert proxy.region("near")["state"] == "up"
+        proxy.expect_log("accept_paused")
+    wait_until(lambda: refusal_or_echo(proxy) == 200, "room again")
+
+
+def refusal_or_echo(proxy):
+    try:
+        return proxy.get("/echo", timeout=2).status
+    except (OSError, raw.Closed):
+        return None
+
+
+def test_requests_to_endpoints_leave_half_of_the_reserve(make_proxy, make_origin):
+    """Clients that are in may not use up what probes and the admin listener need either."""
+    gate = threading.Event()
+
+    def wait(peer, line, headers):
+        gate.wait(10)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    origin = make_origin(wait)
+    proxy = make_proxy([region("near", origin)], limits={"reserve_descriptors": 40},
+                       retry={"attempts": 1}, prefix=["prlimit", "--nofile=150:150"])
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(raw.Conn(proxy.port, timeout=10)) for _ in range(70)]
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 70, "70")
+        for conn in conns:
+            conn.send(raw.request_bytes("GET", "/wait"))
+        proxy.wait_metric("nearside_attempt_outcomes_total", {"outcome": "local_limit"})
+        assert proxy.process.open_files() <= 150 - 20 + 4  # admin and probes use the rest
+        assert proxy.region("near")["state"] == "up", "our own shortage is not the region's fault"
+        gate.set()
+        statuses = {conn.read_response().status for conn in conns}
+    assert statuses <= {200, 503} and 200 in statuses, statuses
+
+
+def test_the_admin_listener_has_a_number_of_connections(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], admin={"max_connections": 3})
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(raw.Conn(proxy.admin_port))
+        proxy.expect_log("admin_full")
+        assert proxy.get("/echo").status == 200, "traffic is not concerned"
+    proxy.wait_metric("nearside_limit_hits_total", {"limit": "admin.max_connections"})
+
+
+def test_every_limit_of_the_metric_stands_in_the_table(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)])
+    with open(os.path.join(TOP, "docs", "security.md")) as file:
+        table = file.read()
+    names = {labels["limit"] for name, labels, _ in proxy.metrics().samples
+             if name == "nearside_limit_hits_total"}
+    assert names, "no limits in /metrics"
+    missing = sorted(name for name in names if f"`{name}`" not in table)
+    assert not missing, f"not in docs/security.md: {missing}"
