@@ -96,6 +96,13 @@ json_t *item_object(json_t *array)
     return value;
 }
 
+void item_number_or_null(json_t *array, bool is_known, double value)
+{
+    json_t *item = is_known ? json_real(round(value * 1000.0) / 1000.0) : json_null();
+
+    ASSERT(item != NULL && json_array_append_new(array, item) == 0);
+}
+
 static int on_bytes(const char *bytes, size_t len, void *arg)
 {
     buf_append(arg, bytes, len);

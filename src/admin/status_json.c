@@ -3,7 +3,9 @@
 #include "status_private.h"
 
 #include "admin_private.h"
+#include "choice_private.h"
 #include "member_private.h"
+#include "recent_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
@@ -14,12 +16,15 @@
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 
+#include <string.h>
+
 /* What one answer is made of. */
 struct gathering {
     struct admin *admin;
     const struct conf *conf;
     const struct fleet_view *view;
     const struct peers *peers;
+    struct recent_rates rates;
     uint64_t now_ns;
 };
 
@@ -29,6 +34,27 @@ static void member_age(json_t *object, const char *key, const struct gathering *
     uint64_t age_ns = from->now_ns > since_ns ? from->now_ns - since_ns : 0;
 
     member_number(object, key, (double)age_ns / (double)NS_PER_S);
+}
+
+/* null: it is not so. */
+static void member_age_or_null(json_t *object, const char *key, const struct gathering *from,
+                               uint64_t since_ns)
+{
+    if (since_ns == 0) {
+        member_null(object, key);
+    } else {
+        member_age(object, key, from, since_ns);
+    }
+}
+
+/* A share or a rate of the last minute; null: there is nothing to divide by. */
+static void member_quotient(json_t *object, const char *key, uint64_t part, double whole)
+{
+    if (whole > 0) {
+        member_number(object, key, (double)part / whole);
+    } else {
+        member_null(object, key);
+    }
 }
 
 static uint64_t sum_of(enum metric_family family, unsigned l0, unsigned l1)
@@ -54,6 +80,7 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_number(edge, "uptime_s",
                   now_ms > started_ms ? (double)(now_ms - started_ms) / 1000.0 : 0.0);
     member_time(edge, "started", started_ms);
+    member_time(edge, "time", now_ms);
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
     member_bool(edge, "suspect", from->peers->suspect);
@@ -90,6 +117,36 @@ static void add_home(json_t *root, const struct gathering *from)
     member_age(root, "home_since_s", from, view->home_since_ns);
 }
 
+/* Why it was made the home: what the last event of that kind says. */
+static void on_event_of_home(const struct fleet_event *event, void *arg)
+{
+    const struct fleet_event **last = arg;
+
+    if (strcmp(event->kind, "home") == 0) {
+        *last = event;
+    }
+}
+
+static void add_choice(json_t *root, const struct gathering *from)
+{
+    const struct fleet_view *view = from->view;
+    const struct fleet_event *last = NULL;
+    json_t *choice = member_object(root, "choice");
+    int next = choice_next(view);
+    char why[CHOICE_WHY_LEN];
+
+    fleet_events(from->admin->fleet, on_event_of_home, &last);
+    member_text_or_null(choice, "from", last == NULL ? "" : last->from);
+    member_text_or_null(choice, "reason", last == NULL ? "" : last->reason);
+    if (view->home == HOME_NONE) {
+        member_text(choice, "why", "no region can serve");
+    } else {
+        choice_why(view, (uint32_t)view->home, why);
+        member_text(choice, "why", why);
+    }
+    member_text_or_null(choice, "next", next == HOME_NONE ? "" : view->regions[next].name);
+}
+
 /* ---- regions ---- */
 
 const char *status_region_word(const struct view_region *region)
@@ -112,6 +169,7 @@ static void add_endpoint(json_t *endpoints, const struct gathering *from,
     member_text(item, "state", status_endpoint_word(endpoint));
     member_text(item, "measured_state", endpoint_state_word(endpoint->state));
     member_bool(item, "drained", endpoint->drained);
+    member_age_or_null(item, "drained_since_s", from, endpoint->drained_since_ns);
     member_text(item, "reason", endpoint->reason);
     member_text(item, "breaker", breaker_state_word(endpoint->breaker));
     member_age(item, "since_s", from, endpoint->since_ns);
@@ -182,6 +240,25 @@ static uint64_t region_inflight(const struct view_region *region)
     return sum;
 }
 
+static void add_shares(json_t *object, const struct gathering *from,
+                       const struct view_region *region)
+{
+    const struct recent_rates *rates = &from->rates;
+
+    member_quotient(object, "requests_per_s", rates->answers[region->slot], rates->seconds);
+    member_quotient(object, "share", rates->answers[region->slot],
+                    (double)rates->answers_by_regions);
+}
+
+static void add_verdict(json_t *object, const struct gathering *from, uint32_t index)
+{
+    char why[CHOICE_WHY_LEN];
+
+    member_text(object, "verdict", choice_verdict_word(choice_of(from->view, index)));
+    choice_why(from->view, index, why);
+    member_text(object, "why", why);
+}
+
 static uint64_t region_requests(const struct view_region *region)
 {
     uint64_t sum = 0;
@@ -205,16 +282,18 @@ static void add_fleet_view(json_t *object, const struct gathering *from,
     member_count(view, "down", votes.down);
 }
 
-static void add_region(json_t *regions, const struct gathering *from,
-                       const struct view_region *region)
+static void add_region(json_t *regions, const struct gathering *from, uint32_t index)
 {
+    const struct view_region *region = &from->view->regions[index];
     json_t *item = item_object(regions);
 
     member_text(item, "name", region->name);
     member_text(item, "state", status_region_word(region));
     member_text(item, "measured_state", region_state_word(region->state));
     member_bool(item, "drained", region->drained);
+    member_age_or_null(item, "drained_since_s", from, region->drained_since_ns);
     member_bool(item, "usable", region->usable);
+    add_verdict(item, from, index);
     member_text(item, "breaker", breaker_state_word(region->breaker));
     member_bool(item, "near", region->near);
     add_latency(item, region);
@@ -223,6 +302,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_count(item, "pending", sum_of(METRIC_PENDING, region->slot, 0));
     member_count(item, "inflight", region_inflight(region));
     member_count(item, "requests", region_requests(region));
+    add_shares(item, from, region);
     member_count(item, "detect_refused_ms", conf_detect_refused_ms(&region->conf->health));
     member_count(item, "detect_vanished_ms", conf_detect_vanished_ms(&region->conf->health));
     member_count(item, "detect_hung_ms", conf_detect_hung_ms(&region->conf->health));
@@ -238,7 +318,7 @@ static void add_regions(json_t *root, const struct gathering *from)
     json_t *regions = member_array(root, "regions");
 
     for (uint32_t i = 0; i < from->view->region_count; i++) {
-        add_region(regions, from, &from->view->regions[i]);
+        add_region(regions, from, i);
     }
 }
 
@@ -281,13 +361,14 @@ static void add_peers(json_t *root, const struct gathering *from)
 
 /* ---- traffic ---- */
 
-static void add_requests(json_t *root)
+static void add_requests(json_t *root, const struct gathering *from)
 {
     json_t *requests = member_object(root, "requests");
     json_t *inflight;
 
     member_count(requests, "started", sum_of(METRIC_REQUESTS_STARTED, 0, 0));
     member_count(requests, "finished", sum_of(METRIC_REQUESTS_FINISHED, 0, 0));
+    member_quotient(requests, "per_s", from->rates.answers_all, from->rates.seconds);
     inflight = member_object(requests, "inflight");
     member_count(inflight, "reading", sum_of(METRIC_INFLIGHT, METRIC_PHASE_READING, 0));
     member_count(inflight, "queued", sum_of(METRIC_INFLIGHT, METRIC_PHASE_QUEUED, 0));
@@ -342,7 +423,7 @@ static void add_connections(json_t *root)
     member_count(connections, "clients", sum_of(METRIC_CLIENT_CONNECTIONS, 0, 0));
 }
 
-static void add_limits_hit(json_t *root)
+static void add_limits_hit(json_t *root, const struct gathering *from)
 {
     static const char *const words[] = {
 #define X(suffix, word) [LIMIT_##suffix] = word,
@@ -350,12 +431,16 @@ static void add_limits_hit(json_t *root)
 #undef X
     };
     json_t *limits = member_object(root, "limits_hit");
+    json_t *recent = member_object(root, "limits_hit_recently");
 
     for (unsigned limit = 0; limit < LIMIT_COUNT; limit++) {
         uint64_t count = sum_of(METRIC_LIMIT_HITS, limit, 0);
 
         if (count > 0) {
             member_count(limits, words[limit], count);
+        }
+        if (from->rates.limit_hits[limit] > 0) {
+            member_count(recent, words[limit], from->rates.limit_hits[limit]);
         }
     }
 }
@@ -448,15 +533,17 @@ json_t *status_build(struct admin *admin)
     json_t *root = json_object();
 
     ASSERT(root != NULL);
+    recent_rates(&admin->recent, from.now_ns, &from.rates);
     add_edge(root, &from);
     add_routing(root, &from);
     add_home(root, &from);
+    add_choice(root, &from);
     add_regions(root, &from);
     add_peers(root, &from);
-    add_requests(root);
+    add_requests(root, &from);
     add_cache(root, &from);
     add_connections(root);
-    add_limits_hit(root);
+    add_limits_hit(root, &from);
     ASSERT(json_object_set_new(root, "events", status_build_events(admin, STATUS_EVENTS_MAX)) == 0);
     return root;
 }
@@ -472,5 +559,41 @@ void status_write_events(struct admin *admin, struct buf *out)
 
     ASSERT(root != NULL &&
            json_object_set_new(root, "events", status_build_events(admin, FLEET_EVENTS_MAX)) == 0);
+    member_write(root, out);
+}
+
+/* ---- the last minutes ---- */
+
+static void add_latencies(json_t *region, const struct recent *recent, unsigned slot)
+{
+    json_t *latencies = member_array(region, "path_latency_ms");
+
+    for (uint64_t back = RECENT_SAMPLES; back > 0; back--) {
+        const struct recent_sample *sample = recent_at(recent, back - 1);
+        uint32_t us = sample == NULL ? RECENT_UNKNOWN : sample->latency_us[slot];
+
+        if (sample != NULL) {
+            item_number_or_null(latencies, us != RECENT_UNKNOWN, (double)us / 1000.0);
+        }
+    }
+}
+
+void status_write_history(struct admin *admin, struct buf *out)
+{
+    const struct fleet_view *view = fleet_view_now(admin->fleet);
+    json_t *root = json_object();
+    json_t *regions;
+
+    ASSERT(root != NULL);
+    member_number(root, "interval_s", RECENT_STEP_MS / 1000.0);
+    regions = member_array(root, "regions");
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        json_t *item = item_object(regions);
+
+        member_text(item, "name", view->regions[i].name);
+        if (view->regions[i].slot < METRIC_REGIONS_MAX) {
+            add_latencies(item, &admin->recent, view->regions[i].slot);
+        }
+    }
     member_write(root, out);
 }
