@@ -81,6 +81,9 @@ $(BUILD)/obj/%.o: src/%.c VERSION Makefile
 	$(SAY) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The assembler reads these (.incbin), so the compiler does not know of them.
+$(BUILD)/obj/admin/page_asset.o: $(wildcard src/admin/page/*)
+
 $(BUILD)/pod: $(wildcard tests/pod/*.c) $(wildcard tests/pod/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@

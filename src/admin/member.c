@@ -109,10 +109,15 @@ static int on_bytes(const char *bytes, size_t len, void *arg)
     return 0;
 }
 
-void member_write(json_t *value, struct buf *out)
+void member_dump(const json_t *value, struct buf *out)
 {
     /* 15 digits: enough for the rounded numbers, too few to show what binary makes of them. */
     ASSERT(json_dump_callback(value, on_bytes, out, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0);
+}
+
+void member_write(json_t *value, struct buf *out)
+{
+    member_dump(value, out);
     buf_append_char(out, '\n');
     json_decref(value);
 }
