@@ -2,7 +2,6 @@
 // The top of the page: where new requests go and why, what is wrong, the figures of now.
 
 const reasonTexts = {
-    first_usable: (from) => 'the first that could serve',
     down: (from) => `${from} went down`,
     drained: (from) => `${from} was drained`,
     put_aside: (from) => `${from} was put aside`,
@@ -11,7 +10,7 @@ const reasonTexts = {
 };
 
 function cameBy(choice) {
-    if (!choice.reason) return '';
+    if (!choice.reason || !choice.from || choice.from === 'none') return '';
     const text = reasonTexts[choice.reason];
     return text ? text(choice.from) : plainWord(choice.reason);
 }
@@ -28,29 +27,28 @@ function nextText(status, home) {
 function drawChoice(status) {
     const home = status.regions.find((region) => region.name === status.home);
     const place = byId('choice');
-    keepRows(place, [home ?? null], () => 'choice', () => {
+    keepRows(place, [[home, status.home_since_s]], () => 'choice', () => {
         const name = make('strong');
         const latency = make('span.class');
         const since = make('span.soft');
         const node = make('span', {}, name, ' ', latency, ' ', since);
         return {
             node,
-            update(region) {
+            update([region, seconds]) {
                 setText(name, region ? region.name : 'no region');
                 setText(latency, region && isKnown(region.path_latency_ms)
                     ? `${msText(region.path_latency_ms)}, ${region.near ? 'near' : 'far'}` : '');
                 setAttribute(latency, 'data-near', region ? String(region.near) : null);
-                setText(since, region ? `for ${spanText(status.home_since_s)}` : '');
+                setText(since, region ? `for ${spanText(seconds)}` : '');
             },
         };
     });
     const by = cameBy(status.choice);
-    setText(byId('choice-why'), home ? `${capital(status.choice.why)}.${by ? ` Chosen when ${whenPart(by)}.` : ''}` : 'Every region is down, drained or put aside. The least bad one is tried.');
+    setText(byId('choice-why'), home ? `${capital(status.choice.why)}.${by ? ` Chosen when ${by}.` : ''}` : 'Every region is down, drained or put aside. The least bad one is tried.');
     setText(byId('choice-next'), nextText(status, home));
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const whenPart = (by) => by === 'the first that could serve' ? 'it was the first that could serve' : by;
 
 // ---- figures ----
 
@@ -69,13 +67,20 @@ function drawFigures(status) {
 
 // ---- alerts ----
 
+// No figures that go on changing: a screen reader reads an alert again when it changes.
+function podReasons(region) {
+    const reasons = new Set(region.endpoints.map((pod) => plainWord(pod.reason)).filter(Boolean));
+    return reasons.size > 0 ? [...reasons].join(', ') : 'none of its pods is up';
+}
+
 function badRegions(status) {
     const alerts = [];
-    const down = status.regions.filter((region) => region.state === 'down').map((region) => region.name);
     const aside = status.regions.filter((region) => region.breaker !== 'closed' && !region.drained && region.state !== 'down').map((region) => region.name);
     const drained = status.regions.filter((region) => region.drained).map((region) => region.name);
     const redis = status.regions.filter((region) => region.redis.configured && !region.redis.up).map((region) => region.name);
-    if (down.length > 0) alerts.push(['down', 'bad', `Down: ${down.join(', ')}.`]);
+    for (const region of status.regions.filter((one) => one.state === 'down')) {
+        alerts.push([`down ${region.name}`, 'bad', `${region.name} is down: ${podReasons(region)}.`]);
+    }
     if (aside.length > 0) alerts.push(['aside', 'bad', `Put aside because real requests failed: ${aside.join(', ')}.`]);
     if (drained.length > 0) alerts.push(['drained', 'held', `Drained by an operator: ${drained.join(', ')}.`]);
     if (redis.length > 0) alerts.push(['redis', 'warn', `Redis does not answer: ${redis.join(', ')}. Requests go on without its cache.`]);

@@ -3,15 +3,19 @@
 // page goes on from there by itself.
 
 const CURVE_SAMPLES = 150;
+const CURVE_SAMPLES_MIN = 30; // a young edge's curve is not a speck at the right
 const CURVE_STEP_MS = 2000;
 const CURVE_WIDTH = 300;
 const CURVE_HEIGHT = 56;
 
 const curves = new Map(); // by region: its latencies, oldest first, null where unknown
-let curveTakenAt = 0;
+let curveTakenAt = -Infinity;
 
 function loadCurves(history) {
-    for (const region of history.regions) curves.set(region.name, region.path_latency_ms ?? []);
+    for (const { name, path_latency_ms: kept } of history.regions) {
+        if (kept?.length > 0) curves.set(name, kept);
+    }
+    curveTakenAt = -Infinity; // the next status goes on from here
 }
 
 function extendCurves(status, now) {
@@ -30,8 +34,9 @@ function curveTop(samples, budget) {
 }
 
 function curvePaths(samples, top) {
-    const step = CURVE_WIDTH / (CURVE_SAMPLES - 1);
-    const first = CURVE_SAMPLES - samples.length;
+    const places = Math.max(samples.length, CURVE_SAMPLES_MIN);
+    const step = CURVE_WIDTH / (places - 1);
+    const first = places - samples.length;
     let line = '';
     let area = '';
     let begun = null;

@@ -57,6 +57,12 @@ function showLost() {
         live.lostAt = performance.now();
         announce('The edge does not answer. What is shown is old.');
     }
+    tellHowLong();
+}
+
+// Each second, also while a poll waits for its time to be over.
+function tellHowLong() {
+    if (live.lostAt === null) return;
     const seconds = (performance.now() - live.answeredAt) / 1000;
     setText(byId('link'), `No answer from this edge for ${spanText(seconds)}. What you see is from ${clockText(live.status.edge.time)}.`);
     setAttribute(byId('link'), 'data-link', 'lost');
@@ -81,9 +87,10 @@ async function poll() {
         showLost();
     }
     live.polling = false;
+    if (document.hidden) return;
     // A slow link, or an edge with thousands of pods, is asked less often.
-    live.timer = setTimeout(poll, Math.max(POLL_MS, 5 * (performance.now() - begun)));
-    if (document.hidden) clearTimeout(live.timer);
+    const pause = live.lostAt === null ? 5 * (performance.now() - begun) : 0;
+    live.timer = setTimeout(poll, Math.max(POLL_MS, pause));
 }
 
 function pollNow() {
@@ -98,7 +105,7 @@ const THEME_KEY = 'nearside-theme';
 
 function showTheme(theme) {
     setAttribute(document.documentElement, 'data-theme', theme === 'auto' ? null : theme);
-    setText(byId('theme'), { auto: 'Auto', light: 'Light', dark: 'Dark' }[theme]);
+    setText(byId('theme'), { auto: '◐ Auto', light: '○ Light', dark: '● Dark' }[theme]);
     setAttribute(byId('theme'), 'aria-label', `Colours: ${theme === 'auto' ? 'as the system' : theme}. Change.`);
     byId('theme').value = theme;
 }
@@ -124,6 +131,7 @@ async function startLive() {
     setHidden(byId('page'), false);
     takeStatus(JSON.parse(byId('status').textContent));
     showFound();
+    setInterval(tellHowLong, POLL_MS);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) pollNow(); });
     try {
         const [history, all] = await Promise.all([getJson('/history.json'), getJson('/events.json')]);

@@ -101,7 +101,7 @@ function whatDrainDoes(status, region) {
     const next = status.regions.find((one) => one.name === status.choice.next);
     return next
         ? `New requests go to ${next.name}, ${msText(next.path_latency_ms)} away, from then on.`
-        : 'No other region can serve: new requests will fail.';
+        : 'No other region can serve new requests.';
 }
 
 const LASTS = 'Requests under way finish. It lasts until it is undone, and holds for every edge that shares ' +

@@ -91,7 +91,7 @@ function makeFailover([region]) {
         node: make('tr', {}, make('th', { scope: 'row' }, region.name), ...cells.map(([, cell]) => cell)),
         update([now, deadline]) {
             for (const [key, cell] of cells) {
-                setText(cell, secondsText(now[key]));
+                setText(cell, now[key] > 0 ? secondsText(now[key]) : 'by traffic');
                 setAttribute(cell, 'data-tone', now[key] > deadline * 1000 ? 'warn' : null);
             }
         },
@@ -108,7 +108,8 @@ function drawFailover(status) {
 // ---- limits ----
 
 function drawLimits(status) {
-    const limits = Object.entries(status.limits_hit);
+    const limits = Object.entries(status.limits_hit)
+        .map(([word, total]) => [word, total, status.limits_hit_recently[word] ?? 0]);
     setHidden(byId('limits-none'), limits.length > 0);
     keepRows(byId('limits'), limits, ([word]) => word, ([word]) => {
         const count = make('span');
@@ -116,8 +117,7 @@ function drawLimits(status) {
         const node = make('li', {}, make('code', {}, word), count, recent);
         return {
             node,
-            update([, total]) {
-                const now = status.limits_hit_recently[word] ?? 0;
+            update([, total, now]) {
                 setText(count, plural(total, 'time', 'times'));
                 setText(recent, now > 0 ? `${countText(now)} in the last minute` : 'not in the last minute');
                 setAttribute(node, 'data-tone', now > 0 ? 'warn' : null);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A card per region: how far, how it is, what it carries, its pods.
 
-const PODS_SHOWN = 4; // with more, those that are well are behind a button
+const PODS_SHOWN = 4; // with more, only so many that are not well; the rest is behind a button
 
 const podKey = (pod) => `${pod.host} ${pod.address}`;
 const isWell = (pod) => pod.state === 'up' && pod.breaker === 'closed' && !pod.drained;
@@ -32,19 +32,21 @@ function makePod(view) {
     const load = make('span.load');
     const bar = make('span.bar-fill');
     const button = make('button.quiet.small', { type: 'button', onclick: () => askPod(view.region, now) });
-    const node = make('li.pod', {}, make('span.dot', { 'aria-hidden': 'true' }), address, state, detail,
-        make('span.load-box', {}, make('span.bar', { 'aria-hidden': 'true' }, bar), load), button);
+    const loadBox = make('p.load-box', {}, make('span.bar', { 'aria-hidden': 'true' }, bar), load);
+    const node = make('li.pod', {}, make('span.dot', { 'aria-hidden': 'true' }),
+        make('p', {}, address, ' ', state, ' ', detail), loadBox, button);
     return {
         node,
         update(pod) {
             now = pod;
             setAttribute(node, 'data-state', isWell(pod) ? 'up' : pod.drained ? 'drained' : pod.breaker !== 'closed' ? 'aside' : pod.state);
-            node.classList.toggle('well', isWell(pod));
+            node.classList.toggle('kept', view.kept.has(pod));
             setText(address, pod.address);
             setAttribute(address, 'title', pod.host && !pod.address.startsWith(pod.host) ? pod.host : null);
             setText(state, podWords(pod));
             setText(detail, podDetail(pod));
-            setText(load, `${countText(pod.inflight)} in flight, ${countText(pod.pending)} pending`);
+            setHidden(loadBox, !isWell(pod) && pod.inflight === 0);
+            setText(load, `${countText(pod.inflight)} in flight · ${countText(pod.pending)} pending`);
             setProperty(bar, '--part', `${(100 * pod.inflight / Math.max(view.busiest, 4)).toFixed(0)}%`);
             setText(button, pod.drained ? 'Undrain' : 'Drain');
             setAttribute(button, 'aria-label', `${pod.drained ? 'Undrain' : 'Drain'} pod ${pod.address}`);
@@ -86,13 +88,15 @@ function regionFacts(region, status) {
         ['Pending', countText(region.pending)],
         ['In flight', countText(region.inflight)],
         ['Answers/s', rateText(region.requests_per_s)],
-        ['First token p50', msText(region.ttft_p50_ms)],
-        ['First token p99', msText(region.ttft_p99_ms)],
+        ['TTFT p50', msText(region.ttft_p50_ms)],
+        ['TTFT p99', msText(region.ttft_p99_ms)],
         redisFact(region),
         votesFact(region, status.peers),
         ['Slow start', region.weight < 1 ? ratioText(region.weight) : null],
     ];
 }
+
+const sourceTexts = { tcp: 'TCP', probe: 'probe', peers: 'other edges' };
 
 function makeLatency() {
     const number = make('strong.number');
@@ -106,7 +110,8 @@ function makeLatency() {
             setText(number, known ? msText(region.path_latency_ms) : 'unknown');
             setText(near, known ? (region.near ? 'near' : 'far') : '');
             setAttribute(near, 'data-near', known ? String(region.near) : null);
-            setText(source, known ? `by ${region.latency_source}` : 'not measured yet');
+            const old = region.measured_state === 'down';
+            setText(source, !known ? 'not measured yet' : old ? 'when it was last seen' : `measured by ${sourceTexts[region.latency_source] ?? region.latency_source}`);
             curve.update(region, budget);
         },
     };
@@ -127,7 +132,7 @@ function makeShare() {
 
 function makePods(view, id) {
     const summary = make('span');
-    const list = make('ul.pods', { id: `${id}-pods` });
+    const list = make('ul.pods', { id: `${id}-pods`, 'aria-label': 'Pods' });
     const more = make('button.quiet.small', { type: 'button', 'aria-controls': list.id, 'aria-expanded': 'false' });
     const squares = make('span.squares', { 'aria-hidden': 'true' });
     let open = false;
@@ -135,7 +140,8 @@ function makePods(view, id) {
         open = !open;
         list.classList.toggle('all', open);
         setAttribute(more, 'aria-expanded', String(open));
-        setText(more, open ? 'Show only those not well' : 'Show all');
+        setText(more, open ? 'Show fewer' : 'Show all');
+        setAttribute(list, 'tabindex', open ? 0 : null); // it scrolls then
     };
     setText(more, 'Show all');
     return {
@@ -145,6 +151,7 @@ function makePods(view, id) {
             const well = pods.filter(isWell).length;
             const many = pods.length > PODS_SHOWN;
             view.region = region;
+            view.kept = new Set(pods.filter((pod) => !isWell(pod)).slice(0, PODS_SHOWN));
             view.busiest = Math.max(0, ...pods.map((pod) => pod.inflight));
             setText(summary, pods.length === 0 ? 'none is known yet' : `${well} of ${pods.length} up`);
             setHidden(more, !many);
@@ -163,7 +170,7 @@ let regionCount = 0;
 
 function makeRegion(first) {
     const id = `region-${++regionCount}`;
-    const view = { region: first, busiest: 0 };
+    const view = { region: first, busiest: 0, kept: new Set() };
     let status = null;
     const name = make('h3', { id }, first.name);
     const home = make('span.badge', {}, 'chosen');

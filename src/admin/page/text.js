@@ -24,6 +24,14 @@ function spanText(seconds) {
     return minutes > 0 ? `${minutes} min ${s % 60} s` : `${s} s`;
 }
 
+// For what is past: one unit is enough.
+function agoText(seconds) {
+    const s = Math.max(0, Math.floor(seconds));
+    if (s < 60) return `${s} s ago`;
+    if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+    return s < 86400 ? `${Math.floor(s / 3600)} h ago` : `${Math.floor(s / 86400)} d ago`;
+}
+
 const secondsText = (ms) => isKnown(ms) ? `${(ms / 1000).toFixed(1)} s` : NONE;
 
 function bytesText(bytes) {

@@ -74,7 +74,7 @@ function makeEvent(event) {
     return {
         node: make('li', { 'data-tone': tone }, make('span.when', {}, clock, ago),
             make('span.what', {}, make('span', {}, sentence), make('span.soft', {}, why ? ` ${why}` : ''))),
-        update: () => setText(ago, ` ${spanText((timeline.now - Date.parse(event.time)) / 1000)} ago`),
+        update: () => setText(ago, ` ${agoText((timeline.now - Date.parse(event.time)) / 1000)}`),
     };
 }
 
