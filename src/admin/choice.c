@@ -12,10 +12,14 @@
 const char *choice_verdict_word(enum choice_verdict verdict)
 {
     static const char *const words[CHOICE_VERDICT_COUNT] = {
-        [CHOICE_CHOSEN] = "chosen",       [CHOICE_DRAINED] = "drained",
-        [CHOICE_UNKNOWN] = "unknown",     [CHOICE_DOWN] = "down",
-        [CHOICE_PUT_ASIDE] = "put_aside", [CHOICE_NO_ENDPOINT] = "no_endpoint",
-        [CHOICE_FAR] = "far",             [CHOICE_FARTHER] = "farther",
+        [CHOICE_CHOSEN] = "chosen",
+        [CHOICE_DRAINED] = "drained",
+        [CHOICE_UNKNOWN] = "unknown",
+        [CHOICE_DOWN] = "down",
+        [CHOICE_PUT_ASIDE] = "put_aside",
+        [CHOICE_NO_ENDPOINT] = "no_endpoint",
+        [CHOICE_FAR] = "far",
+        [CHOICE_FARTHER] = "farther",
         [CHOICE_NOT_HOME] = "not_home",
     };
 

@@ -77,16 +77,11 @@ static void add_lead(struct buf *out, const json_t *root)
 static void add_regions(struct buf *out, const json_t *root)
 {
     static const struct column columns[] = {
-        {"Region", "name", PAGE_TEXT},
-        {"State", "state", PAGE_TEXT},
-        {"Since", "since_s", PAGE_SECONDS},
-        {"Path latency", "path_latency_ms", PAGE_MS},
-        {"Pending", "pending", PAGE_COUNT},
-        {"In flight", "inflight", PAGE_COUNT},
-        {"Share", "share", PAGE_RATIO},
-        {"TTFT p50", "ttft_p50_ms", PAGE_MS},
-        {"TTFT p99", "ttft_p99_ms", PAGE_MS},
-        {"Why not chosen, or why", "why", PAGE_TEXT},
+        {"Region", "name", PAGE_TEXT},        {"State", "state", PAGE_TEXT},
+        {"Since", "since_s", PAGE_SECONDS},   {"Path latency", "path_latency_ms", PAGE_MS},
+        {"Pending", "pending", PAGE_COUNT},   {"In flight", "inflight", PAGE_COUNT},
+        {"Share", "share", PAGE_RATIO},       {"TTFT p50", "ttft_p50_ms", PAGE_MS},
+        {"TTFT p99", "ttft_p99_ms", PAGE_MS}, {"Why not chosen, or why", "why", PAGE_TEXT},
     };
     const json_t *regions = page_at(root, "regions");
     size_t index;
@@ -103,10 +98,14 @@ static void add_regions(struct buf *out, const json_t *root)
 static void add_pods(struct buf *out, const json_t *root)
 {
     static const struct column columns[] = {
-        {"Address", "address", PAGE_TEXT},       {"State", "state", PAGE_TEXT},
-        {"Breaker", "breaker", PAGE_TEXT},       {"Reason", "reason", PAGE_TEXT},
-        {"Since", "since_s", PAGE_SECONDS},      {"Pending", "pending", PAGE_COUNT},
-        {"In flight", "inflight", PAGE_COUNT},   {"Requests", "requests", PAGE_COUNT},
+        {"Address", "address", PAGE_TEXT},
+        {"State", "state", PAGE_TEXT},
+        {"Breaker", "breaker", PAGE_TEXT},
+        {"Reason", "reason", PAGE_TEXT},
+        {"Since", "since_s", PAGE_SECONDS},
+        {"Pending", "pending", PAGE_COUNT},
+        {"In flight", "inflight", PAGE_COUNT},
+        {"Requests", "requests", PAGE_COUNT},
         {"Share of its traffic", "weight", PAGE_RATIO},
     };
     const json_t *regions = page_at(root, "regions");

@@ -95,8 +95,7 @@ void recent_rates(const struct recent *recent, uint64_t now_ns, struct recent_ra
         ret_rates->answers[slot] = grown(now.answers[slot], start->answers[slot]);
         ret_rates->answers_all += ret_rates->answers[slot];
     }
-    ret_rates->answers_by_regions =
-        ret_rates->answers_all - ret_rates->answers[METRIC_REGION_NONE];
+    ret_rates->answers_by_regions = ret_rates->answers_all - ret_rates->answers[METRIC_REGION_NONE];
     for (unsigned limit = 0; limit < LIMIT_COUNT; limit++) {
         ret_rates->limit_hits[limit] = grown(now.limit_hits[limit], start->limit_hits[limit]);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The status page: the frame (page/page.html) with the style, the script, the present status for the
- * script to begin with, and plain tables for those who run none. One answer, nothing from outside.
+ * The status page: the frame (page/page.html) with the style, the script, the present status for
+ * the script to begin with, and plain tables for those who run none. One answer, nothing from
+ * outside.
  */
 #include "admin_private.h"
 
