@@ -136,7 +136,8 @@ static void why_farther(const struct fleet_view *view, const struct view_region 
         (void)snprintf(out, CHOICE_WHY_LEN, "its path latency is not known yet");
         return;
     }
-    (void)snprintf(out, CHOICE_WHY_LEN, "%.1f ms farther than %s",
+    (void)snprintf(out, CHOICE_WHY_LEN, "%.*f ms farther than %s",
+                   region->latency_ms - home->latency_ms < 1 ? 2 : 1,
                    region->latency_ms - home->latency_ms, home->name);
 }
 

@@ -37,11 +37,38 @@ static void read_counters(struct recent_sample *sample)
     }
 }
 
+static void take_marks(struct recent *recent)
+{
+    struct recent_marks *marks = &recent->marks[recent->mark_count % RECENT_MARKS];
+
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
+        if (metric_region_name(slot) != NULL) {
+            metric_mark(METRIC_TTFT_SECONDS, slot, &marks->ttft[slot]);
+        }
+    }
+    recent->mark_count++;
+}
+
+double recent_ttft(const struct recent *recent, unsigned slot, double quantile)
+{
+    /* The oldest that is kept: where the next one will go, once the ring is full. */
+    size_t oldest =
+        recent->mark_count < RECENT_MARKS ? 0 : (size_t)(recent->mark_count % RECENT_MARKS);
+
+    return slot >= METRIC_REGIONS_MAX
+               ? 0
+               : metric_quantile_since(METRIC_TTFT_SECONDS, slot, &recent->marks[oldest].ttft[slot],
+                                       quantile);
+}
+
 void recent_take(struct recent *recent, const struct fleet_view *view, uint64_t now_ns)
 {
     struct recent_sample *sample = &recent->samples[recent->count % RECENT_SAMPLES];
 
     sample->at_ns = now_ns;
+    if (recent->count % RECENT_MARK_EVERY == 0) {
+        take_marks(recent);
+    }
     read_counters(sample);
     for (uint32_t i = 0; i < view->region_count; i++) {
         const struct view_region *region = &view->regions[i];

@@ -29,9 +29,18 @@ struct recent_sample {
     uint64_t limit_hits[LIMIT_COUNT];
 };
 
+/* Histograms are larger, so fewer of them are kept. */
+#define RECENT_MARK_EVERY 5 /* samples: 10 s */
+#define RECENT_MARKS      (RECENT_WINDOW_S * 1000 / (RECENT_STEP_MS * RECENT_MARK_EVERY))
+struct recent_marks {
+    struct metric_mark ttft[METRIC_REGIONS_MAX]; /* by slot */
+};
+
 struct recent {
     uint64_t count; /* ever taken */
     struct recent_sample samples[RECENT_SAMPLES];
+    uint64_t mark_count; /* ever taken */
+    struct recent_marks marks[RECENT_MARKS];
 };
 
 /* Take one. */
@@ -49,5 +58,9 @@ struct recent_rates {
     uint64_t limit_hits[LIMIT_COUNT];
 };
 void recent_rates(const struct recent *recent, uint64_t now_ns, struct recent_rates *ret_rates);
+
+/* A quantile of the time to first token at the region of that slot, over about the last
+ * RECENT_WINDOW_S, in seconds; 0 when there was no answer. */
+double recent_ttft(const struct recent *recent, unsigned slot, double quantile);
 
 #endif

@@ -219,15 +219,24 @@ static void add_latency(json_t *object, const struct view_region *region)
                                            : "tcp");
 }
 
-static void add_ttft(json_t *object, const char *key, unsigned slot, double quantile)
+static void add_ttft(json_t *object, const char *key, double seconds)
 {
-    double seconds = metric_quantile(METRIC_TTFT_SECONDS, slot, quantile);
-
     if (seconds > 0) {
         member_number(object, key, seconds * 1000.0);
     } else {
         member_null(object, key); /* nothing counted yet */
     }
+}
+
+static void add_ttfts(json_t *object, const struct gathering *from,
+                      const struct view_region *region)
+{
+    const struct recent *recent = &from->admin->recent;
+
+    add_ttft(object, "ttft_p50_ms", metric_quantile(METRIC_TTFT_SECONDS, region->slot, 0.5));
+    add_ttft(object, "ttft_p99_ms", metric_quantile(METRIC_TTFT_SECONDS, region->slot, 0.99));
+    add_ttft(object, "ttft_recent_p50_ms", recent_ttft(recent, region->slot, 0.5));
+    add_ttft(object, "ttft_recent_p99_ms", recent_ttft(recent, region->slot, 0.99));
 }
 
 static uint64_t region_inflight(const struct view_region *region)
@@ -306,8 +315,7 @@ static void add_region(json_t *regions, const struct gathering *from, uint32_t i
     member_count(item, "detect_refused_ms", conf_detect_refused_ms(&region->conf->health));
     member_count(item, "detect_vanished_ms", conf_detect_vanished_ms(&region->conf->health));
     member_count(item, "detect_hung_ms", conf_detect_hung_ms(&region->conf->health));
-    add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
-    add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
+    add_ttfts(item, from, region);
     add_fleet_view(item, from, region);
     add_redis(item, region);
     add_endpoints(item, from, region);

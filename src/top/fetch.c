@@ -128,8 +128,8 @@ static enum fetch_result connect_next(struct fetch *fetch, int error)
             (void)close(fetch->fd);
         }
         fetch->fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fetch->fd >= 0 && (connect(fetch->fd, info->ai_addr, info->ai_addrlen) == 0 ||
-                               errno == EINPROGRESS)) {
+        if (fetch->fd >= 0 &&
+            (connect(fetch->fd, info->ai_addr, info->ai_addrlen) == 0 || errno == EINPROGRESS)) {
             return FETCH_MORE;
         }
         error = errno;

@@ -43,7 +43,7 @@ struct fetch {
     const struct addrinfo *next; /* of them, when this one cannot be reached */
     struct buf out;
     struct buf in;
-    struct str body; /* FETCH_DONE: views into `in` */
+    struct str body;   /* FETCH_DONE: views into `in` */
     struct errbuf err; /* FETCH_FAILED: why */
 };
 

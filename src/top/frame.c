@@ -138,8 +138,7 @@ static void draw_link(const struct frame *frame, struct page *page)
 
     line_add(page, LINE_STRONG, "Nearside %s", text_at(edge, "id"));
     line_add(page, LINE_SOFT, "  %s  up %s  generation %.0f", text_at(edge, "version"),
-             span_text(number_at(edge, "uptime_s"), span),
-             number_at(edge, "config_generation"));
+             span_text(number_at(edge, "uptime_s"), span), number_at(edge, "config_generation"));
     line_end(page);
 }
 
@@ -309,14 +308,14 @@ static void cell_p50(const json_t *region, char out[CELL_MAX])
 {
     char text[CELL_MAX];
 
-    (void)snprintf(out, CELL_MAX, "%.20s", ms_text(at(region, "ttft_p50_ms"), text));
+    (void)snprintf(out, CELL_MAX, "%.20s", ms_text(at(region, "ttft_recent_p50_ms"), text));
 }
 
 static void cell_p99(const json_t *region, char out[CELL_MAX])
 {
     char text[CELL_MAX];
 
-    (void)snprintf(out, CELL_MAX, "%.20s", ms_text(at(region, "ttft_p99_ms"), text));
+    (void)snprintf(out, CELL_MAX, "%.20s", ms_text(at(region, "ttft_recent_p99_ms"), text));
 }
 
 static void cell_pods(const json_t *region, char out[CELL_MAX])
@@ -361,12 +360,12 @@ static const struct column {
     size_t from_width;
     cell_fn write;
 } columns[] = {
-    {"STATE", 9, 0, cell_state},        {"SINCE", 10, 100, cell_since},
-    {"LATENCY", 14, 0, cell_latency},   {"SHARE", 6, 64, cell_share},
-    {"ANS/S", 7, 92, cell_rate},        {"PEND", 5, 40, cell_pending},
-    {"INFL", 5, 48, cell_inflight},      {"TTFT50", 8, 110, cell_p50},
-    {"TTFT99", 8, 78, cell_p99},        {"PODS", 7, 56, cell_pods},
-    {"REDIS", 6, 84, cell_redis},       {"EDGES", 12, 130, cell_edges},
+    {"STATE", 9, 0, cell_state},      {"SINCE", 10, 100, cell_since},
+    {"LATENCY", 14, 0, cell_latency}, {"SHARE", 6, 64, cell_share},
+    {"ANS/S", 7, 92, cell_rate},      {"PEND", 5, 40, cell_pending},
+    {"INFL", 5, 48, cell_inflight},   {"TTFT50", 8, 110, cell_p50},
+    {"TTFT99", 8, 78, cell_p99},      {"PODS", 7, 56, cell_pods},
+    {"REDIS", 6, 84, cell_redis},     {"EDGES", 12, 130, cell_edges},
 };
 
 static size_t name_width(const json_t *regions)

@@ -7,7 +7,7 @@
 #define TEXT_MAX 1024 /* longer than any terminal is wide */
 
 static const char *const style_codes[LINE_STYLE_COUNT] = {
-    [LINE_PLAIN] = "",       [LINE_STRONG] = "\033[1m", [LINE_SOFT] = "\033[2m",
+    [LINE_PLAIN] = "",        [LINE_STRONG] = "\033[1m", [LINE_SOFT] = "\033[2m",
     [LINE_GOOD] = "\033[32m", [LINE_WARN] = "\033[33m",  [LINE_BAD] = "\033[1;31m",
     [LINE_HEAD] = "\033[7m",
 };

@@ -2,7 +2,8 @@
 /*
  * Ask, draw, wait; one poll over the edge's socket, the keys and the signals.
  *
- *   ASK ──answer or failure──> WAIT ──1 s──> ASK        q, Ctrl-C, SIGTERM or the terminal gone: end
+ *   ASK ──answer or failure──> WAIT ──1 s──> ASK        q, Ctrl-C, SIGTERM or the terminal gone:
+ * end
  *
  * An edge that does not answer is asked on; the picture then says since when, and why.
  */
@@ -40,10 +41,10 @@ static const char usage[] =
 struct top {
     struct fetch_target target;
     struct fetch fetch;
-    json_t *status; /* owned; NULL: none came yet */
+    json_t *status;        /* owned; NULL: none came yet */
     struct errbuf trouble; /* why there was no answer of late; empty: there was */
-    uint64_t answered_ns; /* or since when it is asked */
-    uint64_t ask_ns;      /* when to ask again */
+    uint64_t answered_ns;  /* or since when it is asked */
+    uint64_t ask_ns;       /* when to ask again */
     bool is_stale;         /* the picture on the screen */
     int signals;
     struct terminal terminal;

@@ -290,6 +290,32 @@ static void test_rates_and_shares_are_of_the_last_minute(void **state)
     json_decref(root);
 }
 
+static void test_the_time_to_first_token_is_also_that_of_the_last_minute(void **state)
+{
+    struct fixture *f = *state;
+    struct metric_block *block = metric_block_new();
+    unsigned slot = region_of(f, 0)->slot;
+    const json_t *near;
+    json_t *root;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        metric_observe_ns(block, METRIC_TTFT_SECONDS, slot, 90 * NS_PER_MS);
+    }
+    run_until(f, has_sampled);
+    get(f, "/status.json");
+    root = body_json(f);
+    near = json_array_get(member(root, "regions"), 0);
+    assert_true(json_is_null(member(near, "ttft_recent_p99_ms")));
+    json_decref(root);
+    metric_observe_ns(block, METRIC_TTFT_SECONDS, slot, 4000 * NS_PER_MS);
+    get(f, "/status.json");
+    root = body_json(f);
+    near = json_array_get(member(root, "regions"), 0);
+    assert_true(json_number_value(member(near, "ttft_p50_ms")) < 100);
+    assert_true(json_number_value(member(near, "ttft_recent_p50_ms")) > 2500);
+    json_decref(root);
+}
+
 static void test_the_history_has_the_latencies_sampled(void **state)
 {
     struct fixture *f = *state;
@@ -584,6 +610,7 @@ int main(void)
         TEST(test_the_choice_tells_why_and_what_would_be_next),
         TEST(test_a_drain_has_an_age_of_its_own),
         TEST(test_rates_and_shares_are_of_the_last_minute),
+        TEST(test_the_time_to_first_token_is_also_that_of_the_last_minute),
         TEST(test_the_history_has_the_latencies_sampled),
         TEST(test_each_metrics_line_is_well_formed_and_under_its_own_head),
         TEST(test_metrics_show_the_state_of_the_fleet),

@@ -11,9 +11,12 @@ const CURVE_HEIGHT = 56;
 const curves = new Map(); // by region: its latencies, oldest first, null where unknown
 let curveTakenAt = -Infinity;
 
+const knownCount = (samples) => (samples ?? []).filter(isKnown).length;
+
+// A young edge may have sampled less than the page has seen.
 function loadCurves(history) {
     for (const { name, path_latency_ms: kept } of history.regions) {
-        if (kept?.length > 0) curves.set(name, kept);
+        if (knownCount(kept) >= knownCount(curves.get(name))) curves.set(name, kept ?? []);
     }
     curveTakenAt = -Infinity; // the next status goes on from here
 }

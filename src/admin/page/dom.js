@@ -76,6 +76,7 @@ function keepFacts(list, facts) {
             update([, now, more, tone]) {
                 setText(text, now);
                 setText(note, more ? ` ${more}` : '');
+                setAttribute(value, 'title', more || null);
                 setAttribute(value, 'data-tone', tone);
             },
         };

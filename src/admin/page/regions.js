@@ -88,8 +88,8 @@ function regionFacts(region, status) {
         ['Pending', countText(region.pending)],
         ['In flight', countText(region.inflight)],
         ['Answers/s', rateText(region.requests_per_s)],
-        ['TTFT p50', msText(region.ttft_p50_ms)],
-        ['TTFT p99', msText(region.ttft_p99_ms)],
+        ['TTFT p50', msText(region.ttft_recent_p50_ms), `since the start ${msText(region.ttft_p50_ms)}`],
+        ['TTFT p99', msText(region.ttft_recent_p99_ms), `since the start ${msText(region.ttft_p99_ms)}`],
         redisFact(region),
         votesFact(region, status.peers),
         ['Slow start', region.weight < 1 ? ratioText(region.weight) : null],
@@ -220,6 +220,7 @@ function regionsSummary(status) {
 
 function drawRegions(status) {
     setText(byId('regions-summary'), regionsSummary(status));
+    byId('region-list').classList.toggle('many', status.regions.length > 6);
     keepRows(byId('region-list'), status.regions.map((region) => [region, status]),
         ([region]) => region.name, ([region]) => makeRegion(region));
 }

@@ -7,8 +7,8 @@ const isKnown = (value) => value !== null && value !== undefined;
 
 function msText(ms) {
     if (!isKnown(ms)) return NONE;
-    if (ms >= 10000) return `${(ms / 1000).toFixed(1)} s`;
-    return `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)} ms`;
+    if (ms >= 10000) return `${(ms / 1000).toFixed(1)}\u00a0s`;
+    return `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)}\u00a0ms`;
 }
 
 function spanText(seconds) {
@@ -20,8 +20,8 @@ function spanText(seconds) {
     if (days > 0) return `${days} d ${hours} h`;
     if (hours > 0) return `${hours} h ${minutes} min`;
     // Seconds are noise once it is more than ten minutes.
-    if (minutes >= 10) return `${minutes} min`;
-    return minutes > 0 ? `${minutes} min ${s % 60} s` : `${s} s`;
+    if (minutes >= 10) return `${minutes}\u00a0min`;
+    return minutes > 0 ? `${minutes}\u00a0min ${s % 60}\u00a0s` : `${s}\u00a0s`;
 }
 
 // For what is past: one unit is enough.

@@ -146,7 +146,8 @@ class Browser:
         return wait_until(lambda: self.evaluate(script), script, timeout)
 
     def text(self, selector="body"):
-        return self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
+        return self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText"
+                             "?.replaceAll('\\u00a0', ' ') ?? ''")
 
     def wait_text(self, selector, part, timeout=10.0):
         wait_until(lambda: part in self.text(selector), f"{part!r} in {selector}", timeout)

@@ -62,8 +62,7 @@ static int teardown(void **state)
 static void draw(struct drawn *drawn, size_t width, size_t height, bool escapes)
 {
     struct frame frame = {.status = drawn->status};
-    struct page page = {
-        .out = &drawn->out, .width = width, .height = height, .escapes = escapes};
+    struct page page = {.out = &drawn->out, .width = width, .height = height, .escapes = escapes};
 
     buf_clear(&drawn->out);
     frame_draw(&frame, &page);
@@ -152,7 +151,10 @@ static void test_what_an_edge_sends_cannot_act_on_the_terminal(void **state)
     struct drawn *drawn = *state;
     json_t *edge = json_object_get(drawn->status, "edge");
 
-    assert_int_equal(json_object_set_new(edge, "id", json_string("\033[2Ja\x7f\xc2\x9b" "2J\xc3\xa9")), 0);
+    assert_int_equal(json_object_set_new(edge, "id",
+                                         json_string("\033[2Ja\x7f\xc2\x9b"
+                                                     "2J\xc3\xa9")),
+                     0);
     draw(drawn, WIDE, WIDE, false);
     assert_true(says(drawn, "Nearside ?[2Ja???2J\xc3\xa9  "));
 }
