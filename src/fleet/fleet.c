@@ -51,6 +51,7 @@ static struct fleet_endpoint *endpoint_new(struct fleet *fleet, const struct con
     endpoint->drained_since_ns = fleet_endpoint_drained_since(fleet, endpoint);
     endpoint->drained = endpoint->drained_since_ns != 0;
     table_insert(&fleet->by_id, &endpoint->by_id, hash_u64(endpoint->live->id));
+    fleet->roster++;
     return endpoint;
 }
 
@@ -59,6 +60,7 @@ static void endpoint_free(struct fleet *fleet, struct fleet_endpoint *endpoint)
     if (endpoint == NULL) {
         return;
     }
+    fleet->roster++;
     table_remove(&fleet->by_id, &endpoint->by_id);
     endpoint_live_unref(endpoint->live);
     mem_free(endpoint->host);
@@ -437,6 +439,7 @@ static void endpoint_move(struct fleet *fleet, struct fleet_region *region,
     } else if (next == ENDPOINT_DOWN) {
         endpoint->ramp_since_ns = 0;
     }
+    fleet->roster++;
     endpoint->state = next;
     endpoint->since_ns = now_ns;
     log_info(state_event(next), "region=%s endpoint=%s from=%s reason=%s", region->name,

@@ -40,12 +40,20 @@ struct admin_cache {
     uint64_t evictions;
 };
 
+/* What a region's Redis refuses to the cache; static words. */
+struct admin_redis {
+    const char *error;   /* as in redis_errors_total; NULL: nothing */
+    const char *command; /* "get" or "set" */
+    const char *advice;
+};
+
 /* What admin cannot know by itself; all called on the control thread. */
 struct admin_source {
     void *arg;
     struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
+    void (*redis)(void *arg, unsigned region_slot, struct admin_redis *ret_redis);
     bool (*is_draining)(void *arg);
     uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
     uint64_t (*started_wall_ms)(void *arg);
