@@ -14,5 +14,7 @@ struct frame {
 };
 
 void frame_draw(const struct frame *frame, struct page *page);
+/* Of it the table of regions (frame_regions.c). */
+void frame_draw_regions(const json_t *status, struct page *page);
 
 #endif

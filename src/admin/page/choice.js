@@ -43,9 +43,15 @@ function drawChoice(status) {
             },
         };
     });
-    const by = cameBy(status.choice);
-    setText(byId('choice-why'), home ? `${capital(status.choice.why)}.${by ? ` Chosen when ${by}.` : ''}` : 'Every region is down, drained or put aside. The least bad one is tried.');
+    setText(byId('choice-why'), home ? whyText(status.choice) : NOWHERE);
     setText(byId('choice-next'), nextText(status, home));
+}
+
+const NOWHERE = 'Every region is down, drained or put aside. The least bad one is tried.';
+
+function whyText(choice) {
+    const by = cameBy(choice);
+    return `${capital(choice.why)}.${by ? ` Chosen when ${by}.` : ''}`;
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -55,50 +61,77 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 function drawFigures(status) {
     const { waiting, queued, streaming } = status.requests.inflight;
     const pending = status.regions.reduce((sum, region) => sum + region.pending, 0);
-    const cache = status.cache;
+    const { enabled, hit_ratio: ratio, hits } = status.cache;
     keepFacts(byId('figures'), [
         ['Answers/s', rateText(status.requests.per_s), 'last minute'],
-        ['Pending', countText(pending), `${countText(queued)} queued`, pending > 0 && queued > 0 ? 'warn' : null],
+        ['Pending', countText(pending), `${countText(queued)} queued`, queued > 0 ? 'warn' : null],
         ['In flight', countText(waiting + queued + streaming), `${countText(streaming)} streaming`],
-        ['Cache hits', cache.enabled ? ratioText(cache.hit_ratio) : 'off', cache.enabled ? `${countText(cache.hits)} answers` : ''],
+        ['Cache hits', enabled ? ratioText(ratio) : 'off', enabled ? `${countText(hits)} answers` : ''],
         ['Clients', countText(status.connections.clients), 'connections'],
     ]);
 }
 
-// ---- alerts ----
-
+// ---- alerts: [key, tone, text] ----
 // No figures that go on changing: a screen reader reads an alert again when it changes.
+
 function podReasons(region) {
     const reasons = new Set(region.endpoints.map((pod) => plainWord(pod.reason)).filter(Boolean));
     return reasons.size > 0 ? [...reasons].join(', ') : 'none of its pods is up';
 }
 
-function badRegions(status) {
+// One alert for all regions of which `isSo` holds; none when there is none.
+function alertOfThose(regions, isSo, key, tone, text) {
+    const names = regions.filter(isSo).map((region) => region.name);
+    return names.length > 0 ? [[key, tone, text(names.join(', '))]] : [];
+}
+
+function regionAlerts(regions) {
+    const isAside = (one) => one.breaker !== 'closed' && !one.drained && one.state !== 'down';
+    return [
+        ...regions.filter((one) => one.state === 'down')
+            .map((one) => [`down ${one.name}`, 'bad', `${one.name} is down: ${podReasons(one)}.`]),
+        ...alertOfThose(regions, isAside, 'aside', 'bad',
+            (names) => `Put aside because real requests failed: ${names}.`),
+        ...alertOfThose(regions, (one) => one.drained, 'drained', 'held',
+            (names) => `Drained by an operator: ${names}.`),
+        ...alertOfThose(regions, (one) => one.redis.configured && !one.redis.up, 'redis', 'warn',
+            (names) => `Redis does not answer: ${names}. Requests go on without its cache.`),
+        ...regions.filter((one) => one.redis.error).map(({ name, redis }) => [`refuses ${name}`, 'warn',
+            `Redis of ${name} refuses ${redis.error_command}: ${plainWord(redis.error)}. ${redis.advice ?? ''}`]),
+    ];
+}
+
+function homeAlerts(status) {
+    const home = status.regions.find((region) => region.name === status.home);
+    if (!home) return [['none', 'bad', 'No region can serve.']];
+    return home.near ? [] : [['far', 'warn', `No near region can serve: requests go to ${home.name}, ` +
+        `over the budget of ${status.routing.latency_budget_ms} ms.`]];
+}
+
+function edgeAlerts({ edge, limits_hit_recently: recent }) {
     const alerts = [];
-    const aside = status.regions.filter((region) => region.breaker !== 'closed' && !region.drained && region.state !== 'down').map((region) => region.name);
-    const drained = status.regions.filter((region) => region.drained).map((region) => region.name);
-    const redis = status.regions.filter((region) => region.redis.configured && !region.redis.up).map((region) => region.name);
-    for (const region of status.regions.filter((one) => one.state === 'down')) {
-        alerts.push([`down ${region.name}`, 'bad', `${region.name} is down: ${podReasons(region)}.`]);
+    const limits = Object.keys(recent).map(plainWord);
+    if (!edge.last_reload.ok) {
+        alerts.push(['reload', 'warn', `The last reload was refused; generation ${edge.config_generation} ` +
+            `stays in force. ${edge.last_reload.error}`]);
     }
-    if (aside.length > 0) alerts.push(['aside', 'bad', `Put aside because real requests failed: ${aside.join(', ')}.`]);
-    if (drained.length > 0) alerts.push(['drained', 'held', `Drained by an operator: ${drained.join(', ')}.`]);
-    if (redis.length > 0) alerts.push(['redis', 'warn', `Redis does not answer: ${redis.join(', ')}. Requests go on without its cache.`]);
+    if (limits.length > 0) {
+        alerts.push(['limits', 'warn', `Limits hit in the last minute: ${limits.join(', ')}.`]);
+    }
     return alerts;
 }
 
 function alertsOf(status) {
     const alerts = [];
-    const home = status.regions.find((region) => region.name === status.home);
-    if (status.edge.draining) alerts.push(['draining', 'warn', 'This edge is about to stop: it takes no new connections, requests under way finish.']);
-    if (status.edge.suspect) alerts.push(['suspect', 'bad', 'Every region is down here, but not for other edges: the fault is this edge, or its network.']);
-    if (!home) alerts.push(['none', 'bad', 'No region can serve.']);
-    if (home && !home.near) alerts.push(['far', 'warn', `No near region can serve: requests go to ${home.name}, over the budget of ${status.routing.latency_budget_ms} ms.`]);
-    alerts.push(...badRegions(status));
-    if (!status.edge.last_reload.ok) alerts.push(['reload', 'warn', `The last reload was refused; generation ${status.edge.config_generation} stays in force. ${status.edge.last_reload.error}`]);
-    const limits = Object.keys(status.limits_hit_recently);
-    if (limits.length > 0) alerts.push(['limits', 'warn', `Limits hit in the last minute: ${limits.map(plainWord).join(', ')}.`]);
-    return alerts;
+    if (status.edge.draining) {
+        alerts.push(['draining', 'warn',
+            'This edge is about to stop: it takes no new connections, requests under way finish.']);
+    }
+    if (status.edge.suspect) {
+        alerts.push(['suspect', 'bad',
+            'Every region is down here, but not for other edges: the fault is this edge, or its network.']);
+    }
+    return [...alerts, ...homeAlerts(status), ...regionAlerts(status.regions), ...edgeAlerts(status)];
 }
 
 function drawAlerts(status) {

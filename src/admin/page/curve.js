@@ -71,8 +71,8 @@ function makeCurve() {
     const line = makeSvg('path', { class: 'line' });
     const area = makeSvg('path', { class: 'area' });
     const limit = makeSvg('line', { class: 'limit', x1: 0, x2: CURVE_WIDTH });
-    const svg = makeSvg('svg', { viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, preserveAspectRatio: 'none', role: 'img' },
-        area, limit, line);
+    const viewBox = `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`;
+    const svg = makeSvg('svg', { viewBox, preserveAspectRatio: 'none', role: 'img' }, area, limit, line);
     const mark = make('span.mark-budget', { 'aria-hidden': 'true' });
     return {
         node: make('div.curve', {}, svg, mark),

@@ -64,33 +64,38 @@ function showLost() {
 function tellHowLong() {
     if (live.lostAt === null) return;
     const seconds = (performance.now() - live.answeredAt) / 1000;
-    setText(byId('link'), `No answer from this edge for ${spanText(seconds)}. What you see is from ${clockText(live.status.edge.time)}.`);
+    setText(byId('link'), `No answer from this edge for ${spanText(seconds)}. ` +
+        `What you see is from ${clockText(live.status.edge.time)}.`);
     setAttribute(byId('link'), 'data-link', 'lost');
     byId('page').classList.add('stale');
 }
 
+// null: no answer, or none of use.
 async function getJson(path) {
-    const answer = await fetch(path, { signal: AbortSignal.timeout(POLL_TIMEOUT_MS) });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    return answer.json();
+    try {
+        const answer = await fetch(path, { signal: AbortSignal.timeout(POLL_TIMEOUT_MS) });
+        return answer.ok ? await answer.json() : null;
+    } catch {
+        return null;
+    }
 }
 
 async function poll() {
     const begun = performance.now();
     live.polling = true;
-    try {
-        if (live.lostAt !== null) loadCurves(await getJson('/history.json'));
-        takeStatus(await getJson('/status.json'));
-        showFound();
-    } catch (error) {
-        if (!(error instanceof TypeError) && error.name !== 'TimeoutError' && !/^status /.test(error.message)) console.error(error);
-        showLost();
-    }
+    const status = await getJson('/status.json');
+    const history = status === null || live.lostAt === null ? null : await getJson('/history.json');
     live.polling = false;
-    if (document.hidden) return;
     // A slow link, or an edge with thousands of pods, is asked less often.
-    const pause = live.lostAt === null ? 5 * (performance.now() - begun) : 0;
-    live.timer = setTimeout(poll, Math.max(POLL_MS, pause));
+    const pause = status === null ? 0 : 5 * (performance.now() - begun);
+    if (!document.hidden) live.timer = setTimeout(poll, Math.max(POLL_MS, pause));
+    if (status === null) {
+        showLost();
+        return;
+    }
+    if (history !== null) loadCurves(history);
+    takeStatus(status);
+    showFound();
 }
 
 function pollNow() {
@@ -133,13 +138,13 @@ async function startLive() {
     showFound();
     setInterval(tellHowLong, POLL_MS);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) pollNow(); });
-    try {
-        const [history, all] = await Promise.all([getJson('/history.json'), getJson('/events.json')]);
-        loadCurves(history);
+    const [history, all] = await Promise.all([getJson('/history.json'), getJson('/events.json')]);
+    if (history !== null) loadCurves(history);
+    if (all !== null) {
         forgetEvents();
         addEvents(all.events, true);
-        draw();
-    } catch { /* the first poll says it */ }
+    }
+    draw();
     poll();
 }
 

@@ -55,31 +55,34 @@ function makeEdge() {
 }
 
 function cellsOf(regions, seen) {
-    return regions.map(({ name }) => seen.find((region) => region.name === name) ?? { state: 'no report', path_latency_ms: null });
+    const nothing = { state: 'no report', path_latency_ms: null };
+    return regions.map(({ name }) => seen.find((region) => region.name === name) ?? nothing);
 }
 
 function majorityOf(region, edges) {
     const { up, down } = region.fleet_view;
-    const state = up * 2 > edges ? 'up' : down * 2 > edges ? 'down' : 'unknown';
-    return { state: state === 'unknown' ? 'no majority' : state, path_latency_ms: null };
+    const state = up * 2 > edges ? 'up' : down * 2 > edges ? 'down' : 'no majority';
+    return { state, path_latency_ms: null };
 }
 
 function drawEdges(status) {
     const edges = status.peers.length + 1;
-    const own = status.regions.map((region) => ({ name: region.name, state: region.measured_state, path_latency_ms: region.path_latency_ms }));
+    const own = status.regions.map(({ name, measured_state: state, path_latency_ms }) =>
+        ({ name, state, path_latency_ms }));
     const rows = [
         { edge: `${status.edge.id} (this)`, own: true, cells: own },
         ...status.peers.map((peer) => ({ edge: peer.edge, cells: cellsOf(status.regions, peer.regions) })),
     ];
     const shown = status.peers.length > 0;
-    if (shown) rows.push({ edge: 'Majority', cells: status.regions.map((region) => majorityOf(region, edges)) });
+    rows.push({ edge: 'Majority', cells: status.regions.map((region) => majorityOf(region, edges)) });
     setText(byId('edges-note'), shown
         ? `${plural(edges, 'edge', 'edges')}, as each sees the regions. Others advise; this one decides by itself.`
         : 'No other edge reports. Edges see each other through the Redis of a region.');
     setHidden(byId('edges-scroll'), !shown);
     if (!shown) return;
-    keepRows(byId('edges-head'), ['Edge', ...status.regions.map((region) => region.name)], (name, index) => `${index} ${name}`,
-        (name) => ({ node: make('th', { scope: 'col' }, name), update() {} }));
+    const titles = ['Edge', ...status.regions.map((region) => region.name)];
+    keepRows(byId('edges-head'), titles, (title, index) => `${index} ${title}`,
+        (title) => ({ node: make('th', { scope: 'col' }, title), update() {} }));
     keepRows(byId('edges'), rows, (row) => row.edge, makeEdge);
 }
 
@@ -100,9 +103,11 @@ function makeFailover([region]) {
 
 function drawFailover(status) {
     const deadline = status.routing.failover_deadline_s;
-    setText(byId('failover-note'), 'How long new requests may still be sent to a region that refuses connections, vanishes, or ' +
-        `hangs, by the settings in force; ${deadline} s are promised for the first two. Requests without a byte of their answer move at once.`);
-    keepRows(byId('failover'), status.regions.map((region) => [region, deadline]), ([region]) => region.name, makeFailover);
+    setText(byId('failover-note'), 'How long new requests may still be sent to a region that refuses ' +
+        `connections, vanishes, or hangs, by the settings in force; ${deadline} s are promised for the first ` +
+        'two. Requests without a byte of their answer move at once.');
+    keepRows(byId('failover'), status.regions.map((region) => [region, deadline]),
+        ([region]) => region.name, makeFailover);
 }
 
 // ---- limits ----
@@ -131,6 +136,7 @@ function drawLimits(status) {
 function drawConfig(status) {
     const { edge, routing } = status;
     const reload = edge.last_reload;
+    const asked = edge.workers_asked > 0 && edge.workers_asked !== edge.workers;
     setHidden(byId('config-error'), reload.ok);
     setText(byId('config-error'), reload.ok ? '' : `Refused at ${clockText(reload.time)}: ${reload.error}`);
     keepFacts(byId('config'), [
@@ -139,6 +145,6 @@ function drawConfig(status) {
         ['File', edge.config_path || 'command line'],
         ['Budget', `${routing.latency_budget_ms} ms`, 'near at or under it'],
         ['Balance', plainWord(routing.balance), 'inside a region'],
-        ['Workers', String(edge.workers), edge.workers_asked > 0 && edge.workers_asked !== edge.workers ? `${edge.workers_asked} after a restart` : ''],
+        ['Workers', String(edge.workers), asked ? `${edge.workers_asked} after a restart` : ''],
     ]);
 }

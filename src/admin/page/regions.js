@@ -8,6 +8,11 @@ const isWell = (pod) => pod.state === 'up' && pod.breaker === 'closed' && !pod.d
 // A drain has an age of its own beside the state's.
 const stateAge = (one) => one.drained ? one.drained_since_s : one.since_s;
 
+function podTone(pod) {
+    if (pod.drained) return 'drained';
+    return pod.state === 'up' && pod.breaker !== 'closed' ? 'aside' : pod.state;
+}
+
 function podWords(pod) {
     const words = [];
     if (pod.drained) words.push('drained');
@@ -39,7 +44,7 @@ function makePod(view) {
         node,
         update(pod) {
             now = pod;
-            setAttribute(node, 'data-state', isWell(pod) ? 'up' : pod.drained ? 'drained' : pod.breaker !== 'closed' ? 'aside' : pod.state);
+            setAttribute(node, 'data-state', podTone(pod));
             node.classList.toggle('kept', view.kept.has(pod));
             setText(address, pod.address);
             setAttribute(address, 'title', pod.host && !pod.address.startsWith(pod.host) ? pod.host : null);
@@ -72,6 +77,7 @@ function sinceText(region) {
 
 function redisFact(region) {
     if (!region.redis.configured) return ['Redis', 'none', ''];
+    if (region.redis.error) return ['Redis', 'refuses', `${region.redis.error_command}: ${region.redis.error}`, 'warn'];
     return ['Redis', region.redis.up ? 'up' : 'down', region.redis.address ?? '', region.redis.up ? null : 'warn'];
 }
 
@@ -111,7 +117,8 @@ function makeLatency() {
             setText(near, known ? (region.near ? 'near' : 'far') : '');
             setAttribute(near, 'data-near', known ? String(region.near) : null);
             const old = region.measured_state === 'down';
-            setText(source, !known ? 'not measured yet' : old ? 'when it was last seen' : `measured by ${sourceTexts[region.latency_source] ?? region.latency_source}`);
+            setText(source, !known ? 'not measured yet' : old ? 'when it was last seen'
+                : `measured by ${sourceTexts[region.latency_source] ?? region.latency_source}`);
             curve.update(region, budget);
         },
     };
@@ -133,7 +140,8 @@ function makeShare() {
 function makePods(view, id) {
     const summary = make('span');
     const list = make('ul.pods', { id: `${id}-pods`, 'aria-label': 'Pods' });
-    const more = make('button.quiet.small', { type: 'button', 'aria-controls': list.id, 'aria-expanded': 'false' });
+    const more = make('button.quiet.small',
+        { type: 'button', 'aria-controls': list.id, 'aria-expanded': 'false' });
     const squares = make('span.squares', { 'aria-hidden': 'true' });
     let open = false;
     more.onclick = () => {
@@ -160,7 +168,7 @@ function makePods(view, id) {
             keepRows(list, pods, podKey, () => makePod(view));
             keepRows(squares, many ? pods : [], podKey, () => {
                 const node = make('i');
-                return { node, update: (pod) => setAttribute(node, 'data-state', isWell(pod) ? 'up' : pod.drained ? 'drained' : pod.state === 'up' ? 'aside' : pod.state) };
+                return { node, update: (pod) => setAttribute(node, 'data-state', podTone(pod)) };
             });
         },
     };

@@ -17,25 +17,33 @@ const eventWriters = {
         const lost = event.reason === 'down' || event.reason === 'put_aside';
         return [lost ? 'warn' : 'info', `${lost ? 'Failover' : 'Moved'}: ${event.from} → ${event.to}`, reason];
     },
-    region_state: (event) => [event.to === 'up' ? 'good' : event.to === 'down' ? 'bad' : 'warn',
-        event.to === 'degraded' ? `${event.region}: some pods are down` : `${event.region} is ${event.to}`, plainWord(event.reason)],
+    region_state: (event) => [stateTone(event.to),
+        event.to === 'degraded' ? `${event.region}: some pods are down` : `${event.region} is ${event.to}`,
+        plainWord(event.reason)],
     region_class: (event) => [event.to === 'near' ? 'good' : 'info', `${event.region} is ${event.to}`,
         event.from === 'unknown' ? 'first measured' : `was ${event.from}`],
     region_breaker: (event) => breakerSentence(event, event.region),
     endpoint_breaker: (event) => breakerSentence(event, `Pod ${event.endpoint} of ${event.region}`),
-    endpoint_state: (event) => [event.to === 'up' ? 'good' : event.to === 'down' ? 'bad' : 'info',
+    endpoint_state: (event) => [stateTone(event.to),
         `Pod ${event.endpoint} of ${event.region} is ${event.to}`, plainWord(event.reason)],
     drain(event) {
         const what = event.endpoint ? `Pod ${event.endpoint} of ${event.region}` : event.region;
         return ['held', event.to === 'drained' ? `${what} drained` : `${what} back in service`, `by ${event.reason}`];
     },
-    redis_state: (event) => [event.to === 'up' ? 'good' : 'warn', `Redis of ${event.region} is ${event.to}`, plainWord(event.reason)],
-    reload: (event) => event.to === 'ok' ? ['info', 'Configuration reloaded', ''] : ['warn', 'Reload refused', event.reason],
+    redis_state: (event) => [event.to === 'up' ? 'good' : 'warn',
+        `Redis of ${event.region} is ${event.to}`, plainWord(event.reason)],
+    reload: (event) => event.to === 'ok'
+        ? ['info', 'Configuration reloaded', ''] : ['warn', 'Reload refused', event.reason],
     start: (event) => ['info', `Started, version ${event.to}`, ''],
-    edge_suspect: (event) => [event.to === 'yes' ? 'bad' : 'good', event.to === 'yes' ? 'This edge is suspect' : 'This edge is no longer suspect', event.reason],
-    peer_suspicion: (event) => ['info', `${event.region} probed at once: another edge sees it down`, plainWord(event.reason)],
+    edge_suspect: (event) => event.to === 'yes'
+        ? ['bad', 'This edge is suspect', event.reason]
+        : ['good', 'This edge is no longer suspect', ''],
+    peer_suspicion: (event) => ['info',
+        `${event.region} probed at once: another edge sees it down`, plainWord(event.reason)],
     addresses: (event) => ['info', `New addresses in ${event.region}`, event.reason],
 };
+
+const stateTone = (state) => state === 'up' ? 'good' : state === 'down' ? 'bad' : 'warn';
 
 function breakerSentence(event, what) {
     if (event.to === 'open') return ['bad', `${what} put aside`, plainWord(event.reason)];
