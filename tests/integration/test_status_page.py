@@ -8,6 +8,7 @@ import pytest
 from env import answers
 from env.browser import Browser
 from env.conf import region
+from env.processes import TOP
 from env.waiting import wait_until
 
 CARD = "#region-list > li:nth-child({}) "
@@ -372,10 +373,7 @@ def test_without_scripts_there_are_plain_tables(browser, proxy, far):
     browser.run_scripts(True)
 
 
-def test_the_picture_in_the_readme_is_small(request):
-    top = request.config.rootpath
-    while not os.path.exists(os.path.join(top, "README.md")) or "tests" in str(top):
-        top = os.path.dirname(top)
-    path = os.path.join(top, "docs", "img", "status-page.png")
-    assert os.path.getsize(path) < 200 * 1024
-    assert "docs/img/status-page.png" in open(os.path.join(top, "README.md")).read()
+def test_the_picture_in_the_readme_is_small():
+    path = "docs/img/status-page.png"
+    assert os.path.getsize(os.path.join(TOP, path)) < 200 * 1024
+    assert path in open(os.path.join(TOP, "README.md")).read()

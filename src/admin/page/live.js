@@ -110,8 +110,10 @@ const THEME_KEY = 'nearside-theme';
 
 function showTheme(theme) {
     setAttribute(document.documentElement, 'data-theme', theme === 'auto' ? null : theme);
-    setText(byId('theme'), { auto: '◐ Auto', light: '○ Light', dark: '● Dark' }[theme]);
-    setAttribute(byId('theme'), 'aria-label', `Colours: ${theme === 'auto' ? 'as the system' : theme}. Change.`);
+    const label = `Colours: ${theme === 'auto' ? 'as the system' : theme}. Change.`;
+    setText(byId('theme'), { auto: '◐', light: '○', dark: '●' }[theme]);
+    setAttribute(byId('theme'), 'aria-label', label);
+    setAttribute(byId('theme'), 'title', label);
     byId('theme').value = theme;
 }
 
