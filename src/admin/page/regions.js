@@ -25,6 +25,7 @@ function podDetail(pod) {
     const parts = [];
     if (pod.reason) parts.push(plainWord(pod.reason));
     if (isWell(pod) && pod.weight < 1) parts.push(`slow start, ${ratioText(pod.weight)}`);
+    if (isKnown(pod.load?.kv_cache)) parts.push(`KV cache ${ratioText(pod.load.kv_cache)}`);
     parts.push(spanText(stateAge(pod)));
     return parts.join(' · ');
 }
@@ -89,6 +90,16 @@ function votesFact(region, peers) {
         alike * 2 <= peers.length + 1 ? 'warn' : null];
 }
 
+// What the engines and their exporters say, where their pages are read.
+function loadFacts(load) {
+    const known = (value, text) => isKnown(value) ? text(value) : null;
+    return [
+        ['Engine queue', known(load?.waiting, countText)],
+        ['KV cache', known(load?.kv_cache, ratioText)],
+        ['GPU', known(load?.gpu, ratioText)],
+    ];
+}
+
 function regionFacts(region, status) {
     return [
         ['Pending', countText(region.pending)],
@@ -96,6 +107,7 @@ function regionFacts(region, status) {
         ['Answers/s', rateText(region.requests_per_s)],
         ['TTFT p50', msText(region.ttft_recent_p50_ms), `since the start ${msText(region.ttft_p50_ms)}`],
         ['TTFT p99', msText(region.ttft_recent_p99_ms), `since the start ${msText(region.ttft_p99_ms)}`],
+        ...loadFacts(region.load),
         redisFact(region),
         votesFact(region, status.peers),
         ['Slow start', region.weight < 1 ? ratioText(region.weight) : null],
