@@ -10,6 +10,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/loop/loop.h>
 #include <nearside/net/listener.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 
 #include <sys/socket.h>
@@ -74,6 +75,15 @@ void admin_serve(struct admin *admin, int fd, const char *token, bool loopback)
     }
 }
 
+void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer)
+{
+    struct tls_ctx *old = admin->tls;
+
+    admin->tls = tls == NULL ? NULL : tls_ctx_ref(tls);
+    admin->api_needs_peer = api_needs_peer;
+    tls_ctx_unref(old);
+}
+
 void admin_set_token(struct admin *admin, const char *token)
 {
     mem_free(admin->token);
@@ -89,6 +99,7 @@ void admin_free(struct admin *admin)
     deadline_done(&admin->sampling);
     server_free(admin->server);
     server_free_retired(admin);
+    tls_ctx_unref(admin->tls);
     mem_free(admin->token);
     mem_free(admin->page_policy);
     admin->magic = 0;

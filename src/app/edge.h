@@ -25,6 +25,7 @@ struct cache;
 struct fleet;
 struct health;
 struct resolver;
+struct tls_ctx;
 
 /* A bound address, by the text of its config: it is never bound again while it stays. */
 struct edge_listener {
@@ -45,7 +46,8 @@ struct edge {
     struct health *health;
     struct cache *cache;
     struct admin *admin;
-    char *admin_bind; /* owned; what is served now */
+    char *admin_bind;          /* owned; what is served now */
+    struct tls_ctx *admin_tls; /* ref held; NULL: plain text */
     struct proxy_shared shared;
     struct worker **workers; /* owned array */
     uint32_t worker_count;
@@ -85,8 +87,16 @@ void edge_open_doors(struct edge *edge);
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
 struct log_conf;
-/* Warn of listener certificates that have expired, or will within two weeks. */
-void edge_warn_certificates(const struct edge *edge);
+
+/* certificate.c */
+
+/* The admin listener's context; NULL when it speaks plain text. */
+enum status edge_load_admin_tls(const struct conf *conf, struct tls_ctx **ret_tls,
+                                struct errbuf *err) MUST_CHECK;
+/* Every certificate of ours that is in use; `arg` is the edge. */
+void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
+/* Warn of those that have expired, or will within two weeks. */
+void edge_warn_certificates(struct edge *edge);
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* drain.c */
