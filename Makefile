@@ -43,7 +43,7 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c) $(wildcard tests/module/test_*
 UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz \
+.PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz pictures \
         fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -66,6 +66,7 @@ help:
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
+	@echo 'make pictures   the status page in a real browser: build/pictures, docs/img/status-page.png'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='
 	@echo 'make sizes      longest files and functions'
 
@@ -89,6 +90,9 @@ $(BUILD)/obj/%.o: src/%.c VERSION Makefile
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The assembler reads these (.incbin), so the compiler does not know of them.
+$(BUILD)/obj/admin/page_asset.o: $(wildcard src/admin/page/*)
 
 $(BUILD)/pod: $(wildcard tests/pod/*.c) $(wildcard tests/pod/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
@@ -215,6 +219,12 @@ format:
 
 docs: $(BUILD)/nearside
 	@sh scripts/docs.sh $(BUILD)/nearside
+
+pictures:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@/usr/bin/python3 scripts/page_pictures.py $(BUILD)/pictures
+	@install -D -m 644 $(BUILD)/pictures/readme.png docs/img/status-page.png
 
 sizes:
 	@python3 scripts/sizes.py

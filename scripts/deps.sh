@@ -13,7 +13,7 @@ set -eu
 
 BUILD="gcc make pkg-config libc6-dev libevent-dev libssl-dev libhiredis-dev libc-ares-dev libconfig-dev libjansson-dev libzstd-dev"
 DEMO="redis-server curl python3"
-TEST="clang libclang-rt-14-dev redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis python3-yaml python3-jsonschema prometheus libcmocka-dev openssl nodejs procps iproute2 nftables valgrind strace util-linux"
+TEST="chromium clang libclang-rt-14-dev redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis python3-yaml python3-jsonschema prometheus libcmocka-dev openssl nodejs procps iproute2 nftables valgrind strace util-linux"
 BENCH="haproxy nginx-light h2o varnish wrk openssl python3 valgrind strace procps util-linux"
 LINT="clang clang-format python3 libclang-rt-14-dev"
 

@@ -7,6 +7,7 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
+#include <nearside/fleet/fleet.h>
 #include <nearside/loop/loop.h>
 #include <nearside/net/listener.h>
 #include <nearside/net/tls_ctx.h>
@@ -14,6 +15,17 @@
 
 #include <string.h>
 #include <sys/socket.h>
+
+static void on_sampling(struct deadline *deadline, void *arg)
+{
+    struct admin *admin = OBJ_CAST(arg, admin, ADMIN_MAGIC);
+    const struct fleet_view *view = fleet_view_last(admin->fleet);
+
+    if (view != NULL) {
+        recent_take(&admin->recent, view, loop_now_ns(admin->loop));
+    }
+    deadline_set_in_ms(deadline, RECENT_STEP_MS);
+}
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source)
 {
@@ -26,6 +38,8 @@ struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct adm
     admin->token = mem_strdup("");
     admin->page_policy = admin_page_policy();
     list_init(&admin->retired);
+    deadline_init(&admin->sampling, loop, on_sampling, admin);
+    deadline_set_in_ms(&admin->sampling, 0);
     return admin;
 }
 
@@ -89,6 +103,7 @@ void admin_free(struct admin *admin)
         return;
     }
     ASSERT(admin->magic == ADMIN_MAGIC);
+    deadline_done(&admin->sampling);
     server_free(admin->server);
     server_free_retired(admin);
     tls_ctx_unref(admin->tls);

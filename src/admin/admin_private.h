@@ -3,10 +3,13 @@
 #ifndef NEARSIDE_ADMIN_PRIVATE_H
 #define NEARSIDE_ADMIN_PRIVATE_H
 
+#include "recent_private.h"
+
 #include <nearside/admin/admin.h>
 #include <nearside/base/buf.h>
 #include <nearside/base/list.h>
 #include <nearside/base/str.h>
+#include <nearside/loop/loop.h>
 
 #define ADMIN_MAGIC 0x61646d6eU
 
@@ -28,6 +31,8 @@ struct admin {
     struct server *server;      /* owned; NULL: not served now */
     struct list retired;        /* of struct server: finishing their last replies */
     char *page_policy;          /* owned: the page's Content-Security-Policy */
+    struct deadline sampling;   /* of `recent` */
+    struct recent recent;
 };
 
 enum admin_method { ADMIN_GET = 1, ADMIN_HEAD = 2, ADMIN_POST = 4, ADMIN_OTHER = 0 };

@@ -96,16 +96,28 @@ json_t *item_object(json_t *array)
     return value;
 }
 
+void item_number_or_null(json_t *array, bool is_known, double value)
+{
+    json_t *item = is_known ? json_real(round(value * 1000.0) / 1000.0) : json_null();
+
+    ASSERT(item != NULL && json_array_append_new(array, item) == 0);
+}
+
 static int on_bytes(const char *bytes, size_t len, void *arg)
 {
     buf_append(arg, bytes, len);
     return 0;
 }
 
-void member_write(json_t *value, struct buf *out)
+void member_dump(const json_t *value, struct buf *out)
 {
     /* 15 digits: enough for the rounded numbers, too few to show what binary makes of them. */
     ASSERT(json_dump_callback(value, on_bytes, out, JSON_COMPACT | JSON_REAL_PRECISION(15)) == 0);
+}
+
+void member_write(json_t *value, struct buf *out)
+{
+    member_dump(value, out);
     buf_append_char(out, '\n');
     json_decref(value);
 }

@@ -25,7 +25,11 @@ json_t *member_object(json_t *object, const char *key);
 json_t *member_array(json_t *object, const char *key);
 /* A new object at the end; borrowed from `array`. */
 json_t *item_object(json_t *array);
+/* A number at the end, rounded likewise; null when it is not known. */
+void item_number_or_null(json_t *array, bool is_known, double value);
 
+/* Append as JSON. */
+void member_dump(const json_t *value, struct buf *out);
 /* Append as one line of JSON, and drop the reference. */
 void member_write(json_t *value, struct buf *out);
 

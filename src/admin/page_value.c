@@ -8,11 +8,6 @@
 
 #define PATH_MAX_LEN 64 /* "regions/63/endpoints/1023/pending" and room */
 
-static const char *const kind_words[] = {
-    [PAGE_TEXT] = "text",       [PAGE_COUNT] = "count", [PAGE_MS] = "ms",
-    [PAGE_SECONDS] = "seconds", [PAGE_BYTES] = "bytes", [PAGE_RATIO] = "ratio",
-};
-
 void page_escape(struct buf *out, const char *text)
 {
     for (; *text != '\0'; text++) {
@@ -116,7 +111,7 @@ void page_write(struct buf *out, const json_t *value, enum page_kind kind)
         buf_printf(out, "%.15g", number);
         return;
     case PAGE_MS:
-        buf_printf(out, "%.1f ms", number);
+        buf_printf(out, "%.*f ms", number < 10 ? 2 : number < 100 ? 1 : 0, number);
         return;
     case PAGE_SECONDS:
         write_seconds(out, number);
@@ -129,18 +124,4 @@ void page_write(struct buf *out, const json_t *value, enum page_kind kind)
         return;
     }
     ASSERT_UNREACHABLE("page kind");
-}
-
-void page_live(struct buf *out, const json_t *root, enum page_kind kind, const char *path_format,
-               ...)
-{
-    char path[PATH_MAX_LEN];
-    va_list args;
-
-    va_start(args, path_format);
-    (void)vsnprintf(path, sizeof(path), path_format, args);
-    va_end(args);
-    buf_printf(out, "<span data-path=\"%s\" data-kind=\"%s\">", path, kind_words[kind]);
-    page_write(out, page_at(root, path), kind);
-    buf_append_str(out, STR_LIT("</span>"));
 }

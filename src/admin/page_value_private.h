@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Members of the status value as HTML: looked up by path ("regions/0/pending"), written by kind,
- * escaped. The page's script writes the same members the same way.
+ * escaped, for a page that is read without a script. The script writes them the same way.
  */
 #ifndef NEARSIDE_ADMIN_PAGE_VALUE_PRIVATE_H
 #define NEARSIDE_ADMIN_PAGE_VALUE_PRIVATE_H
@@ -32,9 +32,5 @@ bool page_is_true(const json_t *root, const char *path);
 
 /* What is read for `value`, escaped: "12.1 ms", "3 min 5 s", a dash for null. */
 void page_write(struct buf *out, const json_t *value, enum page_kind kind);
-
-/* An element around it that the script keeps up to date. `path_format` makes the path. */
-void page_live(struct buf *out, const json_t *root, enum page_kind kind, const char *path_format,
-               ...) PRINTF_LIKE(4, 5);
 
 #endif

@@ -65,6 +65,14 @@ static void get_events(struct admin *admin, const struct admin_request *request,
     status_write_events(admin, &reply->body);
 }
 
+static void get_history(struct admin *admin, const struct admin_request *request,
+                        struct admin_reply *reply)
+{
+    (void)request;
+    reply->content_type = type_json;
+    status_write_history(admin, &reply->body);
+}
+
 static void get_metrics(struct admin *admin, const struct admin_request *request,
                         struct admin_reply *reply)
 {
@@ -197,6 +205,7 @@ static const struct route routes[] = {
     ROUTE(READ, "/", get_page),
     ROUTE(READ, "/status.json", get_status),
     ROUTE(READ, "/events.json", get_events),
+    ROUTE(READ, "/history.json", get_history),
     ROUTE(READ, "/explain", get_explain),
     ROUTE(READ, "/metrics", get_metrics),
     ROUTE(READ, "/config", get_config),

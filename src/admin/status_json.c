@@ -3,7 +3,9 @@
 #include "status_private.h"
 
 #include "admin_private.h"
+#include "choice_private.h"
 #include "member_private.h"
+#include "recent_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
@@ -15,12 +17,15 @@
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 
+#include <string.h>
+
 /* What one answer is made of. */
 struct gathering {
     struct admin *admin;
     const struct conf *conf;
     const struct fleet_view *view;
     const struct peers *peers;
+    struct recent_rates rates;
     const struct load_reports *loads;
     uint64_t now_ns;
 };
@@ -31,6 +36,27 @@ static void member_age(json_t *object, const char *key, const struct gathering *
     uint64_t age_ns = from->now_ns > since_ns ? from->now_ns - since_ns : 0;
 
     member_number(object, key, (double)age_ns / (double)NS_PER_S);
+}
+
+/* null: it is not so. */
+static void member_age_or_null(json_t *object, const char *key, const struct gathering *from,
+                               uint64_t since_ns)
+{
+    if (since_ns == 0) {
+        member_null(object, key);
+    } else {
+        member_age(object, key, from, since_ns);
+    }
+}
+
+/* A share or a rate of the last minute; null: there is nothing to divide by. */
+static void member_quotient(json_t *object, const char *key, uint64_t part, double whole)
+{
+    if (whole > 0) {
+        member_number(object, key, (double)part / whole);
+    } else {
+        member_null(object, key);
+    }
 }
 
 static uint64_t sum_of(enum metric_family family, unsigned l0, unsigned l1)
@@ -56,6 +82,7 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_number(edge, "uptime_s",
                   now_ms > started_ms ? (double)(now_ms - started_ms) / 1000.0 : 0.0);
     member_time(edge, "started", started_ms);
+    member_time(edge, "time", now_ms);
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
     member_bool(edge, "suspect", from->peers->suspect);
@@ -90,6 +117,36 @@ static void add_home(json_t *root, const struct gathering *from)
     }
     member_text(root, "home", view->regions[view->home].name);
     member_age(root, "home_since_s", from, view->home_since_ns);
+}
+
+/* Why it was made the home: what the last event of that kind says. */
+static void on_event_of_home(const struct fleet_event *event, void *arg)
+{
+    const struct fleet_event **last = arg;
+
+    if (strcmp(event->kind, "home") == 0) {
+        *last = event;
+    }
+}
+
+static void add_choice(json_t *root, const struct gathering *from)
+{
+    const struct fleet_view *view = from->view;
+    const struct fleet_event *last = NULL;
+    json_t *choice = member_object(root, "choice");
+    int next = choice_next(view);
+    char why[CHOICE_WHY_LEN];
+
+    fleet_events(from->admin->fleet, on_event_of_home, &last);
+    member_text_or_null(choice, "from", last == NULL ? "" : last->from);
+    member_text_or_null(choice, "reason", last == NULL ? "" : last->reason);
+    if (view->home == HOME_NONE) {
+        member_text(choice, "why", "no region can serve");
+    } else {
+        choice_why(view, (uint32_t)view->home, why);
+        member_text(choice, "why", why);
+    }
+    member_text_or_null(choice, "next", next == HOME_NONE ? "" : view->regions[next].name);
 }
 
 /* ---- regions ---- */
@@ -165,6 +222,7 @@ static void add_endpoint(json_t *endpoints, const struct gathering *from,
     member_text(item, "state", status_endpoint_word(endpoint));
     member_text(item, "measured_state", endpoint_state_word(endpoint->state));
     member_bool(item, "drained", endpoint->drained);
+    member_age_or_null(item, "drained_since_s", from, endpoint->drained_since_ns);
     member_text(item, "reason", endpoint->reason);
     member_text(item, "breaker", breaker_state_word(endpoint->breaker));
     member_age(item, "since_s", from, endpoint->since_ns);
@@ -238,15 +296,24 @@ static void add_latency(json_t *object, const struct view_region *region)
                                            : "tcp");
 }
 
-static void add_ttft(json_t *object, const char *key, unsigned slot, double quantile)
+static void add_ttft(json_t *object, const char *key, double seconds)
 {
-    double seconds = metric_quantile(METRIC_TTFT_SECONDS, slot, quantile);
-
     if (seconds > 0) {
         member_number(object, key, seconds * 1000.0);
     } else {
         member_null(object, key); /* nothing counted yet */
     }
+}
+
+static void add_ttfts(json_t *object, const struct gathering *from,
+                      const struct view_region *region)
+{
+    const struct recent *recent = &from->admin->recent;
+
+    add_ttft(object, "ttft_p50_ms", metric_quantile(METRIC_TTFT_SECONDS, region->slot, 0.5));
+    add_ttft(object, "ttft_p99_ms", metric_quantile(METRIC_TTFT_SECONDS, region->slot, 0.99));
+    add_ttft(object, "ttft_recent_p50_ms", recent_ttft(recent, region->slot, 0.5));
+    add_ttft(object, "ttft_recent_p99_ms", recent_ttft(recent, region->slot, 0.99));
 }
 
 static uint64_t region_inflight(const struct view_region *region)
@@ -257,6 +324,25 @@ static uint64_t region_inflight(const struct view_region *region)
         sum += atomic_load(&region->endpoints[i].live->inflight);
     }
     return sum;
+}
+
+static void add_shares(json_t *object, const struct gathering *from,
+                       const struct view_region *region)
+{
+    const struct recent_rates *rates = &from->rates;
+
+    member_quotient(object, "requests_per_s", rates->answers[region->slot], rates->seconds);
+    member_quotient(object, "share", rates->answers[region->slot],
+                    (double)rates->answers_by_regions);
+}
+
+static void add_verdict(json_t *object, const struct gathering *from, uint32_t index)
+{
+    char why[CHOICE_WHY_LEN];
+
+    member_text(object, "verdict", choice_verdict_word(choice_of(from->view, index)));
+    choice_why(from->view, index, why);
+    member_text(object, "why", why);
 }
 
 static uint64_t region_requests(const struct view_region *region)
@@ -293,16 +379,18 @@ static const char *tls_verify_word(const struct conf_region *conf)
     return !speaks ? "none" : conf->tls.verify ? "on" : "off";
 }
 
-static void add_region(json_t *regions, const struct gathering *from,
-                       const struct view_region *region)
+static void add_region(json_t *regions, const struct gathering *from, uint32_t index)
 {
+    const struct view_region *region = &from->view->regions[index];
     json_t *item = item_object(regions);
 
     member_text(item, "name", region->name);
     member_text(item, "state", status_region_word(region));
     member_text(item, "measured_state", region_state_word(region->state));
     member_bool(item, "drained", region->drained);
+    member_age_or_null(item, "drained_since_s", from, region->drained_since_ns);
     member_bool(item, "usable", region->usable);
+    add_verdict(item, from, index);
     member_text(item, "breaker", breaker_state_word(region->breaker));
     member_bool(item, "near", region->near);
     member_text(item, "tls_verify", tls_verify_word(region->conf));
@@ -312,11 +400,11 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_count(item, "pending", sum_of(METRIC_PENDING, region->slot, 0));
     member_count(item, "inflight", region_inflight(region));
     member_count(item, "requests", region_requests(region));
+    add_shares(item, from, region);
     member_count(item, "detect_refused_ms", conf_detect_refused_ms(&region->conf->health));
     member_count(item, "detect_vanished_ms", conf_detect_vanished_ms(&region->conf->health));
     member_count(item, "detect_hung_ms", conf_detect_hung_ms(&region->conf->health));
-    add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
-    add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
+    add_ttfts(item, from, region);
     add_region_load(item, from, region);
     add_fleet_view(item, from, region);
     add_redis(item, from, region);
@@ -328,7 +416,7 @@ static void add_regions(json_t *root, const struct gathering *from)
     json_t *regions = member_array(root, "regions");
 
     for (uint32_t i = 0; i < from->view->region_count; i++) {
-        add_region(regions, from, &from->view->regions[i]);
+        add_region(regions, from, i);
     }
 }
 
@@ -371,13 +459,14 @@ static void add_peers(json_t *root, const struct gathering *from)
 
 /* ---- traffic ---- */
 
-static void add_requests(json_t *root)
+static void add_requests(json_t *root, const struct gathering *from)
 {
     json_t *requests = member_object(root, "requests");
     json_t *inflight;
 
     member_count(requests, "started", sum_of(METRIC_REQUESTS_STARTED, 0, 0));
     member_count(requests, "finished", sum_of(METRIC_REQUESTS_FINISHED, 0, 0));
+    member_quotient(requests, "per_s", from->rates.answers_all, from->rates.seconds);
     inflight = member_object(requests, "inflight");
     member_count(inflight, "reading", sum_of(METRIC_INFLIGHT, METRIC_PHASE_READING, 0));
     member_count(inflight, "queued", sum_of(METRIC_INFLIGHT, METRIC_PHASE_QUEUED, 0));
@@ -443,7 +532,7 @@ static void add_connections(json_t *root)
     member_count(connections, "clients", sum_of(METRIC_CLIENT_CONNECTIONS, 0, 0));
 }
 
-static void add_limits_hit(json_t *root)
+static void add_limits_hit(json_t *root, const struct gathering *from)
 {
     static const char *const words[] = {
 #define X(suffix, word) [LIMIT_##suffix] = word,
@@ -451,12 +540,16 @@ static void add_limits_hit(json_t *root)
 #undef X
     };
     json_t *limits = member_object(root, "limits_hit");
+    json_t *recent = member_object(root, "limits_hit_recently");
 
     for (unsigned limit = 0; limit < LIMIT_COUNT; limit++) {
         uint64_t count = sum_of(METRIC_LIMIT_HITS, limit, 0);
 
         if (count > 0) {
             member_count(limits, words[limit], count);
+        }
+        if (from->rates.limit_hits[limit] > 0) {
+            member_count(recent, words[limit], from->rates.limit_hits[limit]);
         }
     }
 }
@@ -550,15 +643,17 @@ json_t *status_build(struct admin *admin)
     json_t *root = json_object();
 
     ASSERT(root != NULL);
+    recent_rates(&admin->recent, from.now_ns, &from.rates);
     add_edge(root, &from);
     add_routing(root, &from);
     add_home(root, &from);
+    add_choice(root, &from);
     add_regions(root, &from);
     add_peers(root, &from);
-    add_requests(root);
+    add_requests(root, &from);
     add_cache(root, &from);
     add_connections(root);
-    add_limits_hit(root);
+    add_limits_hit(root, &from);
     ASSERT(json_object_set_new(root, "events", status_build_events(admin, STATUS_EVENTS_MAX)) == 0);
     return root;
 }

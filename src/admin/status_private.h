@@ -26,6 +26,8 @@ json_t *status_build_events(struct admin *admin, size_t max);
 
 void status_write_json(struct admin *admin, struct buf *out);
 void status_write_events(struct admin *admin, struct buf *out);
+/* The path latencies of the last minutes, for /history.json. */
+void status_write_history(struct admin *admin, struct buf *out);
 
 /* State words with the operator's in front: a drained one is "drained". */
 const char *status_region_word(const struct view_region *region);

@@ -10,6 +10,7 @@
 #include <nearside/conf/tree.h>
 #include <nearside/obs/metric_text.h>
 #include <nearside/proxy/world.h>
+#include <nearside/top/top.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -121,6 +122,10 @@ int main(int argc, char **argv)
     struct options options;
     struct errbuf err;
 
+    /* A region's argument has a `=`, so no region is in the way of this word. */
+    if (argc > 1 && strcmp(argv[1], "top") == 0) {
+        return (int)top_main(argc - 1, argv + 1);
+    }
     if (options_parse(argc, argv, &options, &err) != STATUS_OK) {
         return complain(&err, EXIT_BAD_CONFIG);
     }

@@ -14,6 +14,7 @@ const char options_help[] =
     "  nearside -t -c FILE                 check the file: exit 0 and \"ok\", or 1 and what is "
     "wrong\n"
     "  nearside --print-config [-c FILE]   the effective config, each key with default and unit\n"
+    "  nearside top [--admin URL] [--once] the status of a running edge, in the terminal\n"
     "  nearside --version | --help\n"
     "\n"
     "signals:  SIGHUP reload   SIGTERM, SIGINT drain and stop   SIGUSR1 reopen log files\n"

@@ -19,7 +19,8 @@
 struct drain {
     struct list link;
     bool is_region;
-    char *text; /* owned */
+    char *text;        /* owned */
+    uint64_t since_ns; /* when this edge learnt of it */
 };
 
 static struct drain *find_drain(const struct fleet *fleet, bool is_region, struct str text)
@@ -73,15 +74,18 @@ static bool remember(struct fleet *fleet, bool is_region, struct str text, bool 
     }
     drain = mem_new(struct drain);
     drain->is_region = is_region;
+    drain->since_ns = loop_now_ns(fleet->loop);
     drain->text = mem_strndup(text.ptr, text.len);
     list_push_back(&fleet->drains, &drain->link);
     fleet->drain_count++;
     return true;
 }
 
-bool fleet_region_name_is_drained(const struct fleet *fleet, const char *name)
+uint64_t fleet_region_name_drained_since(const struct fleet *fleet, const char *name)
 {
-    return find_drain(fleet, true, str_of(name)) != NULL;
+    const struct drain *drain = find_drain(fleet, true, str_of(name));
+
+    return drain == NULL ? 0 : drain->since_ns;
 }
 
 #define NAME_TEXT_LEN 300 /* a DNS name, a colon, a port */
@@ -94,12 +98,16 @@ static struct str endpoint_name(const struct fleet_endpoint *endpoint, char out[
     return len > 0 && len < NAME_TEXT_LEN ? str_make(out, (size_t)len) : STR_EMPTY;
 }
 
-bool fleet_endpoint_is_drained(const struct fleet *fleet, const struct fleet_endpoint *endpoint)
+uint64_t fleet_endpoint_drained_since(const struct fleet *fleet,
+                                      const struct fleet_endpoint *endpoint)
 {
     char name[NAME_TEXT_LEN];
+    const struct drain *drain = find_drain(fleet, false, str_of(endpoint->address));
 
-    return find_drain(fleet, false, str_of(endpoint->address)) != NULL ||
-           find_drain(fleet, false, endpoint_name(endpoint, name)) != NULL;
+    if (drain == NULL) {
+        drain = find_drain(fleet, false, endpoint_name(endpoint, name));
+    }
+    return drain == NULL ? 0 : drain->since_ns;
 }
 
 /* One act: what, and at which other edge (NULL: here). */
@@ -145,6 +153,7 @@ static bool drain_region(struct fleet *fleet, const struct act *act)
         }
         if (region->drained != act->drained) {
             region->drained = act->drained;
+            region->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
             note_drain(fleet, region->name, NULL, act);
             fleet_touch(fleet);
         }
@@ -174,6 +183,7 @@ static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, co
         found = true;
         if (endpoint->drained != act->drained) {
             endpoint->drained = act->drained;
+            endpoint->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
             note_drain(fleet, region->name, endpoint->address, act);
         }
     }

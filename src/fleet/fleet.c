@@ -48,7 +48,8 @@ static struct fleet_endpoint *endpoint_new(struct fleet *fleet, const struct con
     endpoint->since_ns = loop_now_ns(fleet->loop);
     endpoint->reason = "";
     endpoint->breaker_reason = "";
-    endpoint->drained = fleet_endpoint_is_drained(fleet, endpoint);
+    endpoint->drained_since_ns = fleet_endpoint_drained_since(fleet, endpoint);
+    endpoint->drained = endpoint->drained_since_ns != 0;
     table_insert(&fleet->by_id, &endpoint->by_id, hash_u64(endpoint->live->id));
     fleet->roster++;
     return endpoint;
@@ -265,7 +266,8 @@ static void adopt_region(struct fleet *fleet, struct fleet_region *out, struct f
     }
     out->conf = conf;
     out->answered = mem_new_array(conf->endpoint_count, bool);
-    out->drained = fleet_region_name_is_drained(fleet, conf->name);
+    out->drained_since_ns = fleet_region_name_drained_since(fleet, conf->name);
+    out->drained = out->drained_since_ns != 0;
     adopt_redis(out, old_conf);
     adopt_endpoints(fleet, out);
 }

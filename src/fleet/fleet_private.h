@@ -29,6 +29,7 @@ struct fleet_endpoint {
     uint32_t spec; /* index in the region's conf */
     bool tls;
     bool drained;
+    uint64_t drained_since_ns; /* 0: not drained */
     enum endpoint_state state;
     uint64_t since_ns;
     const char *reason; /* static text; "" unless down */
@@ -49,6 +50,7 @@ struct fleet_region {
     enum region_state state;
     uint64_t since_ns;
     bool drained;
+    uint64_t drained_since_ns; /* 0: not drained */
     enum breaker_state breaker;
     bool had_class;
     bool near;
@@ -113,9 +115,11 @@ float fleet_slow_start(uint64_t ramp_since_ns, uint64_t now_ns);
 
 /* ---- drain.c ---- */
 
-bool fleet_region_name_is_drained(const struct fleet *fleet, const char *name);
+/* Since when, by this edge's clock; 0: not drained. */
+uint64_t fleet_region_name_drained_since(const struct fleet *fleet, const char *name);
 /* By its address or by the name it came from. */
-bool fleet_endpoint_is_drained(const struct fleet *fleet, const struct fleet_endpoint *endpoint);
+uint64_t fleet_endpoint_drained_since(const struct fleet *fleet,
+                                      const struct fleet_endpoint *endpoint);
 void fleet_drains_free(struct fleet *fleet);
 
 /* ---- events.c ---- */

@@ -483,20 +483,16 @@ int64_t metric_sum(enum metric_family family, unsigned l0, unsigned l1, unsigned
     return (int64_t)(l1 == 0 ? histogram.count : histogram.sum_ns);
 }
 
-double metric_quantile(enum metric_family family, unsigned l0, double q)
+static double quantile_of(const struct metric_histogram *histogram, double q)
 {
-    struct metric_histogram histogram;
+    double rank = q * (double)histogram->count;
     double below = 0;
 
-    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
-    metric_read_histogram(family, l0, 0, 0, &histogram);
-    if (histogram.count == 0) {
+    if (histogram->count == 0) {
         return 0;
     }
-    double rank = q * (double)histogram.count;
-
     for (size_t i = 0; i < METRIC_BOUND_COUNT; i++) {
-        double inside = (double)histogram.buckets[i];
+        double inside = (double)histogram->buckets[i];
         if (inside > 0 && below + inside >= rank) {
             double low = i == 0 ? 0 : (double)bounds_ns[i - 1];
             double high = (double)bounds_ns[i];
@@ -506,4 +502,41 @@ double metric_quantile(enum metric_family family, unsigned l0, double q)
     }
     /* In the bucket without a bound: all that is known is "more than the last bound". */
     return (double)bounds_ns[METRIC_BOUND_COUNT - 1] / (double)NS_PER_S;
+}
+
+double metric_quantile(enum metric_family family, unsigned l0, double q)
+{
+    struct metric_histogram histogram;
+
+    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
+    metric_read_histogram(family, l0, 0, 0, &histogram);
+    return quantile_of(&histogram, q);
+}
+
+void metric_mark(enum metric_family family, unsigned l0, struct metric_mark *ret_mark)
+{
+    struct metric_histogram histogram;
+
+    _Static_assert(METRIC_BUCKET_COUNT <= METRIC_MARK_BUCKETS, "a mark holds every bucket");
+    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
+    metric_read_histogram(family, l0, 0, 0, &histogram);
+    *ret_mark = (struct metric_mark){.buckets = {0}};
+    for (size_t i = 0; i < METRIC_BUCKET_COUNT; i++) {
+        ret_mark->buckets[i] = (uint32_t)histogram.buckets[i];
+    }
+}
+
+double metric_quantile_since(enum metric_family family, unsigned l0, const struct metric_mark *mark,
+                             double q)
+{
+    struct metric_histogram histogram;
+
+    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
+    metric_read_histogram(family, l0, 0, 0, &histogram);
+    histogram.count = 0;
+    for (size_t i = 0; i < METRIC_BUCKET_COUNT; i++) {
+        histogram.buckets[i] = (uint32_t)histogram.buckets[i] - mark->buckets[i]; /* mod 2^32 */
+        histogram.count += histogram.buckets[i];
+    }
+    return quantile_of(&histogram, q);
 }

@@ -54,7 +54,8 @@ struct view_endpoint {
     const char *host;            /* name in the URL; owned by the view's conf */
     uint16_t port;
     bool tls;
-    bool drained; /* by an operator */
+    bool drained;              /* by an operator */
+    uint64_t drained_since_ns; /* 0: not drained */
     enum endpoint_state state;
     enum breaker_state breaker;
     float weight;       /* 0.1 .. 1: slow start */
@@ -68,6 +69,7 @@ struct view_region {
     const struct conf_region *conf; /* owned by the view's conf */
     enum region_state state;
     bool drained;
+    uint64_t drained_since_ns; /* 0: not drained */
     bool usable; /* not drained, breaker closed, has an endpoint that is up and not drained */
     enum breaker_state breaker; /* TRIAL: an endpoint's live->trial may be open for one request */
     bool latency_known;

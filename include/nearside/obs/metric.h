@@ -388,4 +388,14 @@ int64_t metric_sum(enum metric_family family, unsigned l0, unsigned l1, unsigned
 /* Approximate quantile (0..1) of a histogram family over all blocks, in seconds; 0 when empty. */
 double metric_quantile(enum metric_family family, unsigned l0, double q);
 
+/* A histogram's counts at a moment, to take quantiles of what came after it. */
+#define METRIC_MARK_BUCKETS 32
+struct metric_mark {
+    uint32_t buckets[METRIC_MARK_BUCKETS]; /* modulo 2^32: differences are what counts */
+};
+void metric_mark(enum metric_family family, unsigned l0, struct metric_mark *ret_mark);
+/* Of the observations since; 0 when there was none. */
+double metric_quantile_since(enum metric_family family, unsigned l0, const struct metric_mark *mark,
+                             double q);
+
 #endif
