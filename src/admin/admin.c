@@ -60,6 +60,11 @@ void admin_serve(struct admin *admin, int fd, const char *token, bool loopback)
     }
 }
 
+int admin_socket(const struct admin *admin)
+{
+    return admin->server == NULL ? -1 : server_socket(admin->server);
+}
+
 void admin_set_token(struct admin *admin, const char *token)
 {
     mem_free(admin->token);

@@ -17,6 +17,7 @@ const char options_help[] =
     "  nearside --version | --help\n"
     "\n"
     "signals:  SIGHUP reload   SIGTERM, SIGINT drain and stop   SIGUSR1 reopen log files\n"
+    "          SIGUSR2 hand over to the program file as it is now, without dropping a stream\n"
     "exit:     0 clean   1 bad config or usage   2 could not start\n";
 
 enum { OPTION_PRINT_CONFIG = 256, OPTION_VERSION, OPTION_HELP, OPTION_DOCS };
@@ -84,6 +85,7 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
             return STATUS_INVALID;
         }
     }
+    options.argv = argv;
     options.region_count = argc - optind;
     options.regions = argv + optind;
     if (check(&options, err) != STATUS_OK) {

@@ -23,6 +23,7 @@ struct options {
     const char *docs;
     int region_count; /* REGION=URL arguments */
     char **regions;
+    char **argv; /* as main() got it: an upgrade starts the program by it */
 };
 
 enum status options_parse(int argc, char **argv, struct options *ret_options,

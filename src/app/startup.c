@@ -25,6 +25,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err)
@@ -78,12 +79,37 @@ static bool all_probed(const struct fleet_view *view)
     return true;
 }
 
+void edge_open(struct edge *edge)
+{
+    const struct conf_admin *conf = &edge->conf->admin;
+
+    edge_open_doors(edge);
+    if (edge->admin_fd >= 0) {
+        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        edge->admin_fd = -1;
+    }
+    inheritance_done(edge->inheritance);
+    service_serving(edge);
+}
+
+/* Enough is known to serve well, or was waited for long enough. */
+static void open_or_tell(struct edge *edge)
+{
+    if (successor_stands_by(edge)) {
+        successor_tell(edge);
+    } else if (!edge->doors_open) {
+        edge_open(edge);
+    }
+}
+
 static void open_when_known(struct edge *edge, const struct fleet_view *view)
 {
     if (!edge->doors_open && edge->shared_read && deadline_is_set(&edge->open_deadline) &&
         all_probed(view)) {
         deadline_cancel(&edge->open_deadline);
-        edge_open_doors(edge);
+        open_or_tell(edge);
+    } else if (edge->upgrade.state == UPGRADE_READY) {
+        successor_tell(edge);
     }
 }
 
@@ -110,7 +136,7 @@ static void on_view(struct fleet_view *view, void *arg)
 static void on_open_deadline(struct deadline *deadline, void *arg)
 {
     (void)deadline;
-    edge_open_doors(OBJ_CAST(arg, edge, EDGE_MAGIC));
+    open_or_tell(OBJ_CAST(arg, edge, EDGE_MAGIC));
 }
 
 static void on_signal(int signal_number, void *arg)
@@ -123,6 +149,9 @@ static void on_signal(int signal_number, void *arg)
         break;
     case SIGUSR1:
         log_reopen();
+        break;
+    case SIGUSR2:
+        upgrade_start(edge);
         break;
     default:
         edge_drain(edge);
@@ -152,6 +181,13 @@ static struct conf *source_conf(void *arg)
 static const struct admin_reload *source_last_reload(void *arg)
 {
     return &((struct edge *)arg)->last_reload;
+}
+
+static const struct admin_reload *source_last_upgrade(void *arg)
+{
+    const struct upgrade *upgrade = &((struct edge *)arg)->upgrade;
+
+    return upgrade->tried ? &upgrade->last : NULL;
 }
 
 static void source_cache(void *arg, struct admin_cache *ret_cache)
@@ -236,12 +272,31 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static enum status bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err)
+{
+    const struct conf_admin *conf = &edge->conf->admin;
+    uint32_t count;
+    int *sockets;
+
+    if (inheritance_take(edge->inheritance, INHERITED_ADMIN, conf->bind, &sockets, &count)) {
+        *ret_fd = sockets[0];
+        mem_free(sockets);
+        return STATUS_OK;
+    }
+    if (admin_bind(&conf->addr, ret_fd, err) != STATUS_OK) {
+        err_wrap(err, "admin");
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
 static enum status start_admin(struct edge *edge, struct errbuf *err)
 {
     struct admin_source source = {
         .arg = edge,
         .conf = source_conf,
         .last_reload = source_last_reload,
+        .last_upgrade = source_last_upgrade,
         .cache = source_cache,
         .is_draining = source_is_draining,
         .workers = source_workers,
@@ -252,24 +307,25 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .peers = source_peers,
     };
     const struct conf_admin *conf = &edge->conf->admin;
-    int fd = -1;
 
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
     edge->admin_bind = mem_strdup(conf->bind);
     if (conf->bind[0] == '\0') {
         return STATUS_OK;
     }
-    if (admin_bind(&conf->addr, &fd, err) != STATUS_OK) {
-        err_wrap(err, "admin");
+    if (bind_admin(edge, &edge->admin_fd, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
-    admin_serve(edge->admin, fd, conf->token, addr_is_loopback(&conf->addr));
+    if (!successor_stands_by(edge)) { /* the old program's page stays until it hands over */
+        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        edge->admin_fd = -1;
+    }
     return STATUS_OK;
 }
 
 static void start_signals(struct edge *edge)
 {
-    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
+    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
 
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
         edge->signals[i] = loop_signal_new(edge->loop, numbers[i], on_signal, edge);
@@ -322,12 +378,37 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     return STATUS_OK;
 }
 
-enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
-                       struct errbuf *err)
+/* Drains hold from the first view on. */
+static void restore_drains(struct edge *edge)
 {
-    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options};
+    for (uint32_t i = 0; i < edge->inheritance->count; i++) {
+        const struct inherited *item = &edge->inheritance->items[i];
+        struct str text = str_of(item->text);
+        size_t space = str_find_char(text, ' ');
+        if (item->kind == INHERITED_DRAIN) {
+            fleet_restore_drain(edge->fleet, str_eq(str_slice(text, 0, space), STR_LIT("region")),
+                                str_slice(text, space + 1, text.len));
+        }
+    }
+}
+
+static void start_fleet(struct edge *edge)
+{
+    edge->fleet = fleet_new(edge->loop, on_view, edge);
+    restore_drains(edge);
+    fleet_apply(edge->fleet, edge->conf);
+    edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
+    health_when_shared(edge->health, on_shared_read, edge);
+}
+
+enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
+                       struct inheritance *inheritance, struct errbuf *err)
+{
+    *edge = (struct edge){
+        .magic = EDGE_MAGIC, .options = options, .inheritance = inheritance, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
+    edge->program = upgrade_program(options->argv[0]);
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
     raise_descriptor_limit();
@@ -335,16 +416,16 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->metrics = metric_block_new();
     deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
     deadline_init(&edge->drain_deadline, edge->loop, edge_on_drain_deadline, edge);
+    upgrade_init(edge);
+    service_init(edge);
     edge->worker_count = conf->edge.workers;
     edge->workers = mem_new_array(edge->worker_count, struct worker *);
     if (start_fallible(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
     edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
-    edge->fleet = fleet_new(edge->loop, on_view, edge);
-    fleet_apply(edge->fleet, edge->conf);
-    edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
-    health_when_shared(edge->health, on_shared_read, edge);
+    start_fleet(edge);
+    successor_start(edge);
     if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -354,13 +435,15 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
+    service_start(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
 
-void edge_run(struct edge *edge)
+enum status edge_run(struct edge *edge)
 {
     loop_run(edge->loop);
+    return edge->doors_open || edge->draining ? STATUS_OK : STATUS_FAILED;
 }
 
 static void on_last_message(struct loop_message *message, void *arg)
@@ -402,13 +485,19 @@ void edge_free(struct edge *edge)
     health_free(edge->health);
     fleet_free(edge->fleet);
     resolver_free(edge->resolver);
-    edge_listeners_free(edge->listeners, edge->listener_count, edge->worker_count);
+    edge_listeners_free(edge->listeners, edge->listener_count);
+    if (edge->admin_fd >= 0) {
+        (void)close(edge->admin_fd);
+    }
+    upgrade_done(edge);
+    deadline_done(&edge->watchdog);
     deadline_done(&edge->open_deadline);
     deadline_done(&edge->drain_deadline);
     loop_free(edge->loop);
     cache_free(edge->cache);
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
+    mem_free(edge->program);
     world_unref(edge->world);
     conf_unref(edge->conf);
     if (ran) {

@@ -172,7 +172,9 @@ static const struct conf_key edge_keys[] = {
     U32(conf_edge, workers, 0, 0, CONF_WORKERS_MAX, "threads",
         "Worker threads. 0: one per CPU this process may run on.", .change = CONF_RESTART),
     U32(conf_edge, drain_timeout_s, 30, 0, 86400, "s",
-        "On SIGTERM, how long requests in flight may take to finish."),
+        "On SIGTERM, and after an upgrade, how long requests in flight may take to finish."),
+    U32(conf_edge, upgrade_timeout_s, 60, 1, 3600, "s",
+        "On SIGUSR2, how long the new program may take to be ready before it is given up."),
 };
 TABLE(conf_table_edge, "edge", edge_keys, "This process.");
 

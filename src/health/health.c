@@ -42,6 +42,11 @@ uint64_t health_jitter_ms(struct health *health, uint64_t ms)
     return (uint64_t)((double)ms * factor);
 }
 
+void health_set_silent(struct health *health, bool silent)
+{
+    shared_set_silent(health->shared, silent);
+}
+
 /* ---- targets ---- */
 
 static void follow_region(struct health *health, const struct view_region *region, uint32_t index)

@@ -26,7 +26,7 @@ struct fleet;
 struct loop;
 struct peers;
 
-/* The last attempt to load a config. */
+/* The last attempt to load a config, or to replace the program. */
 struct admin_reload {
     bool ok;
     uint64_t wall_ms;
@@ -45,6 +45,8 @@ struct admin_source {
     void *arg;
     struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
+    /* NULL: the program was never to be replaced. */
+    const struct admin_reload *(*last_upgrade)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
     bool (*is_draining)(void *arg);
     uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
@@ -67,6 +69,8 @@ enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
 /* Serve on `fd` (ownership passes) instead of what was served before; -1: serve nowhere. `token` is
  * copied; empty: none. `loopback`: the bind is a loopback address. Never fails. */
 void admin_serve(struct admin *admin, int fd, const char *token, bool loopback);
+/* The socket it is served on; -1: none. Borrowed. */
+int admin_socket(const struct admin *admin);
 /* Change the token alone. */
 void admin_set_token(struct admin *admin, const char *token);
 

@@ -27,6 +27,7 @@ struct conf_edge {
     const char *id;   /* default: the host's name */
     uint32_t workers; /* 0 in the file: one per CPU; here the real number */
     uint32_t drain_timeout_s;
+    uint32_t upgrade_timeout_s;
 };
 
 /* One certificate of a listener. A listener's `tls` group may be a list of them: the server name

@@ -47,6 +47,10 @@ void health_apply(struct health *health, struct conf *conf, struct tls_ctx *cons
  * from every Redis, or have been waited for half a second, after the first health_apply(). To be
  * said before that. */
 void health_when_shared(struct health *health, void (*fn)(void *arg), void *arg);
+/* While silent, no report of this edge is written to any Redis: another process of the same edge.id
+ * speaks for it, before this one takes over or after it was replaced. Reading goes on, and so do
+ * operators' drains. Not silent at first. */
+void health_set_silent(struct health *health, bool silent);
 /* What other edges report (fleet/peers.h); borrowed, changes with time. */
 const struct peers *health_peers(const struct health *health);
 

@@ -217,7 +217,10 @@ enum metric_phase {
       "Exchanges of shared state with a region's Redis.")                                          \
     X(PROBE_FAILURES, "nearside_probe_failures_total", METRIC_COUNTER, METRIC_L_REGION_PROBE,      \
       "Health probes that failed, by what they failed at.")                                        \
-    X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT, "Configuration reloads.")
+    X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
+      "Configuration reloads.")                                                                    \
+    X(UPGRADES, "nearside_upgrades_total", METRIC_COUNTER, METRIC_L_RESULT,                        \
+      "Upgrades of the program: taken over by this process, or failed while it stayed.")
 
 enum metric_family {
 #define X(id, name, type, labels, help) METRIC_##id,
