@@ -142,5 +142,5 @@ bool peers_make_suspect(const struct peers *peers, const struct fleet_view *view
     LIST_FOREACH (item, &peers->all) {
         others += sees_one_up(LIST_ITEM(item, struct peer, link), view);
     }
-    return others >= PEERS_SUSPECT_MIN && 2 * others > peers->count;
+    return 2 * others > peers->count;
 }

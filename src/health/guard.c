@@ -42,9 +42,14 @@ static bool is_aside(const struct view_endpoint *endpoint, const struct target *
     return !endpoint->drained && target->breaker.state != BREAKER_CLOSED;
 }
 
+/* Failures in a row; or new connections that could not be made in a row, for an endpoint that still
+ * answers on the kept ones costs everybody else a connect timeout. */
 static uint32_t hard_in_row(const struct target *target)
 {
-    return atomic_load_explicit(&target->live->failures, memory_order_relaxed);
+    uint32_t failures = atomic_load_explicit(&target->live->failures, memory_order_relaxed);
+    uint32_t unopened = atomic_load_explicit(&target->live->unopened, memory_order_relaxed);
+
+    return failures > unopened ? failures : unopened;
 }
 
 /* ---- windows ---- */
@@ -70,6 +75,9 @@ static void forget_window(struct target *target)
 {
     target->window = (struct breaker_window){.buckets = {{.second = 0}}};
     atomic_store_explicit(&target->live->failures, 0, memory_order_relaxed);
+    atomic_store_explicit(&target->live->unopened, 0, memory_order_relaxed);
+    atomic_store_explicit(&target->live->judged_from_ns, loop_now_ns(target->health->loop),
+                          memory_order_relaxed);
     (void)take_news(target);
 }
 

@@ -142,16 +142,23 @@ static void note_full(struct endpoint_live *live, const struct attempt_report *r
                           memory_order_relaxed);
 }
 
-static unsigned note_failure(struct endpoint_live *live, enum outcome outcome, bool is_hard)
+static unsigned note_failure(struct endpoint_live *live, const struct attempt_report *report,
+                             bool is_hard)
 {
+    if (report->begun_ns < atomic_load_explicit(&live->judged_from_ns, memory_order_relaxed)) {
+        return 0; /* the late end of what was forgiven */
+    }
     atomic_fetch_add_explicit(&live->failed, 1, memory_order_relaxed);
     if (is_hard) {
         atomic_fetch_add_explicit(&live->failures, 1, memory_order_relaxed);
     }
-    if (outcome == OUTCOME_CONNECT_REFUSED) {
+    if (report->unopened) {
+        atomic_fetch_add_explicit(&live->unopened, 1, memory_order_relaxed);
+    }
+    if (report->outcome == OUTCOME_CONNECT_REFUSED) {
         return TOLD_REFUSED;
     }
-    atomic_store_explicit(&live->told_outcome, (unsigned)outcome, memory_order_relaxed);
+    atomic_store_explicit(&live->told_outcome, (unsigned)report->outcome, memory_order_relaxed);
     return TOLD_FAILURE;
 }
 
@@ -206,7 +213,11 @@ void health_report(struct health *health, const struct attempt_report *report)
     } else if (effect->is_full) {
         note_full(live, report);
     } else if (effect->is_failed) {
-        bits = note_failure(live, report->outcome, effect->is_hard);
+        bits = note_failure(live, report, effect->is_hard);
+    }
+    if (report->tcp_open_ns > 0 &&
+        atomic_load_explicit(&live->unopened, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&live->unopened, 0, memory_order_relaxed);
     }
     if (report->rtt_us > 0 || report->tcp_open_ns > 0) {
         bits |= note_samples(live, report);

@@ -61,6 +61,7 @@ void attempt_begin(struct request *request, const struct view_endpoint *endpoint
     request->counted_pending = true;
     request->attempt_slot = slot;
     request->attempt_ns = loop_now_ns(request->worker->loop);
+    request->dialled = false;
     request->tcp_open_ns = 0;
     request->rtt_us = 0;
     request->retry_after_ms = 0;
@@ -122,6 +123,8 @@ void attempt_end(struct request *request, enum outcome outcome)
         .live = live,
         .outcome = outcome_to_report(request, outcome),
         .retry_after_ms = request->retry_after_ms,
+        .begun_ns = request->attempt_ns,
+        .unopened = request->dialled && request->tcp_open_ns == 0,
         .tcp_open_ns = request->tcp_open_ns,
         .rtt_us = request->rtt_us,
         .now_ns = now_ns,

@@ -329,6 +329,24 @@ bool request_requeue(struct request *request)
 
 /* ---- attempt ---- */
 
+/* Silence is its region's more often than one endpoint's: the neighbour would cost the client the
+ * same wait, and the budget a second repetition. */
+static void leave_silent_region(struct request *request, enum outcome outcome)
+{
+    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
+        request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
+    }
+}
+
+/* Would the next attempt go to another region? */
+static bool goes_elsewhere(struct request *request)
+{
+    struct route_choice next = request_peek(request);
+
+    return next.region != ROUTE_NOBODY &&
+           request->worker->view->regions[next.region].slot != request->attempt_slot;
+}
+
 /* May the attempt that ended so be repeated? Books the attempt, and the retry when there is one. */
 bool request_grant_retry(struct request *request, enum outcome outcome)
 {
@@ -347,9 +365,11 @@ bool request_grant_retry(struct request *request, enum outcome outcome)
     enum retry_verdict verdict;
 
     request->counted_attempts += counts;
+    leave_silent_region(request, outcome);
     facts.attempts = counts ? request->counted_attempts : 0;
+    facts.elsewhere = outcome == OUTCOME_HEAD_TIMEOUT && goes_elsewhere(request);
     verdict = retry_decide(&facts);
-    if (verdict == RETRY_YES && retry_is_charged(outcome, request->counted_attempts)) {
+    if (verdict == RETRY_YES && retry_is_charged(&facts)) {
         facts.budget_left =
             retry_budget_take(&worker->retry_budget, worker_budget_floor(worker), facts.now_ns);
         verdict = retry_decide(&facts);
@@ -371,11 +391,6 @@ static void attempt_over(struct request *request, enum outcome outcome)
     request_wait_end(request);
     request->attempt_failed = false;
     request->failure = outcome;
-    if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
-        /* Silence is its region's more often than one endpoint's: the neighbour would cost the
-         * client the same wait, and the budget a second repetition. */
-        request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
-    }
     if (request->first_failure_ns == 0 && outcome != OUTCOME_STALE) {
         request->first_failure_ns = loop_now_ns(request->worker->loop);
     }

@@ -148,7 +148,8 @@ void exchange_start(struct exchange *exchange, const struct upstream_target *tar
     exchange->started_ns = loop_now_ns(worker->loop);
     exchange->chunked_request =
         request->body.framing == HTTP_BODY_CHUNKED && !request->body.complete;
-    if (!request->fresh_only) {
+    /* A trial asks whether connections can be made, too: kept ones do not tell. */
+    if (!request->fresh_only && !request->on_trial) {
         exchange->conn = pool_take(worker->pool, target, on_stream, request);
     }
     if (exchange->conn != NULL) {
@@ -156,6 +157,7 @@ void exchange_start(struct exchange *exchange, const struct upstream_target *tar
         send_more(exchange);
         return;
     }
+    request->dialled = true;
     exchange->conn = pool_connect(worker->pool, target, on_stream, request);
     exchange_move(exchange, EXCHANGE_CONNECT);
 }

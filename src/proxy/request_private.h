@@ -134,6 +134,7 @@ struct request {
     enum outcome answer_outcome; /* what the answer's status says */
     enum request_end end;
     uint32_t rtt_us;      /* the kernel's estimate; 0: not asked */
+    bool dialled;         /* this attempt asked for a new connection */
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
     bool attempt_failed;

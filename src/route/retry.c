@@ -6,9 +6,9 @@
 #include <nearside/base/clock.h>
 #include <nearside/obs/metric.h>
 
-bool retry_is_charged(unsigned outcome, uint32_t attempts)
+bool retry_is_charged(const struct retry_facts *facts)
 {
-    switch ((enum outcome)outcome) {
+    switch ((enum outcome)facts->outcome) {
     case OUTCOME_STALE:
     case OUTCOME_REGION_DOWN:
         return false;
@@ -17,7 +17,9 @@ bool retry_is_charged(unsigned outcome, uint32_t attempts)
     case OUTCOME_CONNECT_ERROR:
     case OUTCOME_TLS_ERROR:
     case OUTCOME_RESET:
-        return attempts > 1;
+        return facts->attempts > 1;
+    case OUTCOME_HEAD_TIMEOUT:
+        return facts->attempts > 1 || !facts->elsewhere;
     default:
         return true;
     }
@@ -40,7 +42,7 @@ enum retry_verdict retry_decide(const struct retry_facts *facts)
     if (facts->deadline_ns != 0 && facts->now_ns >= facts->deadline_ns) {
         return RETRY_NO_TIME;
     }
-    if (!facts->budget_left && retry_is_charged(facts->outcome, facts->attempts)) {
+    if (!facts->budget_left && retry_is_charged(facts)) {
         return RETRY_NO_BUDGET;
     }
     return RETRY_YES;

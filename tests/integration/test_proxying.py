@@ -427,6 +427,8 @@ def test_an_upload_to_a_pod_that_does_not_read_does_not_fill_our_memory(make_pro
 
 # ---- clients that leave ----
 
+LEFT_S = 0.2  # 50 ms are promised; the machine may be busy
+
 def leave(proxy, data, after=None):
     conn = proxy.connect()
     conn.send(data)
@@ -435,14 +437,14 @@ def leave(proxy, data, after=None):
     return conn
 
 
-def test_a_client_that_leaves_while_waiting_is_seen_by_the_pod_within_a_second(proxy, pod):
+def test_a_client_that_leaves_while_waiting_is_seen_by_the_pod_at_once(proxy, pod):
     conn = leave(proxy, raw.request_bytes("POST", "/v1/chat/completions", answers.chat("x"),
                                           {"X-Pod-First-Token-Ms": "20000"}))
     pod.wait_counter("active", 1)
     left = time.time()
     conn.close()
     pod.wait_counter("cancelled", 1)
-    assert pod.counters()["cancellations"][0]["at_ms"] / 1000 - left < 1
+    assert pod.counters()["cancellations"][0]["at_ms"] / 1000 - left < LEFT_S
     assert pod.counters()["cancellations"][0]["phase"] == "waiting"
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "waiting"})
 
@@ -454,7 +456,7 @@ def test_a_client_that_leaves_a_stream_is_seen_by_the_pod_before_the_next_token(
     left = time.time()
     conn.close()
     pod.wait_counter("cancelled", 1)
-    assert pod.counters()["cancellations"][0]["at_ms"] / 1000 - left < 1
+    assert pod.counters()["cancellations"][0]["at_ms"] / 1000 - left < LEFT_S
     assert pod.counters()["cancellations"][0]["phase"] == "streaming"
     proxy.wait_metric("nearside_client_disconnects_total", {"phase": "streaming"})
 

@@ -29,7 +29,11 @@ static bool all_up(struct fixture *fixture)
 static void report(struct fixture *fixture, uint32_t index, enum outcome outcome, int times)
 {
     struct attempt_report attempt = {
-        .live = endpoint_at(fixture, index)->live, .outcome = outcome, .now_ns = clock_mono_ns()};
+        .live = endpoint_at(fixture, index)->live,
+        .outcome = outcome,
+        .begun_ns = clock_mono_ns(),
+        .now_ns = clock_mono_ns(),
+    };
 
     for (int i = 0; i < times; i++) {
         health_report(fixture->health, &attempt);
@@ -120,6 +124,41 @@ static void test_a_success_between_failures_starts_the_row_anew(void **state)
     assert_int_equal(endpoint_at(fixture, 0)->breaker, BREAKER_CLOSED);
 }
 
+/* Answers on kept connections, between new ones that cannot be made or can. */
+static void report_connections(struct fixture *fixture, bool opened, int times)
+{
+    struct attempt_report kept = {.live = endpoint_at(fixture, 0)->live,
+                                  .outcome = OUTCOME_OK,
+                                  .begun_ns = clock_mono_ns(),
+                                  .now_ns = clock_mono_ns()};
+    struct attempt_report dialled = kept;
+
+    dialled.outcome = opened ? OUTCOME_OK : OUTCOME_CONNECT_TIMEOUT;
+    dialled.unopened = !opened;
+    dialled.tcp_open_ns = opened ? NS_PER_MS : 0;
+    for (int i = 0; i < times; i++) {
+        health_report(fixture->health, &dialled);
+        for (int j = 0; j < 10; j++) { /* the rate stays good */
+            health_report(fixture->health, &kept);
+        }
+    }
+}
+
+static void test_who_answers_but_takes_no_new_connections_is_put_aside(void **state)
+{
+    struct fixture *fixture = *state;
+
+    start(fixture, 2);
+    report_connections(fixture, false, BREAKER_HARD - 1);
+    report_connections(fixture, true, 1);
+    report_connections(fixture, false, BREAKER_HARD - 1);
+    wait_for_tick(fixture);
+    assert_int_equal(endpoint_at(fixture, 0)->breaker, BREAKER_CLOSED);
+    report_connections(fixture, false, 1);
+    run_until(fixture, is_open);
+    assert_string_equal(endpoint_at(fixture, 0)->reason, "failures_in_row");
+}
+
 static void test_slow_and_full_answers_count_for_the_rate_alone(void **state)
 {
     static const enum outcome cases[] = {OUTCOME_HEAD_TIMEOUT, OUTCOME_FULL};
@@ -197,6 +236,31 @@ static void test_one_request_tries_an_endpoint_and_brings_it_back_slowly(void **
     assert_int_equal(atomic_load(&live->failures), 0);
     wait_for_tick(fixture);
     assert_int_equal(endpoint_at(fixture, 0)->breaker, BREAKER_CLOSED);
+}
+
+static void test_the_late_end_of_what_began_before_the_trial_is_not_heard(void **state)
+{
+    struct fixture *fixture = *state;
+    struct endpoint_live *live;
+    struct attempt_report late;
+
+    start(fixture, 2);
+    live = endpoint_at(fixture, 0)->live;
+    late = (struct attempt_report){
+        .live = live, .outcome = OUTCOME_HEAD_TIMEOUT, .begun_ns = clock_mono_ns()};
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, is_trial);
+    assert_true(endpoint_live_take_trial(live));
+    health_report_trial(fixture->health, live, OUTCOME_OK);
+    run_until(fixture, is_closed);
+    late.now_ns = clock_mono_ns();
+    for (int i = 0; i < 10 * BREAKER_SAMPLES; i++) {
+        health_report(fixture->health, &late);
+    }
+    wait_for_tick(fixture);
+    assert_int_equal(endpoint_at(fixture, 0)->breaker, BREAKER_CLOSED);
+    report(fixture, 0, OUTCOME_HEAD_TIMEOUT, BREAKER_SAMPLES); /* begun since: heard */
+    run_until(fixture, is_open);
 }
 
 static void test_a_trial_that_fails_doubles_the_wait(void **state)
@@ -421,11 +485,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_five_failures_in_a_row_put_an_endpoint_aside_at_once),
         TEST(test_a_success_between_failures_starts_the_row_anew),
+        TEST(test_who_answers_but_takes_no_new_connections_is_put_aside),
         TEST(test_slow_and_full_answers_count_for_the_rate_alone),
         TEST(test_at_most_half_of_a_region_is_put_aside),
         TEST(test_the_last_in_play_comes_back_when_the_others_go_down),
         TEST(test_an_endpoint_that_goes_down_leaves_its_breaker_behind),
         TEST(test_one_request_tries_an_endpoint_and_brings_it_back_slowly),
+        TEST(test_the_late_end_of_what_began_before_the_trial_is_not_heard),
         TEST(test_a_trial_that_fails_doubles_the_wait),
         TEST(test_what_says_nothing_gives_the_permit_back),
         TEST(test_a_region_whose_only_endpoint_fails_is_put_aside_as_a_whole),

@@ -236,8 +236,10 @@ static void test_a_handshake_is_timed_every_five_seconds(void **state)
 
 static void report(struct fixture *fixture, enum outcome outcome)
 {
-    struct attempt_report attempt = {
-        .live = endpoint(fixture)->live, .outcome = outcome, .now_ns = clock_mono_ns()};
+    struct attempt_report attempt = {.live = endpoint(fixture)->live,
+                                     .outcome = outcome,
+                                     .begun_ns = clock_mono_ns(),
+                                     .now_ns = clock_mono_ns()};
 
     health_report(fixture->health, &attempt);
 }
@@ -359,6 +361,7 @@ static void *run_reporter(void *arg)
     for (int i = 0; i < REPORTS; i++) {
         struct attempt_report attempt = {.live = reporter->live,
                                          .outcome = i % 3 == 0 ? OUTCOME_OK : OUTCOME_RESET,
+                                         .begun_ns = clock_mono_ns(),
                                          .tcp_open_ns = NS_PER_MS,
                                          .rtt_us = 1000,
                                          .now_ns = clock_mono_ns()};

@@ -24,6 +24,8 @@ struct endpoint_live {
     atomic_uint pending;  /* sent here, no content byte yet */
     atomic_uint inflight; /* not finished: pending or streaming */
     atomic_uint failures; /* hard failures in a row, as the workers saw them */
+    atomic_uint unopened; /* connections in a row that could not be made, whatever kept ones do */
+    atomic_ullong judged_from_ns; /* attempts begun before this fail unheard: a clean sheet */
     atomic_ullong last_success_ns;
     atomic_ullong full_until_ns;  /* 429 or 503 + Retry-After: no room until then */
     atomic_ullong next_sample_ns; /* TCP_INFO samples are taken at most every 100 ms */

@@ -15,11 +15,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PEERS_MAX         256
-#define PEER_REGIONS_MAX  64
-#define PEER_NAME_SIZE    64   /* of an edge or a region; with the NUL */
-#define PEER_FRESH_MS     3000 /* three intervals */
-#define PEERS_SUSPECT_MIN 2    /* so many others must see what this edge does not */
+#define PEERS_MAX        256
+#define PEER_REGIONS_MAX 64
+#define PEER_NAME_SIZE   64   /* of an edge or a region; with the NUL */
+#define PEER_FRESH_MS    3000 /* three intervals */
 
 struct peer_region {
     char name[PEER_NAME_SIZE];
@@ -68,8 +67,9 @@ struct peers_votes peers_votes(const struct peers *peers, const char *region);
 /* The median of their path latencies to the region. False: none is known. */
 bool peers_latency(const struct peers *peers, const char *region, double *ret_ms);
 
-/* Does `view` have every region down while at least PEERS_SUSPECT_MIN others, and more than half of
- * all, see one of them up? Then it is this edge that is sick. */
+/* Does `view` have every region down while more than half of the others see one of them up? Then it
+ * is this edge that is sick. One other is enough: of two edges the one that still reaches the
+ * regions should have the clients. */
 bool peers_make_suspect(const struct peers *peers, const struct fleet_view *view);
 
 #endif

@@ -59,6 +59,8 @@ struct attempt_report {
     struct endpoint_live *live; /* borrowed for the call */
     enum outcome outcome;
     uint64_t retry_after_ms; /* OUTCOME_FULL: 0 when not given */
+    uint64_t begun_ns;       /* of the attempt */
+    bool unopened;           /* it needed a new connection, and that could not be made */
     uint64_t tcp_open_ns;    /* a fresh connection's TCP connect time; 0: none */
     uint32_t rtt_us;         /* TCP_INFO; 0: none taken */
     uint64_t now_ns;

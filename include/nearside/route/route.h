@@ -112,6 +112,7 @@ struct retry_facts {
     bool body_replayable; /* the whole body is kept, or none of it was sent */
     uint32_t attempts;    /* made so far, this one included; stale ones do not count */
     uint32_t attempts_max;
+    bool elsewhere; /* the repetition would go to another region */
     bool budget_left;
     uint64_t now_ns;
     uint64_t deadline_ns; /* 0: none */
@@ -129,8 +130,10 @@ enum retry_verdict {
 
 enum retry_verdict retry_decide(const struct retry_facts *facts);
 /* Must this retry be taken from the budget? Not when no endpoint can have worked on the request:
- * a stale connection, a region found down, the first failure to connect. */
-bool retry_is_charged(unsigned outcome, uint32_t attempts);
+ * a stale connection, a region found down, the first failure to connect. Nor when the first attempt
+ * met silence and another region can be asked: a region that falls silent takes all its requests
+ * with it at once, and moving them does not add to its load. */
+bool retry_is_charged(const struct retry_facts *facts);
 const char *retry_verdict_word(enum retry_verdict verdict);
 
 /* ---- retry budget (semantics: 8) ---- */

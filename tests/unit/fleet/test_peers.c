@@ -90,10 +90,10 @@ struct suspect_case {
 };
 
 static const struct suspect_case suspect_cases[] = {
-    {REGION_DOWN, "", false},      {REGION_DOWN, "u", false},     {REGION_DOWN, "uu", true},
-    {REGION_DOWN, "ug", true},     {REGION_DOWN, "uud", true},    {REGION_DOWN, "uudd", false},
-    {REGION_DOWN, "dd", false},    {REGION_DOWN, "uuddk", false}, {REGION_UP, "uu", false},
-    {REGION_UNKNOWN, "uu", false},
+    {REGION_DOWN, "", false},      {REGION_DOWN, "u", true},   {REGION_DOWN, "uu", true},
+    {REGION_DOWN, "ug", true},     {REGION_DOWN, "uud", true}, {REGION_DOWN, "uudd", false},
+    {REGION_DOWN, "ud", false},    {REGION_DOWN, "d", false},  {REGION_DOWN, "dd", false},
+    {REGION_DOWN, "uuddk", false}, {REGION_UP, "uu", false},   {REGION_UNKNOWN, "uu", false},
 };
 
 static void test_an_edge_is_suspect_when_most_others_see_what_it_does_not(void **state)

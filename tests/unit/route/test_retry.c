@@ -58,6 +58,10 @@ static const struct retry_case retry_cases[] = {
     {FACTS(RESET, .deadline_ns = 0, .now_ns = LATER_NS), RETRY_YES},
     {FACTS(RESET, .budget_left = false), RETRY_YES}, /* the first is free */
     {FACTS(RESET, .budget_left = false, .attempts = 2), RETRY_NO_BUDGET},
+    {FACTS(HEAD_TIMEOUT, .budget_left = false), RETRY_NO_BUDGET},
+    {FACTS(HEAD_TIMEOUT, .budget_left = false, .elsewhere = true), RETRY_YES}, /* only moved */
+    {FACTS(HEAD_TIMEOUT, .budget_left = false, .elsewhere = true, .attempts = 2), RETRY_NO_BUDGET},
+    {FACTS(MALFORMED, .budget_left = false, .elsewhere = true), RETRY_NO_BUDGET},
     {FACTS(STATUS_5XX, .budget_left = false), RETRY_NO_BUDGET},
     {FACTS(FULL, .budget_left = false), RETRY_NO_BUDGET},
     {FACTS(STALE, .budget_left = false), RETRY_YES},
