@@ -43,8 +43,10 @@ static int print_docs(const char *what)
         admin_metrics_docs(&out);
     } else if (strcmp(what, "conf") == 0) {
         conf_describe(NULL, &out);
+    } else if (strcmp(what, "man") == 0) {
+        conf_describe_man(&out);
     } else {
-        err_set(&err, "--docs %s: allowed are configuration, metrics, conf", what);
+        err_set(&err, "--docs %s: allowed are configuration, metrics, conf, man", what);
         return complain(&err, EXIT_BAD_CONFIG);
     }
     return print_buf(&out);

@@ -54,7 +54,7 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
     int letter;
 
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, "c:th", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":c:th", long_options, NULL)) != -1) {
         switch (letter) {
         case 'c':
             options.file = optarg;
@@ -76,12 +76,11 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
             options.action = ACTION_DOCS;
             options.docs = optarg;
             break;
+        case ':':
+            err_set(err, "%s: needs a value (see --help)", argv[optind - 1]);
+            return STATUS_INVALID;
         default:
-            if (optopt == 'c') {
-                err_set(err, "-c: needs a FILE");
-            } else {
-                err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
-            }
+            err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
             return STATUS_INVALID;
         }
     }

@@ -14,7 +14,7 @@ enum action {
     ACTION_PRINT_CONFIG, /* --print-config */
     ACTION_VERSION,
     ACTION_HELP,
-    ACTION_DOCS, /* --docs configuration|metrics|conf: reference pages, for the build */
+    ACTION_DOCS, /* --docs configuration|metrics|conf|man: reference pages, for the build */
 };
 
 struct options {
