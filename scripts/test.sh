@@ -13,8 +13,9 @@ exec </dev/null
 
 passed=0
 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d)
+log=$work/log
+trap 'rm -rf "$work"' EXIT
 
 # Sanitized programs must say so in their exit code, and are given more time.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0:exitcode=99}"
@@ -30,32 +31,39 @@ number() {
     echo "${found:-0}"
 }
 
-run_program() {
-    timeout 120 "$1" >"$log" 2>&1
-    code=$?
-    good=$(number 'test' "$(grep -F '[  PASSED  ]' "$log" | tail -n 1)")
-    bad=$(number 'test' "$(grep -F '[  FAILED  ]' "$log" | grep -F 'test(s)' | tail -n 1)")
+# count_program NAME: what the program said that ran as NAME
+count_program() {
+    said=$work/$1.log
+    code=$(cat "$work/$1.code" 2>/dev/null || echo unknown)
+    good=$(number 'test' "$(grep -F '[  PASSED  ]' "$said" | tail -n 1)")
+    bad=$(number 'test' "$(grep -F '[  FAILED  ]' "$said" | grep -F 'test(s)' | tail -n 1)")
     # A program that died, or ran nothing, is a failure whatever it printed before.
-    if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ] || [ $((good + bad)) -eq 0 ]; then
+    if [ "$code" != 0 ] && [ "$bad" -eq 0 ] || [ $((good + bad)) -eq 0 ]; then
         bad=$((bad + 1))
     fi
     passed=$((passed + good))
     failed=$((failed + bad))
     if [ "$bad" -gt 0 ]; then
         echo "FAILED $1 (exit code $code)"
-        tail -n 60 "$log"
+        tail -n 60 "$said"
     fi
 }
 
-programs=$(find "$build/tests" -type f -name 'test_*' -perm -u+x 2>/dev/null | sort)
+# Most of their time they wait: a few at once, each one's output in a file of its own.
+programs=$(cd "$build/tests" 2>/dev/null && find . -type f -name 'test_*' -perm -u+x | sort)
+export work build
+printf '%s\n' "$programs" | xargs -r -n 1 -P 3 sh -c '
+    name=$(echo "${0#./}" | tr / -)
+    timeout 120 "$build/tests/$0" >"$work/$name.log" 2>&1
+    echo $? >"$work/$name.code"'
 for program in $programs; do
-    run_program "$program"
+    count_program "$(echo "${program#./}" | tr / -)"
 done
 echo "unit and module: $passed passed, $failed failed"
 
 if [ -d tests/integration ]; then
     NEARSIDE_BIN="$build/nearside" POD_BIN="$build/pod" WAN_BIN="$build/wan" \
-        /usr/bin/python3 -m pytest -n 2 -q --timeout 120 tests/integration >"$log" 2>&1
+        /usr/bin/python3 -m pytest -n 3 -q --timeout 120 tests/integration >"$log" 2>&1
     code=$?
     tail -n 400 "$log"
     summary=$(grep -E ' in [0-9.]+s' "$log" | tail -n 1)
