@@ -71,7 +71,8 @@ static bool all_probed(const struct fleet_view *view)
             return false; /* its name is still being resolved */
         }
         for (uint32_t e = 0; e < view->regions[r].endpoint_count; e++) {
-            if (view->regions[r].endpoints[e].state == ENDPOINT_UNKNOWN) {
+            enum endpoint_state state = view->regions[r].endpoints[e].state;
+            if (state == ENDPOINT_UNKNOWN || state == ENDPOINT_WARMING) {
                 return false;
             }
         }
@@ -392,6 +393,20 @@ static void restore_drains(struct edge *edge)
     }
 }
 
+static bool was_warm(const char *region, const char *address, void *arg)
+{
+    const struct inheritance *inheritance = arg;
+    char *text = mem_printf("%s %s", region, address);
+    bool found = false;
+
+    for (uint32_t i = 0; i < inheritance->count && !found; i++) {
+        found = inheritance->items[i].kind == INHERITED_WARM &&
+                str_eq(str_of(inheritance->items[i].text), str_of(text));
+    }
+    mem_free(text);
+    return found;
+}
+
 static void start_fleet(struct edge *edge)
 {
     edge->fleet = fleet_new(edge->loop, on_view, edge);
@@ -399,6 +414,7 @@ static void start_fleet(struct edge *edge)
     fleet_apply(edge->fleet, edge->conf);
     edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
     health_when_shared(edge->health, on_shared_read, edge);
+    health_know_warm(edge->health, was_warm, edge->inheritance);
 }
 
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,

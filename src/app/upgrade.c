@@ -162,6 +162,22 @@ static void write_drain(bool is_region, const char *name, void *arg)
     inheritance_write_text(arg, INHERITED_DRAIN, is_region ? "region" : "endpoint", name);
 }
 
+/* Of regions that warm up; others need not know. */
+static void write_warm(struct edge *edge, struct buf *out)
+{
+    const struct fleet_view *view = fleet_view_now(edge->fleet);
+
+    for (uint32_t r = 0; r < view->region_count; r++) {
+        const struct view_region *region = &view->regions[r];
+        for (uint32_t e = 0; region->conf->warmup.requests > 0 && e < region->endpoint_count; e++) {
+            if (region->endpoints[e].state == ENDPOINT_UP) {
+                inheritance_write_text(out, INHERITED_WARM, region->name,
+                                       region->endpoints[e].address);
+            }
+        }
+    }
+}
+
 static void write_table(struct edge *edge, int admin_fd, struct buf *out)
 {
     inheritance_write_head(out);
@@ -174,6 +190,7 @@ static void write_table(struct edge *edge, int admin_fd, struct buf *out)
         inheritance_write_sockets(out, INHERITED_ADMIN, &admin_fd, 1, edge->admin_bind);
     }
     fleet_each_drain(edge->fleet, write_drain, out);
+    write_warm(edge, out);
 }
 
 /* The table as a file without a name. -1: refused by the system. */

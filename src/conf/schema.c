@@ -76,7 +76,8 @@
 #define MIB      (1024ULL * KIB)
 #define GIB      (1024ULL * MIB)
 #define TIB      (1024ULL * GIB)
-#define TEXT_MAX 1024 /* bytes of a path, a model's name */
+#define TEXT_MAX 1024  /* bytes of a path, a model's name */
+#define BODY_MAX 65536 /* bytes of a prompt */
 
 /* clang-format off */
 static const char *const level_words[]   = {"error", "warn", "info", "debug", NULL};
@@ -118,6 +119,11 @@ static bool request_path_is_good(const char *text)
 static bool text_is_short(const char *text)
 {
     return strlen(text) <= TEXT_MAX;
+}
+
+static bool body_is_short(const char *text)
+{
+    return strlen(text) <= BODY_MAX;
 }
 
 static bool server_name_is_good(const char *text)
@@ -285,6 +291,25 @@ TABLE(conf_table_health, "health", health_keys,
       "vanished one after interval_ms + fall * max(timeout_ms, fast_interval_ms); 10 % more for "
       "jitter. Both must stay within routing.failover_deadline_s.");
 
+static const struct conf_key warmup_keys[] = {
+    U32(conf_warmup, requests, 0, 0, 1000, "requests",
+        "Prompts, one after the other, that an endpoint must have answered. 0: none."),
+    STRING(CONF_TEXT, "path", conf_warmup, path, "/v1/chat/completions", "Where to POST them.",
+           .accepts = request_path_is_good,
+           .allowed = "a path that begins with /, without spaces, at most 1024 characters"),
+    STRING(CONF_TEXT, "body", conf_warmup, body, "",
+           "What to POST, JSON. \"\": a chat request for one token of health.generate.model, or of the "
+           "region's first model.", .accepts = body_is_short,
+           .allowed = "a string of at most 65536 bytes"),
+    U32(conf_warmup, timeout_ms, 60000, 10, HOUR_MS, "ms",
+        "An answer that is not whole by then failed; the prompt is sent again."),
+};
+TABLE(conf_table_warmup, "warmup", warmup_keys,
+      "Prompts for an endpoint that is new, or back from down, before it counts as up: its first "
+      "answers load weights and compile kernels, and no client should wait for that. Until then it is "
+      "warming, and gets requests only where nothing is up; then slow start begins. An answer "
+      "with 4xx ends the warm-up with a warning: a wrong prompt must not keep a region out.");
+
 static const struct conf_key timeouts_keys[] = {
     U32(conf_timeouts, connect_ms, 1000, 1, 600000, "ms", "Connecting to an endpoint, TLS included."),
     U32(conf_timeouts, request_ms, 30000, 1, DAY_MS, "ms",
@@ -386,6 +411,8 @@ static const struct conf_key region_keys[] = {
     GROUP(CONF_GROUP, conf_region, tls, conf_table_region_tls, "TLS to the region."),
     GROUP(CONF_OVERRIDE, conf_region, health, conf_table_health,
           "Any key of the top-level health, for this region.", .sample = "path = \"/health\";"),
+    GROUP(CONF_OVERRIDE, conf_region, warmup, conf_table_warmup,
+          "Any key of the top-level warmup, for this region.", .sample = "requests = 2;"),
     GROUP(CONF_OVERRIDE, conf_region, timeouts, conf_table_timeouts,
           "Any key of the top-level timeouts, for this region.",
           .sample = "first_token_ms = 120000;"),
@@ -404,6 +431,7 @@ static const struct conf_key root_keys[] = {
     GROUP(CONF_GROUP, conf, log, conf_table_log, ""),
     GROUP(CONF_GROUP, conf, routing, conf_table_routing, ""),
     GROUP(CONF_GROUP, conf, health, conf_table_health, ""),
+    GROUP(CONF_GROUP, conf, warmup, conf_table_warmup, ""),
     GROUP(CONF_GROUP, conf, timeouts, conf_table_timeouts, ""),
     GROUP(CONF_GROUP, conf, retry, conf_table_retry, ""),
     GROUP(CONF_GROUP, conf, limits, conf_table_limits, ""),

@@ -6,8 +6,8 @@
  * read it without a lock. A request keeps the tree it began with. Strings are NUL-terminated,
  * never NULL (empty: not set) and owned by the tree.
  *
- * Units are in the names. Per-region `health`, `timeouts` and `limits` are complete: what the
- * region does not override is copied from the top level when the tree is built.
+ * Units are in the names. Per-region `health`, `warmup`, `timeouts` and `limits` are complete: what
+ * the region does not override is copied from the top level when the tree is built.
  */
 #ifndef NEARSIDE_CONF_TREE_H
 #define NEARSIDE_CONF_TREE_H
@@ -95,6 +95,14 @@ struct conf_health {
     struct conf_generate generate;
 };
 
+/* Prompts that an endpoint must have answered before it counts as up. */
+struct conf_warmup {
+    uint32_t requests; /* 0: none */
+    const char *path;
+    const char *body; /* empty: a request for one token */
+    uint32_t timeout_ms;
+};
+
 /* 0 means none for total_ms and min_tokens_per_s only. */
 struct conf_timeouts {
     uint32_t connect_ms;             /* TCP and TLS to an endpoint */
@@ -176,6 +184,7 @@ struct conf_region {
     uint32_t model_count;
     struct conf_region_tls tls;
     struct conf_health health;
+    struct conf_warmup warmup;
     struct conf_timeouts timeouts;
     struct conf_limits limits;
 };
@@ -192,6 +201,7 @@ struct conf {
     struct conf_log log;
     struct conf_routing routing;
     struct conf_health health;
+    struct conf_warmup warmup;
     struct conf_timeouts timeouts;
     struct conf_retry retry;
     struct conf_limits limits;

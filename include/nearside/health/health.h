@@ -43,6 +43,13 @@ void health_free(struct health *health);
  * reference is taken). */
 void health_apply(struct health *health, struct conf *conf, struct tls_ctx *const *region_tls);
 
+/* Ask `is_warm` about each endpoint (its region's name, ADDRESS:PORT) when it is first seen: one
+ * that is needs no warm-up before it counts as up for the first time. To be said before the first
+ * health_apply(). */
+void health_know_warm(struct health *health,
+                      bool (*is_warm)(const char *region, const char *address, void *arg),
+                      void *arg);
+
 /* Call `fn` once, on a later turn, when operators' drains and other edges' reports have been read
  * from every Redis, or have been waited for half a second, after the first health_apply(). To be
  * said before that. */

@@ -217,6 +217,8 @@ enum metric_phase {
       "Exchanges of shared state with a region's Redis.")                                          \
     X(PROBE_FAILURES, "nearside_probe_failures_total", METRIC_COUNTER, METRIC_L_REGION_PROBE,      \
       "Health probes that failed, by what they failed at.")                                        \
+    X(WARMUPS, "nearside_warmup_requests_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,          \
+      "Prompts sent to warm an endpoint up, by how they ended.")                                   \
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
       "Configuration reloads.")                                                                    \
     X(UPGRADES, "nearside_upgrades_total", METRIC_COUNTER, METRIC_L_RESULT,                        \
