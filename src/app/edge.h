@@ -29,6 +29,7 @@ struct cache;
 struct fleet;
 struct health;
 struct resolver;
+struct trace;
 
 /* A bound address, by the text of its config: it is never bound again while it stays. The sockets
  * are kept here for a new program; a worker listens on a duplicate. */
@@ -80,6 +81,7 @@ struct edge {
     struct resolver *resolver;
     struct health *health;
     struct cache *cache;
+    struct trace *trace;
     struct admin *admin;
     char *admin_bind; /* owned; what is served now */
     struct proxy_shared shared;

@@ -19,6 +19,7 @@
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric.h>
 #include <nearside/proxy/world.h>
+#include <nearside/trace/trace.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -165,6 +166,7 @@ static void commit(struct edge *edge, struct change *change)
     cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
     fleet_apply(edge->fleet, edge->conf);
     health_apply(edge->health, edge->conf, edge->world->region_tls);
+    trace_apply(edge->trace, edge->conf);
     commit_admin(edge, change);
     if (edge->conf->edge.workers != edge->worker_count) {
         log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,

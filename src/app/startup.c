@@ -21,6 +21,7 @@
 #include <nearside/obs/log.h>
 #include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
+#include <nearside/trace/trace.h>
 
 #include <signal.h>
 #include <string.h>
@@ -338,6 +339,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
     struct worker_deps deps = {
         .cache = edge->cache,
         .health = edge->health,
+        .trace = edge->trace,
         .shared = &edge->shared,
         .worker_count = edge->worker_count,
         .control = edge->loop,
@@ -440,6 +442,8 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
         return STATUS_FAILED;
     }
     edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
+    edge->trace = trace_new(edge->loop, edge->resolver, edge->metrics);
+    trace_apply(edge->trace, edge->conf);
     start_fleet(edge);
     successor_start(edge);
     if (start_admin(edge, err) != STATUS_OK || start_workers(edge, err) != STATUS_OK) {
@@ -499,6 +503,7 @@ void edge_free(struct edge *edge)
     hear_the_rest(edge);
     admin_free(edge->admin);
     health_free(edge->health);
+    trace_free(edge->trace);
     fleet_free(edge->fleet);
     resolver_free(edge->resolver);
     edge_listeners_free(edge->listeners, edge->listener_count);

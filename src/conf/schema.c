@@ -231,8 +231,29 @@ static const struct conf_key log_keys[] = {
     STRING(CONF_SINK, "file", conf_log, file, "-", "Events. \"-\": stderr; \"\": none."),
     STRING(CONF_SINK, "access_file", conf_log, access_file, "-",
            "One line per request. \"-\": stdout; \"\": none."),
+    REAL(conf_log, access_sample, 1, 0, 1, "share",
+         "Requests that get a line, at random. Those that failed always do: status 500 and above, "
+         "or an end other than ok."),
 };
 TABLE(conf_table_log, "log", log_keys, "What is written, and where.");
+
+static const struct conf_key tracing_keys[] = {
+    STRING(CONF_TEXT, "otlp_url", conf_tracing, otlp_url, "",
+           "Where to POST spans: http://host[:port][/path], path /v1/traces where none is given. \"\": "
+           "no traces; traceparent passes through as it came."),
+    STRING(CONF_SECRET, "authorization", conf_tracing, authorization, "",
+           "Sent to the collector as Authorization. \"\": none."),
+    STRING(CONF_TEXT, "service", conf_tracing, service, "nearside", "service.name of the spans.",
+           .accepts = text_is_short, .allowed = "a string of at most 1024 bytes"),
+    REAL(conf_tracing, sample, 1, 0, 1, "share",
+         "Traces begun here that are recorded. One that a client began is recorded if it says so."),
+    U32(conf_tracing, queue_spans, 4096, 1, 1000000, "spans",
+        "Held at once, those under way included; further ones are dropped and counted."),
+    U32(conf_tracing, timeout_ms, 5000, 10, 600000, "ms", "For the collector's answer."),
+};
+TABLE(conf_table_tracing, "tracing", tracing_keys,
+      "One span per request, with its attempts as events, for an OpenTelemetry collector (OTLP over "
+      "HTTP, as JSON).");
 
 static const struct conf_key routing_keys[] = {
     REAL(conf_routing, latency_budget_ms, 50, 0, 60000, "ms",
@@ -429,6 +450,7 @@ static const struct conf_key root_keys[] = {
     SPECIAL(CONF_GROUPS, "listeners", &conf_table_listener, "", .required = true),
     GROUP(CONF_GROUP, conf, admin, conf_table_admin, ""),
     GROUP(CONF_GROUP, conf, log, conf_table_log, ""),
+    GROUP(CONF_GROUP, conf, tracing, conf_table_tracing, ""),
     GROUP(CONF_GROUP, conf, routing, conf_table_routing, ""),
     GROUP(CONF_GROUP, conf, health, conf_table_health, ""),
     GROUP(CONF_GROUP, conf, warmup, conf_table_warmup, ""),

@@ -62,6 +62,23 @@ struct conf_log {
     const char *format; /* json text */
     const char *file;
     const char *access_file;
+    double access_sample; /* share of good requests that get a line */
+};
+
+/* Spans for a collector. */
+struct conf_tracing {
+    const char *otlp_url; /* as written; empty: none are made */
+    const char *host;
+    const char *authority; /* for Host */
+    const char *path;
+    uint16_t port;
+    bool is_address;
+    struct addr addr;
+    const char *authorization; /* secret; empty: none */
+    const char *service;
+    double sample;
+    uint32_t queue_spans;
+    uint32_t timeout_ms;
 };
 
 struct conf_routing {
@@ -199,6 +216,7 @@ struct conf {
     uint32_t listener_count;
     struct conf_admin admin;
     struct conf_log log;
+    struct conf_tracing tracing;
     struct conf_routing routing;
     struct conf_health health;
     struct conf_warmup warmup;

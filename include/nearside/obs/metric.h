@@ -105,6 +105,7 @@ const char *probe_class_word(enum probe_class class);
     X(CACHE_FOLLOWER_LAG, "cache_follower_lag")                                                    \
     X(REDIS_PENDING, "redis_pending")                                                              \
     X(FILE_DESCRIPTORS, "file_descriptors")                                                        \
+    X(TRACE_QUEUE, "trace_queue_spans")                                                            \
     X(LOG_BUFFER, "log_buffer")
 
 enum limit {
@@ -217,6 +218,8 @@ enum metric_phase {
       "Exchanges of shared state with a region's Redis.")                                          \
     X(PROBE_FAILURES, "nearside_probe_failures_total", METRIC_COUNTER, METRIC_L_REGION_PROBE,      \
       "Health probes that failed, by what they failed at.")                                        \
+    X(TRACE_SPANS, "nearside_trace_spans_total", METRIC_COUNTER, METRIC_L_RESULT,                  \
+      "Spans that the collector took, or that were dropped.")                                      \
     X(WARMUPS, "nearside_warmup_requests_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,          \
       "Prompts sent to warm an endpoint up, by how they ended.")                                   \
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \

@@ -23,6 +23,7 @@ struct explain_record;
 struct fleet_view;
 struct health;
 struct loop;
+struct trace;
 struct worker;
 struct world;
 
@@ -37,6 +38,7 @@ struct proxy_shared {
 struct worker_deps {
     struct cache *cache;         /* NULL never; outlives the workers */
     struct health *health;       /* outlives the workers */
+    struct trace *trace;         /* NULL: no spans; outlives the workers */
     struct proxy_shared *shared; /* outlives the workers */
     uint32_t worker_count;       /* how many share the edge's limits */
     struct loop *control;        /* where `drained` is posted */
