@@ -29,7 +29,7 @@ LINK_tsan     := -fsanitize=thread
 CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
 CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
 LDFLAGS  += $(LINK_$(FLAVOUR)) -pthread
-LIBS     := -levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson -lm
+LIBS     := -levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson -lzstd -lm
 
 SOURCES  := $(filter-out src/app/main.c,$(wildcard src/*/*.c))
 OBJECTS  := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
@@ -68,7 +68,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod $(BUILD)/wan
+tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -93,6 +93,11 @@ $(BUILD)/wan: $(wildcard tests/wan/*.c) $(wildcard tests/wan/*.h) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
+
+$(BUILD)/verdict: tests/verdict/verdict.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)

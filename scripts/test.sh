@@ -63,6 +63,7 @@ echo "unit and module: $passed passed, $failed failed"
 
 if [ -d tests/integration ]; then
     NEARSIDE_BIN="$build/nearside" POD_BIN="$build/pod" WAN_BIN="$build/wan" \
+        VERDICT_BIN="$build/verdict" \
         /usr/bin/python3 -m pytest -n 3 -q --timeout 120 tests/integration >"$log" 2>&1
     code=$?
     tail -n 400 "$log"

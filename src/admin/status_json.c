@@ -146,7 +146,29 @@ static void add_endpoints(json_t *object, const struct gathering *from,
     }
 }
 
-static void add_redis(json_t *object, const struct view_region *region)
+/* Nothing about it where none is configured. */
+static void add_redis_refusal(json_t *redis, const struct gathering *from,
+                              const struct view_region *region, bool is_configured)
+{
+    const struct admin_source *source = &from->admin->source;
+    struct admin_redis refusal = {.error = NULL};
+
+    if (is_configured) {
+        source->redis(source->arg, region->slot, &refusal);
+    }
+    if (refusal.error == NULL) {
+        member_null(redis, "error");
+        member_null(redis, "error_command");
+        member_null(redis, "advice");
+        return;
+    }
+    member_text(redis, "error", refusal.error);
+    member_text(redis, "error_command", refusal.command);
+    member_text(redis, "advice", refusal.advice);
+}
+
+static void add_redis(json_t *object, const struct gathering *from,
+                      const struct view_region *region)
 {
     json_t *redis = member_object(object, "redis");
     bool is_configured = region->conf->redis.url[0] != '\0';
@@ -160,6 +182,7 @@ static void add_redis(json_t *object, const struct view_region *region)
     } else {
         member_null(redis, "address");
     }
+    add_redis_refusal(redis, from, region, is_configured);
 }
 
 static void add_latency(json_t *object, const struct view_region *region)
@@ -244,7 +267,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
     add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
     add_fleet_view(item, from, region);
-    add_redis(item, region);
+    add_redis(item, from, region);
     add_endpoints(item, from, region);
 }
 
@@ -310,17 +333,22 @@ static void add_requests(json_t *root)
     member_count(inflight, "streaming", sum_of(METRIC_INFLIGHT, METRIC_PHASE_STREAMING, 0));
 }
 
-/* Every look-up begins in memory, so memory's hits and misses are all there are; Redis answers
- * some of the misses. */
+/* Every look-up begins in memory, so memory's hits and misses are all there are; Redis answers some
+ * of the misses, and entries past their time do when no region can. */
 void status_count_cache(struct status_cache *ret_cache)
 {
     uint64_t memory_hits = sum_of(METRIC_CACHE, METRIC_TIER_MEMORY, METRIC_CACHE_HIT);
     uint64_t memory_misses = sum_of(METRIC_CACHE, METRIC_TIER_MEMORY, METRIC_CACHE_MISS);
     uint64_t redis_hits = sum_of(METRIC_CACHE, METRIC_TIER_REDIS, METRIC_CACHE_HIT);
 
+    uint64_t stale = sum_of(METRIC_CACHE, METRIC_TIER_MEMORY, METRIC_CACHE_STALE) +
+                     sum_of(METRIC_CACHE, METRIC_TIER_REDIS, METRIC_CACHE_STALE);
+    uint64_t answered = redis_hits + stale;
+
     *ret_cache = (struct status_cache){
-        .hits = memory_hits + redis_hits,
-        .misses = memory_misses > redis_hits ? memory_misses - redis_hits : 0,
+        .hits = memory_hits + answered,
+        .misses = memory_misses > answered ? memory_misses - answered : 0,
+        .stale = stale,
     };
 }
 
@@ -348,6 +376,12 @@ static void add_cache(json_t *root, const struct gathering *from)
     } else {
         member_null(cache, "hit_ratio");
     }
+    member_count(cache, "stale", counts.stale);
+    member_count(cache, "saved_tokens",
+                 sum_of(METRIC_CACHE_SAVED_TOKENS, METRIC_TOKENS_PROMPT, 0) +
+                     sum_of(METRIC_CACHE_SAVED_TOKENS, METRIC_TOKENS_COMPLETION, 0));
+    member_number(cache, "saved_seconds",
+                  (double)sum_of(METRIC_CACHE_SAVED_SECONDS, 0, 1) / (double)NS_PER_S);
 }
 
 static void add_connections(json_t *root)

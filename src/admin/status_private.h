@@ -33,8 +33,9 @@ const char *status_endpoint_word(const struct view_endpoint *endpoint);
 
 /* Look-ups in the cache: those answered from either tier, and those from neither. */
 struct status_cache {
-    uint64_t hits;
+    uint64_t hits; /* `stale` ones, too */
     uint64_t misses;
+    uint64_t stale; /* past their time, because no region could answer */
 };
 void status_count_cache(struct status_cache *ret_cache);
 

@@ -163,6 +163,7 @@ static void commit(struct edge *edge, struct change *change)
         worker_send_world(edge->workers[i], edge->world);
     }
     edge_listeners_commit(edge, change->listeners, edge->conf->listener_count);
+    cache_set_grace(edge->cache, edge->conf->cache.grace_s * 1000ULL);
     cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
     fleet_apply(edge->fleet, edge->conf);
     health_apply(edge->health, edge->conf, edge->world->region_tls);

@@ -18,6 +18,7 @@
 #include <nearside/dns/resolver.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
+#include <nearside/kv/kv.h>
 #include <nearside/obs/log.h>
 #include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
@@ -205,6 +206,25 @@ static void source_cache(void *arg, struct admin_cache *ret_cache)
     };
 }
 
+/* What cannot be asked for is worse than what cannot be stored. */
+static void source_redis(void *arg, unsigned region_slot, struct admin_redis *ret_redis)
+{
+    const struct cache *cache = ((struct edge *)arg)->cache;
+    enum kv_error get = cache_redis_error(cache, region_slot, CACHE_REDIS_GET);
+    enum kv_error set = cache_redis_error(cache, region_slot, CACHE_REDIS_SET);
+    enum kv_error error = get != KV_ERROR_NONE ? get : set;
+
+    if (error == KV_ERROR_NONE) {
+        *ret_redis = (struct admin_redis){.error = NULL};
+        return;
+    }
+    *ret_redis = (struct admin_redis){
+        .error = kv_error_word(error),
+        .command = error == get ? "get" : "set",
+        .advice = kv_error_advice(error),
+    };
+}
+
 static bool source_is_draining(void *arg)
 {
     return ((struct edge *)arg)->draining;
@@ -300,6 +320,7 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .last_reload = source_last_reload,
         .last_upgrade = source_last_upgrade,
         .cache = source_cache,
+        .redis = source_redis,
         .is_draining = source_is_draining,
         .workers = source_workers,
         .started_wall_ms = source_started,
@@ -442,6 +463,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
         return STATUS_FAILED;
     }
     edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
+    cache_set_grace(edge->cache, conf->cache.grace_s * 1000ULL);
     edge->trace = trace_new(edge->loop, edge->resolver, edge->metrics);
     trace_apply(edge->trace, edge->conf);
     start_fleet(edge);

@@ -10,6 +10,11 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <string.h>
+
+#define HMAC_BLOCK_BYTES 64 /* SHA-256's */
+#define HMAC_INNER       0x36
+#define HMAC_OUTER       0x5c
 
 struct digest {
     EVP_MD_CTX *ctx; /* owned */
@@ -61,4 +66,40 @@ void digest_finish(struct digest *digest, uint8_t ret_sum[DIGEST_BYTES])
     unsigned len = 0;
     int ok = EVP_DigestFinal_ex(digest->ctx, ret_sum, &len);
     ASSERT(ok == 1 && len == DIGEST_BYTES);
+}
+
+/* ---- HMAC ---- */
+
+/* Begin a digest with the key's block, each byte changed by `mask`. */
+static void start_masked(struct digest *digest, const uint8_t block[HMAC_BLOCK_BYTES], uint8_t mask)
+{
+    uint8_t masked[HMAC_BLOCK_BYTES];
+
+    for (size_t i = 0; i < HMAC_BLOCK_BYTES; i++) {
+        masked[i] = block[i] ^ mask;
+    }
+    digest_start(digest);
+    digest_add(digest, masked, sizeof(masked));
+    explicit_bzero(masked, sizeof(masked));
+}
+
+void digest_hmac(struct digest *digest, struct str key, struct str message,
+                 uint8_t ret_sum[DIGEST_BYTES])
+{
+    uint8_t block[HMAC_BLOCK_BYTES] = {0};
+
+    if (key.len > HMAC_BLOCK_BYTES) {
+        digest_start(digest);
+        digest_add(digest, key.ptr, key.len);
+        digest_finish(digest, block);
+    } else if (key.len > 0) {
+        memcpy(block, key.ptr, key.len);
+    }
+    start_masked(digest, block, HMAC_INNER);
+    digest_add(digest, message.ptr, message.len);
+    digest_finish(digest, ret_sum);
+    start_masked(digest, block, HMAC_OUTER);
+    digest_add(digest, ret_sum, DIGEST_BYTES);
+    digest_finish(digest, ret_sum);
+    explicit_bzero(block, sizeof(block));
 }

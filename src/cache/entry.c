@@ -2,7 +2,7 @@
 /*
  * A stored answer: one allocation, the reference count in front of the bytes that Redis sees.
  *
- *     | refs, len (ours) | "NSC1" ... head, 32 bytes | fields | body |
+ *     | refs, len (ours) | "NSC2" ... head, 48 bytes | fields | body |
  *                          ^ cache_entry_bytes()
  */
 #include <nearside/cache/entry.h>
@@ -27,11 +27,15 @@ enum {
     AT_PAD = 5,
     AT_STORED = 8,
     AT_TTL = 16,
-    AT_FIELDS = 24,
-    AT_BODY = 28,
+    AT_GENERATION = 24,
+    AT_PROMPT = 28,
+    AT_COMPLETION = 32,
+    AT_SPARE = 36,
+    AT_FIELDS = 40,
+    AT_BODY = 44,
 };
 
-static const char magic[4] = {'N', 'S', 'C', '1'};
+static const char magic[4] = {'N', 'S', 'C', '2'};
 
 /* A year: longer than any configured time to live, short enough that sums cannot overflow. */
 #define TTL_MAX_MS (366ULL * 24 * 3600 * 1000)
@@ -115,6 +119,23 @@ uint64_t cache_entry_ttl_ms(const struct cache_entry *entry)
     return get_number(entry->bytes + AT_TTL, 8);
 }
 
+void cache_entry_facts(const struct cache_entry *entry, struct cache_entry_facts *ret_facts)
+{
+    *ret_facts = (struct cache_entry_facts){
+        .flags = (uint8_t)entry->bytes[AT_FLAGS],
+        .stored_wall_ms = cache_entry_stored_wall_ms(entry),
+        .ttl_ms = cache_entry_ttl_ms(entry),
+        .generation_ms = (uint32_t)get_number(entry->bytes + AT_GENERATION, 4),
+        .prompt_tokens = (uint32_t)get_number(entry->bytes + AT_PROMPT, 4),
+        .completion_tokens = (uint32_t)get_number(entry->bytes + AT_COMPLETION, 4),
+    };
+}
+
+uint64_t cache_entry_grace_ms(const struct cache_entry *entry, uint64_t grace_ms)
+{
+    return ((uint8_t)entry->bytes[AT_FLAGS] & CACHE_ENTRY_STRICT) != 0 ? 0 : grace_ms;
+}
+
 struct str cache_entry_bytes(const struct cache_entry *entry)
 {
     return str_make(entry->bytes, entry->len);
@@ -181,6 +202,12 @@ size_t entry_build_body_len(const struct entry_build *build)
     return build->fields_end == 0 ? 0 : build->len - build->fields_end;
 }
 
+struct str entry_build_body(const struct entry_build *build)
+{
+    ASSERT(build->entry != NULL && build->fields_end != 0);
+    return str_make(build->entry->bytes + build->fields_end, build->len - build->fields_end);
+}
+
 struct str entry_build_fields(const struct entry_build *build)
 {
     ASSERT(build->entry != NULL && build->fields_end != 0);
@@ -196,17 +223,20 @@ static struct cache_entry *shrink(struct cache_entry *entry, size_t len)
     return smaller == NULL ? entry : smaller;
 }
 
-struct cache_entry *entry_build_take(struct entry_build *build, uint8_t flags,
-                                     uint64_t stored_wall_ms, uint64_t ttl_ms)
+struct cache_entry *entry_build_take(struct entry_build *build,
+                                     const struct cache_entry_facts *facts)
 {
     ASSERT(build->entry != NULL && build->fields_end != 0);
     struct cache_entry *entry = shrink(build->entry, build->len);
 
     memset(entry->bytes, 0, ENTRY_HEAD_BYTES);
     memcpy(entry->bytes, magic, sizeof(magic));
-    entry->bytes[AT_FLAGS] = (char)flags;
-    put_number(entry->bytes + AT_STORED, 8, stored_wall_ms);
-    put_number(entry->bytes + AT_TTL, 8, ttl_ms);
+    entry->bytes[AT_FLAGS] = (char)facts->flags;
+    put_number(entry->bytes + AT_STORED, 8, facts->stored_wall_ms);
+    put_number(entry->bytes + AT_TTL, 8, facts->ttl_ms);
+    put_number(entry->bytes + AT_GENERATION, 4, facts->generation_ms);
+    put_number(entry->bytes + AT_PROMPT, 4, facts->prompt_tokens);
+    put_number(entry->bytes + AT_COMPLETION, 4, facts->completion_tokens);
     put_number(entry->bytes + AT_FIELDS, 4, build->fields_end - ENTRY_HEAD_BYTES);
     put_number(entry->bytes + AT_BODY, 4, build->len - build->fields_end);
     entry->len = build->len;
@@ -281,8 +311,10 @@ static bool are_fields(struct str fields)
 
 static bool are_flags(uint8_t flags)
 {
-    return flags == 0 || flags == CACHE_ENTRY_STREAM ||
-           flags == (CACHE_ENTRY_STREAM | CACHE_ENTRY_USAGE);
+    uint8_t form = (uint8_t)(flags & ~CACHE_ENTRY_STRICT);
+
+    return form == 0 || form == CACHE_ENTRY_STREAM ||
+           form == (CACHE_ENTRY_STREAM | CACHE_ENTRY_USAGE);
 }
 
 static bool is_head(const char *head)
@@ -290,8 +322,8 @@ static bool is_head(const char *head)
     uint64_t ttl_ms = get_number(head + AT_TTL, 8);
 
     return memcmp(head, magic, sizeof(magic)) == 0 && are_flags((uint8_t)head[AT_FLAGS]) &&
-           get_number(head + AT_PAD, 3) == 0 && ttl_ms > 0 && ttl_ms <= TTL_MAX_MS &&
-           get_number(head + AT_STORED, 8) < WALL_MAX_MS;
+           get_number(head + AT_PAD, 3) == 0 && get_number(head + AT_SPARE, 4) == 0 && ttl_ms > 0 &&
+           ttl_ms <= TTL_MAX_MS && get_number(head + AT_STORED, 8) < WALL_MAX_MS;
 }
 
 static bool is_block(struct str bytes)
@@ -306,17 +338,42 @@ static bool is_block(struct str bytes)
            are_fields(str_make(bytes.ptr + ENTRY_HEAD_BYTES, fields));
 }
 
-struct cache_entry *cache_entry_from_bytes(struct str bytes)
+bool entry_has_magic(struct str bytes)
 {
-    if (!is_block(bytes)) {
-        return NULL;
+    return str_starts(bytes, str_make(magic, sizeof(magic)));
+}
+
+struct cache_entry *entry_new(size_t len, char **ret_block)
+{
+    struct cache_entry *entry = NULL;
+
+    if (len <= SIZE_MAX - sizeof(*entry)) {
+        entry = mem_try_alloc(sizeof(*entry) + len);
     }
-    struct cache_entry *entry = mem_try_alloc(sizeof(*entry) + bytes.len);
     if (entry == NULL) {
         return NULL;
     }
     atomic_init(&entry->refs, 1);
-    entry->len = bytes.len;
-    memcpy(entry->bytes, bytes.ptr, bytes.len);
+    entry->len = len;
+    *ret_block = entry->bytes;
+    return entry;
+}
+
+bool entry_is_sound(const struct cache_entry *entry)
+{
+    return is_block(str_make(entry->bytes, entry->len));
+}
+
+struct cache_entry *cache_entry_from_bytes(struct str bytes)
+{
+    char *block;
+
+    if (!is_block(bytes)) {
+        return NULL;
+    }
+    struct cache_entry *entry = entry_new(bytes.len, &block);
+    if (entry != NULL) {
+        memcpy(block, bytes.ptr, bytes.len);
+    }
     return entry;
 }

@@ -15,9 +15,13 @@
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/cache/rule.h>
+#include <nearside/cache/usage.h>
 #include <nearside/http/head.h>
 
 #define MS_PER_S 1000ULL
+
+/* To ask for an upstream's own bound: longer than any. */
+#define TTL_ENDLESS_MS (1ULL << 60)
 
 /* The block grows by doubling from here: small answers (most) take one allocation. */
 #define FILL_FIRST_BYTES 4096
@@ -32,7 +36,9 @@ struct cache_fill {
     uint64_t leased_bytes; /* of what all fills may hold */
     uint64_t block_max;    /* for head, fields and body */
     uint64_t ttl_ms;
-    uint64_t age_ms;      /* what the upstream says the answer had behind it */
+    uint64_t ttl_max_ms; /* as the upstream says */
+    uint64_t age_ms;     /* what the upstream says the answer had behind it */
+    struct cache_fill_notes notes;
     uint64_t body_length; /* as announced; 0: not announced */
     uint8_t flags;
     bool is_good;
@@ -150,11 +156,13 @@ static uint64_t age_of(const struct http_head *response)
 
 static uint8_t flags_of(const struct http_head *response, enum cache_form form)
 {
-    if (!cache_response_is_stream(response)) {
-        return 0;
+    uint8_t flags = cache_response_is_strict(response) ? CACHE_ENTRY_STRICT : 0;
+
+    if (cache_response_is_stream(response)) {
+        flags |= CACHE_ENTRY_STREAM;
+        flags |= form == CACHE_FORM_STREAM_USAGE ? CACHE_ENTRY_USAGE : 0;
     }
-    return form == CACHE_FORM_STREAM_USAGE ? CACHE_ENTRY_STREAM | CACHE_ENTRY_USAGE
-                                           : CACHE_ENTRY_STREAM;
+    return flags;
 }
 
 /* ---- a fill's life ---- */
@@ -175,6 +183,7 @@ struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct ca
     fill->key = *key;
     fill->block_max = ENTRY_HEAD_BYTES + (max_bytes < FILL_MAX_BYTES ? max_bytes : FILL_MAX_BYTES);
     fill->ttl_ms = ttl_left_ms;
+    fill->ttl_max_ms = cache_response_ttl_ms(response, TTL_ENDLESS_MS);
     fill->age_ms = age_ms;
     fill->body_length = response->body == HTTP_BODY_LENGTH ? response->content_length : 0;
     fill->flags = flags_of(response, form);
@@ -216,19 +225,57 @@ static bool is_complete(const struct cache_fill *fill)
     return fill->is_good && body > 0 && (fill->body_length == 0 || fill->body_length == body);
 }
 
+void cache_fill_note(struct cache_fill *fill, const struct cache_fill_notes *notes)
+{
+    fill->notes = *notes;
+}
+
+/* Never past what the upstream allows. */
+static uint64_t jittered_ttl_ms(const struct cache_fill *fill, uint64_t stored_wall_ms)
+{
+    uint64_t ttl_ms = cache_jitter_ttl_ms(fill->ttl_ms, fill->key.bytes, stored_wall_ms);
+
+    return ttl_ms < fill->ttl_max_ms ? ttl_ms : fill->ttl_max_ms;
+}
+
+static uint32_t bounded(uint64_t value)
+{
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+static struct cache_entry *take_entry(struct cache_fill *fill)
+{
+    struct cache_usage usage = {.completion_tokens = bounded(fill->notes.content_events)};
+    uint64_t stored_wall_ms = clock_wall_ms() - fill->age_ms;
+
+    (void)cache_usage_find(entry_build_body(&fill->build), &usage);
+    struct cache_entry_facts facts = {
+        .flags = fill->flags,
+        .stored_wall_ms = stored_wall_ms,
+        .ttl_ms = jittered_ttl_ms(fill, stored_wall_ms),
+        .generation_ms = bounded(fill->notes.generation_ms),
+        .prompt_tokens = usage.prompt_tokens,
+        .completion_tokens = usage.completion_tokens,
+    };
+    return entry_build_take(&fill->build, &facts);
+}
+
 bool cache_fill_commit(struct cache_fill *fill, unsigned region_slot, uint32_t timeout_ms)
 {
-    struct redis_slot *slot = redis_slot_find(fill->worker, region_slot);
+    struct redis_store_plan plan = {
+        .region_slot = region_slot,
+        .replica_slots = fill->notes.replica_slots,
+        .timeout_ms = timeout_ms,
+    };
 
     if (!is_complete(fill)) {
         cache_fill_abandon(fill);
         return false;
     }
 
-    struct cache_entry *entry =
-        entry_build_take(&fill->build, fill->flags, clock_wall_ms() - fill->age_ms, fill->ttl_ms);
+    struct cache_entry *entry = take_entry(fill);
     bool is_in_memory = cache_keep_in_memory(fill->worker, &fill->key, entry);
-    bool is_in_redis = slot != NULL && redis_store(slot, &fill->key, entry, timeout_ms);
+    bool is_in_redis = redis_store(fill->worker, &fill->key, entry, &plan);
     cache_entry_unref(entry);
     cache_fill_abandon(fill); /* what is left of it */
     return is_in_memory || is_in_redis;

@@ -103,6 +103,7 @@ static struct cache_entry *entry_with(const struct cache_entry *entry, enum cach
                                       struct str body)
 {
     struct str fields = cache_entry_fields(entry);
+    struct cache_entry_facts facts;
     struct entry_build build;
 
     entry_build_init(&build);
@@ -112,8 +113,9 @@ static struct cache_entry *entry_with(const struct cache_entry *entry, enum cach
     }
     add_fields(&build, fields, form);
     entry_build_append(&build, body);
-    return entry_build_take(&build, flags_of(form), cache_entry_stored_wall_ms(entry),
-                            cache_entry_ttl_ms(entry));
+    cache_entry_facts(entry, &facts);
+    facts.flags = flags_of(form) | (facts.flags & CACHE_ENTRY_STRICT);
+    return entry_build_take(&build, &facts);
 }
 
 /* ---- */

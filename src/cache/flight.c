@@ -17,11 +17,12 @@
 static void flight_move(struct flight *flight, enum flight_state next)
 {
     static const unsigned allowed[] = {
-        [FLIGHT_OPEN] = (1u << FLIGHT_FLOWING) | (1u << FLIGHT_REFUSED),
+        [FLIGHT_OPEN] = (1u << FLIGHT_FLOWING) | (1u << FLIGHT_REFUSED) | (1u << FLIGHT_FAILED),
         [FLIGHT_FLOWING] = (1u << FLIGHT_ENDED) | (1u << FLIGHT_BROKEN),
         [FLIGHT_ENDED] = 0,
         [FLIGHT_BROKEN] = 0,
         [FLIGHT_REFUSED] = 0,
+        [FLIGHT_FAILED] = 0,
     };
 
     ASSERT((allowed[flight_state_now(flight)] & (1u << next)) != 0);
@@ -171,9 +172,9 @@ enum flight_state flight_state(const struct flight_member *member)
 
 const struct flight_head *flight_head(const struct flight_member *member)
 {
-    enum flight_state state = flight_state_now(member->flight);
+    bool is_begun = flight_state_now(member->flight) != FLIGHT_OPEN && !flight_is_off(member);
 
-    return state == FLIGHT_OPEN || state == FLIGHT_REFUSED ? NULL : &member->flight->head;
+    return is_begun ? &member->flight->head : NULL;
 }
 
 struct str flight_peek(struct flight_member *member)
@@ -281,6 +282,11 @@ void flight_end(struct flight_member *member)
 void flight_refuse(struct flight_member *member)
 {
     settle(member, FLIGHT_REFUSED);
+}
+
+void flight_fail(struct flight_member *member)
+{
+    settle(member, FLIGHT_FAILED);
 }
 
 bool flight_detach(struct flight_member *member)

@@ -4,7 +4,8 @@
  *
  *     length u64 | method
  *     length u64 | target
- *     length u64 | "all" or "key"          so that turning sharing on and off never mixes answers
+ *     length u64 | "all", "key" or         so that turning sharing on and off, or changing who is
+ *                  "key HEADER"            a tenant, never mixes answers; in lower case
  *     length u64 | credentials             empty when all share
  *     length u64 | regions
  *     length u64 | origin
@@ -15,6 +16,8 @@
  * An odd value is JSON as written, so it is never empty and never one of the two words.
  */
 #include <nearside/cache/key.h>
+
+#include <nearside/conf/tree.h>
 
 /* Members of the body that do not change what is answered, only how or for whom it is counted. */
 static const char *const skipped[] = {"stream", "stream_options", "user", "metadata", NULL};
@@ -117,19 +120,46 @@ static void add_form(struct digest *digest, const struct cache_key_parts *parts)
     json_scan_canonical(&alone, NULL, on_canonical, digest);
 }
 
+/* A header's name has no space in it, so it cannot be taken for anything else. */
+static void add_sharing(struct digest *digest, const struct cache_key_parts *parts)
+{
+    char text[sizeof("key ") + CONF_TENANT_HEADER_MAX] = "key ";
+    size_t len = sizeof("key ") - 1;
+    struct str header = str_slice(parts->tenant_header, 0, CONF_TENANT_HEADER_MAX);
+
+    if (parts->share_all) {
+        add_part(digest, STR_LIT("all"));
+        add_part(digest, STR_EMPTY);
+        return;
+    }
+    for (size_t i = 0; i < header.len; i++) {
+        text[len++] = str_lower_char(header.ptr[i]);
+    }
+    add_part(digest, str_make(text, header.len == 0 ? sizeof("key") - 1 : len));
+    add_part(digest, parts->authorization);
+}
+
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key)
 {
     digest_start(digest);
     add_part(digest, parts->method);
     add_part(digest, parts->target);
-    add_part(digest, parts->share_all ? STR_LIT("all") : STR_LIT("key"));
-    add_part(digest, parts->share_all ? STR_EMPTY : parts->authorization);
+    add_sharing(digest, parts);
     add_part(digest, parts->regions);
     add_part(digest, parts->origin);
     add_form(digest, parts);
     json_scan_canonical(parts->scan, skipped, on_canonical, digest);
     digest_finish(digest, ret_key->bytes);
+}
+
+void cache_key_seal(struct digest *digest, struct str secret, struct cache_key *key)
+{
+    struct str plain = str_make((const char *)key->bytes, CACHE_KEY_BYTES);
+
+    if (secret.len > 0) {
+        digest_hmac(digest, secret, plain, key->bytes);
+    }
 }
 
 void cache_key_of_form(struct digest *digest, const struct cache_key *key, enum cache_form form,

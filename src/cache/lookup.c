@@ -4,8 +4,8 @@
  *
  * Happy path of a Redis look-up:
  *   1. GET under the caller's deadline.
- *   2. The value is checked to be an entry of ours and still fresh.
- *   3. It goes into memory, and to the caller.
+ *   2. The value is unpacked and checked to be an entry of ours and still alive.
+ *   3. If fresh it goes into memory; to the caller in any case.
  *
  * It can fail by: no Redis, a Redis known to be down (a miss at once); deadline, loss, an error, a
  * value that is no entry, one that is too old, the region's Redis replaced by a new view. All are
@@ -16,13 +16,16 @@
  */
 #include <nearside/cache/cache.h>
 
+#include "entry_private.h"
 #include "memory_tier_private.h"
+#include "pack_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/cache/rule.h>
+#include <nearside/conf/tree.h>
 
 #define LOOKUP_MAGIC 0x636c6b70u
 
@@ -34,6 +37,7 @@ struct cache_lookup {
     struct kv_request *request; /* borrowed: under way; NULL once lost */
     struct loop_task lost;
     struct cache_key key;
+    uint64_t started_ns;
     cache_found_fn found;
     void *arg;
 };
@@ -48,9 +52,17 @@ struct cache_worker *cache_worker_new(struct cache *cache, struct loop *loop,
     worker->cache = cache;
     worker->loop = loop;
     worker->metrics = metrics;
-    rng_init(&worker->rng);
+    worker->pack = pack_new();
+    worker->block_max = KV_REPLY_BYTES_MAX; /* no reply is longer */
     redis_slots_init(worker);
+    redis_stores_init(worker);
     return worker;
+}
+
+void cache_worker_set_conf(struct cache_worker *worker, const struct conf_cache *conf)
+{
+    worker->block_max = ENTRY_HEAD_BYTES + conf->max_entry_bytes;
+    worker->pack_min = conf->redis_compress_bytes;
 }
 
 void cache_worker_free(struct cache_worker *worker)
@@ -58,7 +70,9 @@ void cache_worker_free(struct cache_worker *worker)
     if (worker == NULL) {
         return;
     }
+    redis_stores_done(worker);
     redis_slots_done(worker);
+    pack_free(worker->pack);
     loop_defer_free(worker->loop, worker); /* kv's end-of-turn work may still name a slot */
 }
 
@@ -66,20 +80,36 @@ void cache_worker_free(struct cache_worker *worker)
 
 struct cache_entry *cache_get_memory(struct cache_worker *worker, const struct cache_key *key)
 {
-    struct cache_entry *entry = cache_memory_get(worker->cache, key, clock_wall_ms());
-
-    cache_count(worker, METRIC_TIER_MEMORY, entry == NULL ? METRIC_CACHE_MISS : METRIC_CACHE_HIT);
-    return entry;
+    return cache_memory_get(worker->cache, key, clock_wall_ms());
 }
 
-struct cache_entry *cache_get_memory_again(struct cache_worker *worker, const struct cache_key *key)
+/* What the answer had cost, and now did not. */
+static void count_saved(struct cache_worker *worker, const struct cache_entry *entry)
 {
-    struct cache_entry *entry = cache_memory_get(worker->cache, key, clock_wall_ms());
+    struct cache_entry_facts facts;
 
-    if (entry != NULL) {
-        cache_count(worker, METRIC_TIER_MEMORY, METRIC_CACHE_HIT);
+    cache_entry_facts(entry, &facts);
+    metric_add(worker->metrics, METRIC_CACHE_SAVED_TOKENS, METRIC_TOKENS_PROMPT, 0, 0,
+               facts.prompt_tokens);
+    metric_add(worker->metrics, METRIC_CACHE_SAVED_TOKENS, METRIC_TOKENS_COMPLETION, 0, 0,
+               facts.completion_tokens);
+    metric_observe_ns(worker->metrics, METRIC_CACHE_SAVED_SECONDS, 0,
+                      facts.generation_ms * NS_PER_MS);
+}
+
+void cache_count_use(struct cache_worker *worker, enum metric_tier tier, enum cache_use use,
+                     const struct cache_entry *entry)
+{
+    static const enum metric_cache_result results[] = {
+        [CACHE_USE_NONE] = METRIC_CACHE_MISS,
+        [CACHE_USE_HIT] = METRIC_CACHE_HIT,
+        [CACHE_USE_STALE] = METRIC_CACHE_STALE,
+    };
+
+    cache_count(worker, tier, results[use]);
+    if (use != CACHE_USE_NONE) {
+        count_saved(worker, entry);
     }
-    return entry;
 }
 
 bool cache_keep_in_memory(struct cache_worker *worker, const struct cache_key *key,
@@ -113,26 +143,39 @@ static void lookup_finish(struct cache_lookup *lookup, struct cache_entry *entry
     found(entry, METRIC_TIER_REDIS, arg);
 }
 
-/* The entry in a value, put into memory too; NULL when it is none or too old. */
+/* The entry in a value, put into memory too if it is still fresh; NULL when it is none or too
+ * old. */
 static struct cache_entry *take_value(struct cache_lookup *lookup, struct str value)
 {
     static const struct cache_control none = {.no_cache = false};
     struct cache_worker *worker = lookup->worker;
-    struct cache_entry *entry = cache_entry_from_bytes(value);
+    uint64_t now_wall_ms = clock_wall_ms();
+    struct cache_entry *entry = pack_open(worker->pack, value, worker->block_max);
 
     if (entry == NULL) {
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_ERROR);
         return NULL;
     }
-    if (!cache_is_fresh(&none, cache_entry_stored_wall_ms(entry), cache_entry_ttl_ms(entry),
-                        clock_wall_ms())) {
+    if (!cache_is_alive(worker->cache, entry, now_wall_ms)) {
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_MISS);
         cache_entry_unref(entry);
         return NULL;
     }
-    cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_HIT);
-    (void)cache_keep_in_memory(worker, &lookup->key, entry); /* not kept: it answers all the same */
+    if (cache_is_fresh(&none, cache_entry_stored_wall_ms(entry), cache_entry_ttl_ms(entry),
+                       now_wall_ms)) {
+        /* Not kept: it answers all the same. */
+        (void)cache_keep_in_memory(worker, &lookup->key, entry);
+    }
     return entry;
+}
+
+/* Time that a request waited; commands that were never sent do not count. */
+static void observe_latency(const struct cache_lookup *lookup, enum kv_result result)
+{
+    if (result != KV_DOWN && result != KV_FULL) {
+        metric_observe_ns(lookup->worker->metrics, METRIC_REDIS_SECONDS, lookup->slot->region_slot,
+                          clock_mono_ns() - lookup->started_ns);
+    }
 }
 
 static void on_reply(enum kv_result result, struct str value, void *arg)
@@ -141,7 +184,8 @@ static void on_reply(enum kv_result result, struct str value, void *arg)
     struct cache_entry *entry = NULL;
 
     lookup->request = NULL;
-    redis_slot_note(lookup->slot, result);
+    observe_latency(lookup, result);
+    redis_slot_note(lookup->slot, CACHE_REDIS_GET, result);
     if (result == KV_OK) {
         entry = take_value(lookup, value);
     } else if (result == KV_MISS) {
@@ -179,6 +223,7 @@ static struct cache_lookup *lookup_start(struct redis_slot *slot, const struct c
     lookup->worker = slot->worker;
     lookup->slot = slot;
     lookup->key = *key;
+    lookup->started_ns = clock_mono_ns();
     lookup->found = found;
     lookup->arg = arg;
     loop_task_init(&lookup->lost, on_lost, lookup);

@@ -64,7 +64,9 @@ struct cache {
     _Atomic uint64_t bytes_max;
     _Atomic uint64_t held_bytes; /* of all shards, and of puts that are making room */
     _Atomic uint64_t fill_bytes;
-    struct flights *flights; /* owned */
+    _Atomic uint64_t grace_ms;
+    struct flights *flights;                                                  /* owned */
+    _Atomic enum kv_error redis_errors[METRIC_REGIONS_MAX][CACHE_REDIS_ACTS]; /* the latest */
     struct shard shards[SHARD_COUNT];
 };
 
@@ -241,6 +243,7 @@ struct cache *cache_new(uint64_t memory_bytes)
     atomic_init(&cache->bytes_max, memory_bytes);
     atomic_init(&cache->held_bytes, 0);
     atomic_init(&cache->fill_bytes, 0);
+    atomic_init(&cache->grace_ms, 0);
     cache->flights = flights_new(under_way_max(memory_bytes), FLIGHT_FOLLOWERS_MAX);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
@@ -305,6 +308,16 @@ void cache_resize(struct cache *cache, uint64_t memory_bytes)
     }
 }
 
+void cache_set_grace(struct cache *cache, uint64_t grace_ms)
+{
+    atomic_store_explicit(&cache->grace_ms, grace_ms, memory_order_relaxed);
+}
+
+uint64_t cache_grace_ms(const struct cache *cache)
+{
+    return atomic_load_explicit(&cache->grace_ms, memory_order_relaxed);
+}
+
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 {
     struct cache_stats stats = {.bytes_max = atomic_load(&cache->bytes_max)};
@@ -322,12 +335,14 @@ void cache_stats(struct cache *cache, struct cache_stats *ret_stats)
 
 /* ---- get and put ---- */
 
-static bool is_alive(const struct cache_entry *entry, uint64_t now_wall_ms)
+bool cache_is_alive(const struct cache *cache, const struct cache_entry *entry,
+                    uint64_t now_wall_ms)
 {
     static const struct cache_control none = {.no_cache = false};
+    uint64_t grace_ms = cache_entry_grace_ms(entry, cache_grace_ms(cache));
 
-    return cache_is_fresh(&none, cache_entry_stored_wall_ms(entry), cache_entry_ttl_ms(entry),
-                          now_wall_ms);
+    return cache_is_fresh(&none, cache_entry_stored_wall_ms(entry),
+                          cache_entry_ttl_ms(entry) + grace_ms, now_wall_ms);
 }
 
 struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
@@ -341,7 +356,7 @@ struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key
     list_init(&victims);
     pthread_mutex_lock(&shard->lock);
     struct node *node = shard_find(shard, hash, key);
-    if (node != NULL && is_alive(node->entry, now_wall_ms)) {
+    if (node != NULL && cache_is_alive(cache, node->entry, now_wall_ms)) {
         node->visited = true;
         entry = cache_entry_ref(node->entry);
     } else if (node != NULL) {
@@ -417,6 +432,28 @@ uint64_t cache_memory_audit(struct cache *cache)
         pthread_mutex_unlock(&shard->lock);
     }
     return bytes;
+}
+
+/* ---- how it is with the regions' Redis ---- */
+
+enum kv_error cache_redis_note(struct cache *cache, unsigned region_slot, enum cache_redis_act act,
+                               enum kv_error error)
+{
+    _Atomic enum kv_error *at = &cache->redis_errors[region_slot][act];
+
+    /* Most of the time all is well, and stays so: no cache line is fought over. */
+    if (atomic_load_explicit(at, memory_order_relaxed) == error) {
+        return error;
+    }
+    return atomic_exchange_explicit(at, error, memory_order_relaxed);
+}
+
+enum kv_error cache_redis_error(const struct cache *cache, unsigned region_slot,
+                                enum cache_redis_act act)
+{
+    return region_slot >= METRIC_REGIONS_MAX
+               ? KV_ERROR_NONE
+               : atomic_load_explicit(&cache->redis_errors[region_slot][act], memory_order_relaxed);
 }
 
 /* ---- what fills hold ---- */

@@ -22,7 +22,11 @@
 #define CACHE_FILLS_SHARE     2
 #define CACHE_FILLS_MIN_BYTES 16777216
 
-/* The entry, referenced for the caller, or NULL. One whose time has passed is dropped. */
+/* Within its time, or within its grace after it. */
+bool cache_is_alive(const struct cache *cache, const struct cache_entry *entry,
+                    uint64_t now_wall_ms);
+
+/* The entry, referenced for the caller, or NULL. One that is not alive is dropped. */
 struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
                                      uint64_t now_wall_ms) MUST_CHECK;
 
@@ -30,6 +34,10 @@ struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key
 bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry);
 
 bool cache_memory_is_on(const struct cache *cache);
+
+/* Set what a region's Redis last refused; returns what it was before. Thread: any. */
+enum kv_error cache_redis_note(struct cache *cache, unsigned region_slot, enum cache_redis_act act,
+                               enum kv_error error);
 
 /* What all shards hold, asked of the allocator again, block by block: an audit for tests, to be
  * equal to cache_stats()'s bytes. Takes as long as there are entries. */

@@ -1,41 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Redis tier: which Redis a region has, and what is written there. Reading is in lookup.c.
+ * The Redis tier: which Redis a region has, and how it is with it. Reading is in lookup.c, writing
+ * in redis_store.c.
  *
  * A slot's kv is made when the view first names a Redis, but connects only when first used, so a
  * worker that never serves a region keeps no connection there. A change of address or credentials
  * makes a new one; look-ups under way on the old one end as misses, stores are forgotten.
  *
- * Stores under way are bounded apart from look-ups, to half of what kv takes, so that storing never
- * stands in the way of asking.
+ * What a Redis refuses, and why, is logged once, by the first worker that meets it, and once when
+ * it is over; a number counts each. Redis slow or gone is not logged here: health's own connection
+ * says so.
  */
+#include "memory_tier_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
-#include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/conf/tree.h>
 #include <nearside/obs/log.h>
 
-#define SLOT_MAGIC  0x63727364u
-#define STORE_MAGIC 0x63727374u
-
-#define STORES_MAX      (KV_PENDING_MAX / 2)
-#define STORE_BYTES_MAX (KV_PENDING_BYTES / 2)
-
-/* Entries stored together must not expire together: their time in Redis varies by a tenth. One that
- * outlives its own time there is found, and refused, by the look-up. */
-#define TTL_JITTER_SHARE 10
+#define SLOT_MAGIC 0x63727364u
 
 /* A purge scans the whole of Redis in steps; a million keys take seconds. */
 #define PURGE_TIMEOUT_MS 60000
-
-struct redis_store {
-    uint32_t magic;
-    struct list link;
-    struct redis_slot *slot; /* borrowed: its owner */
-    size_t bytes;
-};
 
 /* ---- slots ---- */
 
@@ -51,26 +38,13 @@ void redis_slots_init(struct cache_worker *worker)
     }
 }
 
-static void store_end(struct redis_store *store)
-{
-    struct redis_slot *slot = store->slot;
-
-    list_remove(&store->link);
-    slot->store_bytes -= store->bytes;
-    slot->store_count--;
-    store->magic = 0;
-    loop_defer_free(slot->worker->loop, store);
-}
-
 /* A slot without a Redis is fine. */
 static void slot_close(struct redis_slot *slot)
 {
     kv_free(slot->kv); /* drops its commands without a callback */
     slot->kv = NULL;
     cache_lookups_lose(&slot->lookups);
-    while (!list_is_empty(&slot->stores)) {
-        store_end(LIST_ITEM(list_first(&slot->stores), struct redis_store, link));
-    }
+    redis_stores_drop(slot);
     mem_free(slot->host);
     mem_free(slot->user);
     mem_free(slot->password);
@@ -153,13 +127,56 @@ bool redis_slot_is_open(struct redis_slot *slot)
     return !slot->has_failed;
 }
 
-void redis_slot_note(struct redis_slot *slot, enum kv_result result)
+/* ---- what it refuses ---- */
+
+static const char *act_word(enum cache_redis_act act)
+{
+    return act == CACHE_REDIS_GET ? "get" : "set";
+}
+
+/* Redis did what it was asked: whatever was wrong with that is over. */
+static void note_served(struct redis_slot *slot, enum cache_redis_act act)
+{
+    struct cache *cache = slot->worker->cache;
+    enum kv_error before = cache_redis_note(cache, slot->region_slot, act, KV_ERROR_NONE);
+
+    if (before != KV_ERROR_NONE) {
+        log_info("redis_serves", "region=%s command=%s after=%s",
+                 metric_region_name(slot->region_slot), act_word(act), kv_error_word(before));
+    }
+}
+
+/* Redis gave a reason for not doing it. */
+static void note_refused(struct redis_slot *slot, enum cache_redis_act act, enum kv_error error)
+{
+    struct cache *cache = slot->worker->cache;
+
+    if (cache_redis_note(cache, slot->region_slot, act, error) != error) {
+        log_warn("redis_refuses", "region=%s command=%s error=%s said=\"%s\" advice=\"%s\"",
+                 metric_region_name(slot->region_slot), act_word(act), kv_error_word(error),
+                 kv_last_error(slot->kv), kv_error_advice(error));
+    }
+}
+
+static void note_error(struct redis_slot *slot, enum cache_redis_act act)
+{
+    enum kv_error error = kv_last_error_kind(slot->kv);
+
+    metric_add(slot->worker->metrics, METRIC_REDIS_ERRORS, slot->region_slot, (unsigned)error, 0,
+               1);
+    if (kv_error_is_said(error)) {
+        note_refused(slot, act, error);
+    }
+}
+
+void redis_slot_note(struct redis_slot *slot, enum cache_redis_act act, enum kv_result result)
 {
     struct cache_worker *worker = slot->worker;
 
     switch (result) {
     case KV_OK:
     case KV_MISS:
+        note_served(slot, act);
         return; /* what it means depends on what was asked */
     case KV_TIMEOUT:
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_TIMEOUT);
@@ -174,69 +191,8 @@ void redis_slot_note(struct redis_slot *slot, enum kv_result result)
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_ERROR);
         break;
     }
+    note_error(slot, act);
     slot->has_failed = !kv_is_up(slot->kv);
-}
-
-/* ---- storing ---- */
-
-static void on_stored(enum kv_result result, struct str value, void *arg)
-{
-    struct redis_store *store = OBJ_CAST(arg, redis_store, STORE_MAGIC);
-    struct redis_slot *slot = store->slot;
-
-    (void)value;
-    store_end(store);
-    redis_slot_note(slot, result);
-    if (result == KV_OK) {
-        cache_count(slot->worker, METRIC_TIER_REDIS, METRIC_CACHE_STORE);
-    }
-}
-
-/* What is left of the entry's time, more or less. 0: nothing. */
-static uint64_t ttl_in_redis_ms(struct rng *rng, const struct cache_entry *entry)
-{
-    uint64_t now = clock_wall_ms();
-    uint64_t end = cache_entry_stored_wall_ms(entry) + cache_entry_ttl_ms(entry);
-    uint64_t left = end > now ? end - now : 0;
-    uint64_t swing = left / TTL_JITTER_SHARE;
-
-    return left - swing + rng_below(rng, 2 * swing + 1);
-}
-
-static bool has_room(const struct redis_slot *slot, size_t bytes)
-{
-    return slot->store_count < STORES_MAX && bytes <= STORE_BYTES_MAX &&
-           slot->store_bytes <= STORE_BYTES_MAX - bytes;
-}
-
-bool redis_store(struct redis_slot *slot, const struct cache_key *key,
-                 const struct cache_entry *entry, uint32_t timeout_ms)
-{
-    struct cache_worker *worker = slot->worker;
-    struct str bytes = cache_entry_bytes(entry);
-    uint64_t ttl_ms = ttl_in_redis_ms(&worker->rng, entry);
-    char text[CACHE_KEY_TEXT_LEN];
-
-    if (!redis_slot_is_open(slot) || ttl_ms == 0) {
-        return false;
-    }
-    if (!has_room(slot, bytes.len)) {
-        metric_limit_hit(worker->metrics, LIMIT_REDIS_PENDING);
-        cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_REJECT);
-        return false;
-    }
-
-    struct redis_store *store = mem_new(struct redis_store);
-    store->magic = STORE_MAGIC;
-    store->slot = slot;
-    store->bytes = bytes.len;
-    list_push_back(&slot->stores, &store->link);
-    slot->store_bytes += bytes.len;
-    slot->store_count++;
-    cache_key_text(key, text);
-    (void)kv_set(slot->kv, str_make(text, CACHE_KEY_TEXT_LEN - 1), bytes, ttl_ms, timeout_ms,
-                 on_stored, store); /* never cancelled: the kv drops it when it goes */
-    return true;
 }
 
 /* ---- purging ---- */

@@ -11,6 +11,8 @@
 
 #define MS_PER_S 1000ULL
 
+#define TTL_JITTER_SHARE 10 /* of a time to live */
+
 /* ---- Cache-Control of either side ---- */
 
 struct directives {
@@ -20,6 +22,7 @@ struct directives {
     bool only_if_cached;
     bool has_max_age;
     bool has_s_maxage;
+    bool must_revalidate; /* or proxy-revalidate */
     uint64_t max_age_s;
     uint64_t s_maxage_s;
 };
@@ -57,6 +60,9 @@ static void take_directive(struct directives *found, struct str item)
         found->no_store = true;
     } else if (str_eq_nocase(name, STR_LIT("private"))) {
         found->is_private = true;
+    } else if (str_eq_nocase(name, STR_LIT("must-revalidate")) ||
+               str_eq_nocase(name, STR_LIT("proxy-revalidate"))) {
+        found->must_revalidate = true;
     } else if (str_eq_nocase(name, STR_LIT("only-if-cached"))) {
         found->only_if_cached = true;
     } else if (str_eq_nocase(name, STR_LIT("max-age"))) {
@@ -265,6 +271,32 @@ uint64_t cache_response_ttl_ms(const struct http_head *response, uint64_t ttl_ms
         return ttl_ms;
     }
     return limit_s <= ttl_ms / MS_PER_S ? limit_s * MS_PER_S : ttl_ms;
+}
+
+bool cache_response_is_strict(const struct http_head *response)
+{
+    struct directives found = read_directives(response);
+
+    return found.must_revalidate || found.has_s_maxage;
+}
+
+/* splitmix64's last step: every bit of the input moves about half of the output's. */
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
+    return value ^ (value >> 31);
+}
+
+uint64_t cache_jitter_ttl_ms(uint64_t ttl_ms, const uint8_t key[8], uint64_t stored_wall_ms)
+{
+    uint64_t swing_ms = ttl_ms / TTL_JITTER_SHARE;
+    uint64_t number = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        number |= (uint64_t)key[i] << (8 * i);
+    }
+    return ttl_ms - swing_ms + mix(number ^ mix(stored_wall_ms)) % (2 * swing_ms + 1);
 }
 
 bool cache_is_fresh(const struct cache_control *control, uint64_t stored_wall_ms, uint64_t ttl_ms,

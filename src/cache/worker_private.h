@@ -9,7 +9,6 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/list.h>
-#include <nearside/base/rng.h>
 #include <nearside/cache/cache.h>
 #include <nearside/kv/kv.h>
 #include <nearside/loop/loop.h>
@@ -43,8 +42,18 @@ struct cache_worker {
     struct cache *cache;          /* borrowed: outlives the workers */
     struct loop *loop;            /* borrowed: outlives this */
     struct metric_block *metrics; /* borrowed: lives as long as the process */
-    struct rng rng;
     struct redis_slot redis[METRIC_REGIONS_MAX];
+
+    /* what of the config it needs */
+    size_t block_max;  /* bytes of an entry, its head included */
+    uint64_t pack_min; /* bytes of a block that is packed for Redis; 0: none */
+
+    /* entries on their way to Redis; redis_store.c */
+    struct pack *pack;      /* owned */
+    struct list store_jobs; /* of struct store_job, owned; the first may be half packed */
+    uint64_t job_bytes;     /* of their entries */
+    uint32_t job_count;
+    struct loop_task store_task;
 };
 
 static inline void cache_count(struct cache_worker *worker, enum metric_tier tier,
@@ -57,6 +66,13 @@ static inline void cache_count(struct cache_worker *worker, enum metric_tier tie
 bool cache_keep_in_memory(struct cache_worker *worker, const struct cache_key *key,
                           struct cache_entry *entry);
 
+/* Where an entry goes, and how long its Redis may take. */
+struct redis_store_plan {
+    unsigned region_slot;
+    uint64_t replica_slots;
+    uint32_t timeout_ms;
+};
+
 /* ---- redis_tier.c ---- */
 
 void redis_slots_init(struct cache_worker *worker);
@@ -66,12 +82,21 @@ void redis_slots_done(struct cache_worker *worker);
 struct redis_slot *redis_slot_find(struct cache_worker *worker, unsigned region_slot);
 /* May it be asked now? */
 bool redis_slot_is_open(struct redis_slot *slot);
-/* Note how a command ended, for redis_slot_is_open() and the metrics. */
-void redis_slot_note(struct redis_slot *slot, enum kv_result result);
+/* Note how a command ended, for redis_slot_is_open(), the metrics and the log. */
+void redis_slot_note(struct redis_slot *slot, enum cache_redis_act act, enum kv_result result);
 
-/* Send an entry for what is left of its time. False: not sent. */
-bool redis_store(struct redis_slot *slot, const struct cache_key *key,
-                 const struct cache_entry *entry, uint32_t timeout_ms);
+/* ---- redis_store.c ---- */
+
+void redis_stores_init(struct cache_worker *worker);
+void redis_stores_done(struct cache_worker *worker);
+
+/* Send an entry, for what is left of its time, to the Redis of `region_slot` and to those of
+ * `replica_slots` (bits), at the end of the turn or later: it is packed first. Replicas give way
+ * when much is on its way. False: it goes nowhere. */
+bool redis_store(struct cache_worker *worker, const struct cache_key *key,
+                 struct cache_entry *entry, const struct redis_store_plan *plan);
+/* The slot's Redis goes: forget what is under way there. */
+void redis_stores_drop(struct redis_slot *slot);
 
 /* ---- lookup.c ---- */
 

@@ -205,6 +205,9 @@ static enum status check_binds(const struct conf_reader *reader)
     return STATUS_OK;
 }
 
+/* A shorter one can be guessed by whoever has one key and its prompt. */
+#define KEY_SECRET_BYTES_MIN 16
+
 static enum status check_cache(const struct conf_reader *reader)
 {
     const struct conf_cache *cache = &reader->conf->cache;
@@ -214,6 +217,12 @@ static enum status check_cache(const struct conf_reader *reader)
                                 "found %llu, allowed: at most cache.memory_bytes, which is %llu "
                                 "(bytes)",
                                 (wide)cache->max_entry_bytes, (wide)cache->memory_bytes);
+    }
+    if (cache->key_secret[0] != '\0' && strlen(cache->key_secret) < KEY_SECRET_BYTES_MIN) {
+        return conf_reader_fail(reader, "cache.key_secret",
+                                "found one of %zu bytes, allowed: at least %d, from `openssl rand "
+                                "-hex 32`; or \"\"",
+                                strlen(cache->key_secret), KEY_SECRET_BYTES_MIN);
     }
     return STATUS_OK;
 }

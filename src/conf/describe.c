@@ -49,6 +49,16 @@ static const char *text_at(const struct conf_key *key, const void *target)
     return *(const char *const *)(const void *)((const char *)target + key->offset);
 }
 
+static void append_blocks(struct buf *out, const struct conf_blocks *blocks)
+{
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < blocks->count; i++) {
+        buf_printf(out, "%s", i == 0 ? "" : ", ");
+        conf_append_quoted(out, blocks->items[i].text);
+    }
+    buf_append_char(out, ']');
+}
+
 static void append_value(struct buf *out, const struct conf_key *key, const void *target)
 {
     const void *field = (const char *)target + key->offset;
@@ -73,6 +83,9 @@ static void append_value(struct buf *out, const struct conf_key *key, const void
         break;
     case CONF_SECRET:
         conf_append_quoted(out, text_at(key, target)[0] == '\0' ? "" : SECRET_SHOWN);
+        break;
+    case CONF_BLOCKS:
+        append_blocks(out, field);
         break;
     default:
         conf_append_quoted(out, text_at(key, target));

@@ -24,8 +24,10 @@ static const char intro[] =
     "  Unknown and repeated keys are errors.\n"
     "- **Numbers.** An integer over 2147483647 ends in `L`: `buffer_total_bytes = 4294967296L;`.\n"
     "  Where a number with a fraction is allowed, an integer is too.\n"
-    "- **Secrets** (`admin.token`, `redis_user`, `redis_password`) are written out, or as\n"
-    "  `\"env:NAME\"` (an environment variable, set and not empty) or `\"file:PATH\"` (a file's "
+    "- **Secrets** (`admin.token`, `cache.key_secret`, `redis_user`, `redis_password`) are written "
+    "out,\n"
+    "  or as `\"env:NAME\"` (an environment variable, set and not empty) or `\"file:PATH\"` (a "
+    "file's "
     "text\n"
     "  without one line end at its end). They are never logged or shown.\n"
     "- **Paths** that do not begin with `/` start at the config file's folder, those of secrets,\n"
@@ -54,6 +56,7 @@ static const char *type_word(const struct conf_key *key)
     case CONF_WORD:
     case CONF_CHOICE:
         return "string";
+    case CONF_BLOCKS:
     case CONF_TEXTS:
         return "array of strings";
     case CONF_GROUP:

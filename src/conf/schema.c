@@ -54,6 +54,12 @@
         .words = list, .unit = "", .help = __VA_ARGS__                                             \
     }
 
+#define BLOCKS(group, member, ...)                                                                 \
+    {                                                                                              \
+        .name = #member, .type = CONF_BLOCKS, .offset = AT(struct conf_blocks, group, member),     \
+        .unit = "", .help = __VA_ARGS__                                                            \
+    }
+
 #define GROUP(kind, group, member, rows, ...)                                                      \
     {                                                                                              \
         .name = #member, .type = kind, .offset = offsetof(struct group, member), .table = &rows,   \
@@ -85,6 +91,7 @@ static const char *const format_words[]  = {"json", "text", NULL};
 static const char *const balance_words[] = {"least_pending", "round_robin", NULL};
 static const char *const when_words[]    = {"always", "deterministic", "never", NULL};
 static const char *const share_words[]   = {"key", "all", NULL};
+static const char *const replicate_words[] = {"region", "all", NULL};
 static const char *const version_words[] = {"1.2", "1.3", NULL};
 /* clang-format on */
 
@@ -114,6 +121,14 @@ static bool request_path_is_good(const char *text)
         }
     }
     return true;
+}
+
+static bool header_name_is_good(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len <= CONF_TENANT_HEADER_MAX &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
 }
 
 static bool text_is_short(const char *text)
@@ -181,6 +196,9 @@ static const struct conf_key edge_keys[] = {
         "On SIGTERM, and after an upgrade, how long requests in flight may take to finish."),
     U32(conf_edge, upgrade_timeout_s, 60, 1, 3600, "s",
         "On SIGUSR2, how long the new program may take to be ready before it is given up."),
+    BLOCKS(conf_edge, trusted_proxies,
+           "Peers whose X-Forwarded-* and Forwarded are believed and extended, and whose "
+           "X-Forwarded-For names the client. From all others these fields are dropped."),
 };
 TABLE(conf_table_edge, "edge", edge_keys, "This process.");
 
@@ -390,11 +408,25 @@ static const struct conf_key cache_keys[] = {
     U64(conf_cache, memory_bytes, 67108864, 0, 16 * TIB, "bytes",
         "Of the tier in this process. 0: Redis alone."),
     CHOICE(conf_cache, share, enum conf_cache_share, share_words,
-           "key: callers with the same Authorization share answers; all: everyone does."),
+           "key: callers with the same tenant_header share answers; all: everyone does."),
+    STRING(CONF_TEXT, "tenant_header", conf_cache, tenant_header, "Authorization",
+           "Request header that tells tenants apart. Where it is absent, Authorization or x-api-key "
+           "does.", .accepts = header_name_is_good, .allowed = "a header's name"),
+    STRING(CONF_SECRET, "key_secret", conf_cache, key_secret, "",
+           "Keys are made with it (HMAC), so that who reads Redis cannot test for prompts. The same "
+           "on all edges that share a Redis. \"\": none."),
     BOOL(conf_cache, coalesce, true,
          "Identical requests that are under way at the same time share one upstream request."),
+    U32(conf_cache, grace_s, 0, 0, 2592000, "s",
+        "How long past its time an answer may still be served when no region can give one. "
+        "0: never."),
     U32(conf_cache, redis_timeout_ms, 5, 1, 10000, "ms",
         "Wait for Redis, on top of the region's path latency."),
+    U64(conf_cache, redis_compress_bytes, 2048, 0, GIB, "bytes",
+        "Answers from this size on are compressed in Redis (zstd). 0: none."),
+    CHOICE(conf_cache, replicate, enum conf_replicate, replicate_words,
+           "Which Redis gets an answer: region: that of the region that gave it; all: every "
+           "region's that the request may touch."),
 };
 TABLE(conf_table_cache, "cache", cache_keys, "Answers to repeated prompts.");
 

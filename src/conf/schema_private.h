@@ -19,6 +19,7 @@
 #define CONF_CERTS_MAX     64   /* per listener */
 #define CONF_ENDPOINTS_MAX 1024 /* written in one region */
 #define CONF_MODELS_MAX    1024 /* per region */
+#define CONF_BLOCKS_MAX    256  /* per key */
 #define CONF_NAME_LEN_MAX  63
 #define CONF_PATH_LEN      256 /* of a dotted key path in messages, NUL included */
 
@@ -35,6 +36,7 @@ enum conf_type {
     CONF_SECRET,   /* const char *; "env:NAME" and "file:PATH" are replaced by what they name */
     CONF_FILE,     /* const char *, the path of a file that can be read; empty: none */
     CONF_SINK,     /* const char *, a path to write to; "-" and "" have meanings of their own */
+    CONF_BLOCKS,   /* struct conf_blocks: an array of addresses and blocks of them */
     CONF_GROUP,    /* a struct with a table of its own */
     CONF_OVERRIDE, /* a group whose missing keys are those of the top-level group of its name */
 

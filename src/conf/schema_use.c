@@ -126,6 +126,7 @@ void conf_table_defaults(const struct conf_table *table, void *target)
         case CONF_OVERRIDE:
             conf_table_defaults(key->table, field);
             break;
+        case CONF_BLOCKS: /* none: the struct is zeroed */
         case CONF_TEXTS:
         case CONF_GROUPS:
         case CONF_GROUP_SET:
@@ -188,6 +189,12 @@ void conf_key_allowed(const struct conf_key *key, struct buf *out)
     case CONF_GROUP_SET:
         buf_printf(out, "a group, { ... }, or a list of groups");
         break;
+    case CONF_BLOCKS:
+        buf_printf(out,
+                   "an array of up to %d addresses and blocks, [ \"10.0.0.0/8\", \"fd00::1\" ], "
+                   "with no bits behind the prefix",
+                   CONF_BLOCKS_MAX);
+        break;
     case CONF_TEXTS:
         buf_printf(out, "an array of strings, [ \"...\" ]");
         break;
@@ -217,6 +224,7 @@ void conf_key_default(const struct conf_key *key, struct buf *out)
     case CONF_SINK:
         conf_append_quoted(out, key->text);
         break;
+    case CONF_BLOCKS:
     case CONF_TEXTS:
         buf_printf(out, "[]");
         break;
@@ -279,6 +287,7 @@ void conf_key_range(const struct conf_key *key, struct buf *out)
         break;
     case CONF_WORD:
     case CONF_CHOICE:
+    case CONF_BLOCKS:
         conf_key_allowed(key, out);
         break;
     default:

@@ -6,6 +6,7 @@
  * never the other way round, and `L` makes no difference.
  */
 #include "reader_private.h"
+#include "tree_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/conf/tree.h>
@@ -180,6 +181,32 @@ static enum status store_group(struct conf_reader *reader, const config_setting_
     return conf_section_read(reader, setting, path, key->table, field);
 }
 
+static enum status store_blocks(const struct conf_reader *reader, const config_setting_t *setting,
+                                const char *path, const struct conf_key *key,
+                                struct conf_blocks *ret_blocks)
+{
+    const int count = config_setting_length(setting);
+    struct conf_block *blocks;
+
+    if ((!config_setting_is_array(setting) && !config_setting_is_list(setting)) ||
+        count > CONF_BLOCKS_MAX) {
+        return conf_reader_refuse(reader, path, setting, key);
+    }
+    blocks = conf_make_blocks(reader->conf, (uint32_t)count);
+    for (uint32_t i = 0; i < (uint32_t)count; i++) {
+        const config_setting_t *item = config_setting_get_elem(setting, i);
+        const char *text = config_setting_get_string(item);
+        const struct conf_path place = conf_path_item(path, i);
+
+        if (text == NULL || !addr_block_parse(str_of(text), &blocks[i].block)) {
+            return conf_reader_refuse(reader, place.text, item, key);
+        }
+        blocks[i].text = conf_reader_keep(reader, str_of(text));
+    }
+    *ret_blocks = (struct conf_blocks){.items = blocks, .count = (uint32_t)count};
+    return STATUS_OK;
+}
+
 static enum status store(struct conf_reader *reader, const config_setting_t *setting,
                          const char *path, const struct conf_key *key, void *field)
 {
@@ -202,6 +229,8 @@ static enum status store(struct conf_reader *reader, const config_setting_t *set
     case CONF_FILE:
     case CONF_SINK:
         return store_text(reader, setting, path, key, field);
+    case CONF_BLOCKS:
+        return store_blocks(reader, setting, path, key, field);
     case CONF_GROUP:
     case CONF_OVERRIDE:
         return store_group(reader, setting, path, key, field);

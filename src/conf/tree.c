@@ -30,6 +30,11 @@ const char *conf_keep(struct conf *conf, struct str text)
     return arena_str(&conf->strings->arena, text).ptr;
 }
 
+struct conf_block *conf_make_blocks(struct conf *conf, uint32_t count)
+{
+    return arena_zero(&conf->strings->arena, count * sizeof(struct conf_block));
+}
+
 void conf_make_listeners(struct conf *conf, uint32_t count)
 {
     ASSERT(conf->listeners == NULL);
@@ -98,6 +103,16 @@ void conf_settle_edge(struct conf *conf)
     if (edge->workers > CONF_WORKERS_MAX) {
         edge->workers = CONF_WORKERS_MAX;
     }
+}
+
+bool conf_blocks_have(const struct conf_blocks *blocks, const struct addr *addr)
+{
+    for (uint32_t i = 0; i < blocks->count; i++) {
+        if (addr_block_has(&blocks->items[i].block, addr)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 struct conf *conf_ref(struct conf *conf)

@@ -6,7 +6,10 @@
 #include <nearside/base/arena.h>
 #include <nearside/base/str.h>
 
+#include <stdint.h>
+
 struct conf;
+struct conf_block;
 
 struct conf_strings {
     struct arena arena;
@@ -17,6 +20,9 @@ struct conf *conf_new(void);
 
 /* A NUL-terminated copy that lives as long as the tree. Bytes after a NUL are lost. */
 const char *conf_keep(struct conf *conf, struct str text);
+
+/* Zeroed blocks that live as long as the tree. */
+struct conf_block *conf_make_blocks(struct conf *conf, uint32_t count);
 
 /* Give the tree zeroed listeners or regions of its own, to be filled. Called once each. */
 void conf_make_listeners(struct conf *conf, uint32_t count);

@@ -50,6 +50,7 @@ static struct fleet_endpoint *endpoint_new(struct fleet *fleet, const struct con
     endpoint->breaker_reason = "";
     endpoint->drained = fleet_endpoint_is_drained(fleet, endpoint);
     table_insert(&fleet->by_id, &endpoint->by_id, hash_u64(endpoint->live->id));
+    fleet->roster++;
     return endpoint;
 }
 
@@ -58,6 +59,7 @@ static void endpoint_free(struct fleet *fleet, struct fleet_endpoint *endpoint)
     if (endpoint == NULL) {
         return;
     }
+    fleet->roster++;
     table_remove(&fleet->by_id, &endpoint->by_id);
     endpoint_live_unref(endpoint->live);
     mem_free(endpoint->host);
@@ -435,6 +437,7 @@ static void endpoint_move(struct fleet *fleet, struct fleet_region *region,
     } else if (next == ENDPOINT_DOWN) {
         endpoint->ramp_since_ns = 0;
     }
+    fleet->roster++;
     endpoint->state = next;
     endpoint->since_ns = now_ns;
     log_info(state_event(next), "region=%s endpoint=%s from=%s reason=%s", region->name,

@@ -85,6 +85,7 @@ struct fleet {
     struct home_choice home;
     struct fleet_view *view; /* ref held; NULL before the first config */
     uint64_t version;
+    uint64_t roster;
     bool dirty;                       /* something changed since `view` was made */
     struct loop_task publish_task;    /* at the end of this turn */
     struct deadline publish_deadline; /* armed: published less than FLEET_PUBLISH_MS ago */

@@ -79,6 +79,7 @@ static struct fleet_view *make_view(struct fleet *fleet, uint64_t now_ns)
                            endpoint_count * sizeof(struct view_endpoint));
     atomic_init(&view->refs, 1);
     view->version = ++fleet->version;
+    view->roster = fleet->roster;
     view->made_ns = now_ns;
     view->conf = conf_ref(fleet->conf);
     view->home = fleet->home.index;

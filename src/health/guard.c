@@ -360,10 +360,45 @@ static void judge_region(const struct sweep *sweep, const struct tally *tally)
 
 /* ---- all of it ---- */
 
+static uint64_t attempts_ended(const struct view_region *region)
+{
+    uint64_t ended = 0;
+
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        const struct endpoint_live *live = region->endpoints[i].live;
+
+        ended += atomic_load_explicit(&live->answered, memory_order_relaxed) +
+                 atomic_load_explicit(&live->failed, memory_order_relaxed) +
+                 atomic_load_explicit(&live->turned_away, memory_order_relaxed);
+    }
+    return ended;
+}
+
+/* Nothing was open, and nothing has been heard for as long as a window reaches back: there is
+ * nothing to judge. A large fleet is mostly regions that serve nobody from here. */
+static bool is_at_rest(const struct sweep *sweep)
+{
+    struct region_guard *guard = sweep->guard;
+    uint64_t heard;
+
+    if (guard == NULL) {
+        return false;
+    }
+    heard = attempts_ended(sweep->region);
+    if (heard != guard->heard) {
+        guard->heard = heard;
+        guard->heard_ns = sweep->now_ns;
+    }
+    return guard->is_calm && sweep->now_ns - guard->heard_ns > (BREAKER_BUCKETS + 1) * NS_PER_S;
+}
+
 static void sweep_region(const struct sweep *sweep)
 {
     struct tally tally;
 
+    if (is_at_rest(sweep)) {
+        return;
+    }
     read_news(sweep);
     tally = tally_of(sweep);
     if (region_is_closed(sweep)) {
@@ -373,6 +408,7 @@ static void sweep_region(const struct sweep *sweep)
     if (sweep->guard != NULL) {
         tally = tally_of(sweep); /* those put aside are out of it */
         judge_region(sweep, &tally);
+        sweep->guard->is_calm = region_is_closed(sweep) && tally.aside == 0;
     }
     for (uint32_t i = 0; region_is_closed(sweep) && i < sweep->region->endpoint_count; i++) {
         struct target *target = target_at(sweep, i);

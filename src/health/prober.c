@@ -36,12 +36,13 @@
 #include <nearside/net/stream.h>
 #include <nearside/net/tls_ctx.h>
 
-#define PROBER_MAGIC      0x50524f42u
-#define PROBER_HEAD_MAX   16384
-#define PROBER_BODY_MAX   65536
-#define PROBER_READ_BYTES 4096
-#define PORT_HTTP         80
-#define PORT_HTTPS        443
+#define PROBER_MAGIC       0x50524f42u
+#define PROBER_HEAD_MAX    16384
+#define PROBER_BODY_MAX    65536
+#define PROBER_READ_BYTES  4096
+#define PROBER_INTERIM_MAX 8 /* 1xx answers of one probe */
+#define PORT_HTTP          80
+#define PORT_HTTPS         443
 
 enum prober_state { PROBER_IDLE, PROBER_CONNECT, PROBER_SEND, PROBER_HEAD, PROBER_BODY };
 
@@ -65,6 +66,8 @@ struct prober {
     struct buf in;
     uint64_t sent_ns;
     bool got_bytes; /* of the present answer */
+    struct h1_wait head_wait;
+    unsigned interim_count;
     /* the answer's body */
     enum http_body body;
     uint64_t body_left;  /* HTTP_BODY_LENGTH */
@@ -309,6 +312,8 @@ static enum prober_step step_send(struct prober *prober)
         }
     }
     prober->sent_ns = loop_refresh_now_ns(prober->loop);
+    prober->head_wait = (struct h1_wait){.looked = 0};
+    prober->interim_count = 0;
     prober->state = PROBER_HEAD;
     return PROBER_MORE;
 }
@@ -381,16 +386,20 @@ static enum prober_step step_head(struct prober *prober)
         return on_broken(prober, PROBE_END_RESET);
     }
     for (;;) {
-        enum h1_result result =
-            h1_parse_response(buf_str(&prober->in), &limits, HTTP_GET, &head, &used);
+        enum h1_result result = H1_NEED_MORE;
 
+        if (h1_wait_is_over(&prober->head_wait, buf_str(&prober->in), &limits)) {
+            result = h1_parse_response(buf_str(&prober->in), &limits, HTTP_GET, &head, &used);
+        }
         if (result == H1_NEED_MORE) {
             return PROBER_MORE;
         }
-        if (result != H1_COMPLETE) {
+        if (result != H1_COMPLETE ||
+            (head.status < 200 && ++prober->interim_count > PROBER_INTERIM_MAX)) {
             probe_finish(prober, PROBE_END_MALFORMED, false);
             return PROBER_DONE;
         }
+        prober->head_wait = (struct h1_wait){.looked = 0};
         buf_consume(&prober->in, used);
         if (head.status >= 200) {
             begin_body(prober, &head);

@@ -127,6 +127,18 @@ static bool cut_number(struct str *text, uint64_t *ret_number)
     return true;
 }
 
+/* Names of regions, endpoints and edges are visible ASCII; anybody may have written to a Redis. A
+ * NUL above all would make a text shorter here than it is there, and never the same. */
+static bool is_plain(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~') {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
 static bool read_value(struct str text, struct reading *out)
 {
     if (!cut_number(&text, &out->epoch) || !cut_number(&text, &out->drained) ||
@@ -134,7 +146,8 @@ static bool read_value(struct str text, struct reading *out)
         return false;
     }
     out->by = text;
-    return out->epoch < EPOCH_MAX && out->drained <= 1 && text.len > 0 && text.len < PEER_NAME_SIZE;
+    return out->epoch < EPOCH_MAX && out->drained <= 1 && is_plain(text) &&
+           text.len < PEER_NAME_SIZE;
 }
 
 /* As the script in Redis compares them: by bytes. */
@@ -153,8 +166,9 @@ static int compare(const struct reading *reading, const struct shared_drain *dra
 
 static bool is_field(struct str field)
 {
-    return field.len <= SHARED_FIELD_MAX && (str_starts(field, STR_LIT(REGION_PREFIX)) ||
-                                             str_starts(field, STR_LIT(ENDPOINT_PREFIX)));
+    return field.len <= SHARED_FIELD_MAX && is_plain(field) &&
+           (str_starts(field, STR_LIT(REGION_PREFIX)) ||
+            str_starts(field, STR_LIT(ENDPOINT_PREFIX)));
 }
 
 void shared_drains_take(struct shared_drains *drains, struct str field, struct str value)

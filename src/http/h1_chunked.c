@@ -4,9 +4,12 @@
  *
  *            digits          CRLF                  all data       CRLF
  *   ──> SIZE ─────> DIGITS ──────────────> DATA ────────────> DATA_CR, DATA_LF ──> SIZE
- *                     │  └─ blank, ";" ─> EXT ──┘
+ *                     │  └─ ";" ─> EXT... ──┘
  *                     │ size 0, CRLF
  *                     └─────> TRAILER ─(name ":" value CRLF)*─> END_LF ──> DONE
+ *
+ *   EXT: name ["=" (token | quoted string)], again after each ";". The blanks that RFC 9112 7.1.1
+ *   would bear with around them are refused: nobody sends them, and readers differ about them.
  *
  * Extensions and trailers are checked and dropped. A fault is final: later calls repeat it.
  */
@@ -29,8 +32,13 @@
 enum chunked_state {
     CHUNKED_SIZE,
     CHUNKED_DIGITS,
-    CHUNKED_BLANK, /* after the digits: only ";" may follow */
-    CHUNKED_EXT,
+    CHUNKED_EXT, /* at the start of an extension's name */
+    CHUNKED_EXT_NAME,
+    CHUNKED_EXT_EQUALS, /* at the start of its value */
+    CHUNKED_EXT_TOKEN,
+    CHUNKED_EXT_QUOTED,
+    CHUNKED_EXT_ESCAPE,
+    CHUNKED_EXT_END, /* after a quoted value */
     CHUNKED_SIZE_LF,
     CHUNKED_DATA,
     CHUNKED_DATA_CR,
@@ -92,18 +100,59 @@ static const char *take_digits(struct h1_chunked *chunked, const char *at, const
     return at;
 }
 
-/* One byte after the digits, or after blanks that followed them. */
-static const char *take_after_digits(struct h1_chunked *chunked, const char *at)
+/* Where something may end: the size line, or one extension and the next begins. */
+static const char *take_end_of_item(struct h1_chunked *chunked, const char *at)
 {
-    if (*at == '\r' && chunked->state == CHUNKED_DIGITS) {
+    if (*at == '\r') {
         move(chunked, CHUNKED_SIZE_LF);
     } else if (*at == ';') {
         move(chunked, CHUNKED_EXT);
-    } else if (*at == ' ' || *at == '\t') {
-        move(chunked, CHUNKED_BLANK);
     } else {
         move(chunked, CHUNKED_BAD_CHUNK);
         return at;
+    }
+    return at + 1;
+}
+
+/* The first byte of a name or of a value. */
+static const char *take_ext_start(struct h1_chunked *chunked, const char *at)
+{
+    if (char_is(*at, CHAR_TOKEN)) {
+        move(chunked, chunked->state == CHUNKED_EXT ? CHUNKED_EXT_NAME : CHUNKED_EXT_TOKEN);
+    } else if (*at == '"' && chunked->state == CHUNKED_EXT_EQUALS) {
+        move(chunked, CHUNKED_EXT_QUOTED);
+    } else {
+        move(chunked, CHUNKED_BAD_CHUNK);
+        return at;
+    }
+    return at + 1;
+}
+
+static const char *take_ext_token(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    while (at < end && char_is(*at, CHAR_TOKEN)) {
+        at++;
+    }
+    if (at < end && *at == '=' && chunked->state == CHUNKED_EXT_NAME) {
+        move(chunked, CHUNKED_EXT_EQUALS);
+        return at + 1;
+    }
+    return at == end ? at : take_end_of_item(chunked, at);
+}
+
+/* RFC 9110 5.6.4. */
+static const char *take_ext_quoted(struct h1_chunked *chunked, const char *at)
+{
+    if (!char_is(*at, CHAR_VALUE)) {
+        move(chunked, CHUNKED_BAD_CHUNK);
+        return at;
+    }
+    if (chunked->state == CHUNKED_EXT_ESCAPE) {
+        move(chunked, CHUNKED_EXT_QUOTED);
+    } else if (*at == '\\') {
+        move(chunked, CHUNKED_EXT_ESCAPE);
+    } else if (*at == '"') {
+        move(chunked, CHUNKED_EXT_END);
     }
     return at + 1;
 }
@@ -120,12 +169,10 @@ static const char *take_byte(struct h1_chunked *chunked, const char *at, char wa
     return at + 1;
 }
 
-/* Bytes an extension or a trailer value may hold, then CR. */
-static const char *take_text(struct h1_chunked *chunked, const char *at, const char *end,
-                             enum chunked_state next, enum chunked_state fault)
+static const char *take_trailer_value(struct h1_chunked *chunked, const char *at, const char *end)
 {
     at = scan_value(at, end);
-    return at == end ? at : take_byte(chunked, at, '\r', next, fault);
+    return at == end ? at : take_byte(chunked, at, '\r', CHUNKED_TRAILER_LF, CHUNKED_BAD_TRAILER);
 }
 
 static const char *take_trailer_name(struct h1_chunked *chunked, const char *at, const char *end)
@@ -153,10 +200,17 @@ static const char *take_framing(struct h1_chunked *chunked, const char *at, cons
     case CHUNKED_SIZE:
         return take_digits(chunked, at, end);
     case CHUNKED_DIGITS:
-    case CHUNKED_BLANK:
-        return take_after_digits(chunked, at);
+    case CHUNKED_EXT_END:
+        return take_end_of_item(chunked, at);
     case CHUNKED_EXT:
-        return take_text(chunked, at, end, CHUNKED_SIZE_LF, CHUNKED_BAD_CHUNK);
+    case CHUNKED_EXT_EQUALS:
+        return take_ext_start(chunked, at);
+    case CHUNKED_EXT_NAME:
+    case CHUNKED_EXT_TOKEN:
+        return take_ext_token(chunked, at, end);
+    case CHUNKED_EXT_QUOTED:
+    case CHUNKED_EXT_ESCAPE:
+        return take_ext_quoted(chunked, at);
     case CHUNKED_SIZE_LF:
         return take_byte(chunked, at, '\n', CHUNKED_DATA, CHUNKED_BAD_CHUNK);
     case CHUNKED_DATA_CR:
@@ -168,7 +222,7 @@ static const char *take_framing(struct h1_chunked *chunked, const char *at, cons
     case CHUNKED_TRAILER_NAME:
         return take_trailer_name(chunked, at, end);
     case CHUNKED_TRAILER_VALUE:
-        return take_text(chunked, at, end, CHUNKED_TRAILER_LF, CHUNKED_BAD_TRAILER);
+        return take_trailer_value(chunked, at, end);
     case CHUNKED_TRAILER_LF:
         return take_byte(chunked, at, '\n', CHUNKED_TRAILER, CHUNKED_BAD_TRAILER);
     case CHUNKED_END_LF:

@@ -205,11 +205,32 @@ enum h1_result h1_resolve_connection(struct http_head *head, const struct h1_nam
             return H1_BAD_FIELD;
         }
     }
+    /* No field of HTTP's, but some who read it obey it: then we do, as far as it ends something. */
+    options.close =
+        options.close || (h1_has(names->seen, HTTP_NAME_PROXY_CONNECTION) &&
+                          http_head_has_token(head, HTTP_NAME_PROXY_CONNECTION, STR_LIT("close")));
     head->keep_alive = !options.close && (head->version_minor >= 1 || options.keep_alive);
     /* RFC 9110 7.8: Upgrade without the option, or in HTTP/1.0, is ignored. */
     head->upgrade =
         options.upgrade && head->version_minor >= 1 && h1_has(names->seen, HTTP_NAME_UPGRADE);
     return H1_COMPLETE;
+}
+
+/* A tab before or behind a framing field's value (it lies in its line, which begins with the name
+ * and ends with CR): allowed by RFC 9110 5.6.3, written by nobody, and read differently. */
+static bool has_tab_beside(struct str value)
+{
+    const char *before = value.ptr;
+    const char *behind = value.ptr + value.len;
+
+    while (is_blank(before[-1])) {
+        before--;
+    }
+    while (is_blank(*behind)) {
+        behind++;
+    }
+    return memchr(before, '\t', (size_t)(value.ptr - before)) != NULL ||
+           memchr(value.ptr + value.len, '\t', (size_t)(behind - value.ptr) - value.len) != NULL;
 }
 
 static enum h1_result resolve_length(struct http_head *head, const struct h1_names *names)
@@ -219,7 +240,7 @@ static enum h1_result resolve_length(struct http_head *head, const struct h1_nam
 
     /* RFC 9112 6.3 lets a list of equal lengths pass; nobody honest sends one. */
     if (h1_has(names->repeated, HTTP_NAME_CONTENT_LENGTH) || value.len == 0 ||
-        !str_to_u64(value, &length) || length > CONTENT_LENGTH_MAX) {
+        has_tab_beside(value) || !str_to_u64(value, &length) || length > CONTENT_LENGTH_MAX) {
         return H1_BAD_LENGTH;
     }
     head->body = HTTP_BODY_LENGTH;
@@ -243,10 +264,11 @@ enum h1_result h1_resolve_framing(struct http_head *head, const struct h1_names 
     if (!has_encoding) {
         return H1_COMPLETE;
     }
+    const struct str encoding = http_head_value(head, HTTP_NAME_TRANSFER_ENCODING);
     /* Another coding under "chunked" would be lost here: the field is hop-by-hop, and we decode
      * chunks alone. */
     if (h1_has(names->repeated, HTTP_NAME_TRANSFER_ENCODING) || head->version_minor == 0 ||
-        !str_eq_nocase(http_head_value(head, HTTP_NAME_TRANSFER_ENCODING), STR_LIT("chunked"))) {
+        has_tab_beside(encoding) || !str_eq_nocase(encoding, STR_LIT("chunked"))) {
         return H1_BAD_ENCODING;
     }
     head->body = HTTP_BODY_CHUNKED;

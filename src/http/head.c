@@ -228,6 +228,7 @@ struct str http_target_path(struct str target)
     X(504, "Gateway Timeout")                                                                      \
     X(505, "HTTP Version Not Supported")                                                           \
     X(507, "Insufficient Storage")                                                                 \
+    X(508, "Loop Detected")                                                                        \
     X(511, "Network Authentication Required")                                                      \
     X(529, "Site Overloaded")
 

@@ -58,6 +58,7 @@ struct kv {
     struct kv_request *trial_request; /* borrowed: the PING under way, or NULL */
     struct rng rng;
     struct errbuf error;
+    enum kv_error error_kind; /* of `error` */
 };
 
 static void trial_start(struct kv *kv);
@@ -81,6 +82,11 @@ bool kv_is_up(const struct kv *kv)
 const char *kv_last_error(const struct kv *kv)
 {
     return kv->error.text;
+}
+
+enum kv_error kv_last_error_kind(const struct kv *kv)
+{
+    return kv->error_kind;
 }
 
 /* ---- the breaker and its trials ---- */
@@ -137,19 +143,24 @@ static void on_ready(void *arg)
     trial_start(OBJ_CAST(arg, kv, KV_MAGIC));
 }
 
+/* `why` is what Redis said, if it said something, or our own words. */
 static void on_lost(const char *why, void *arg)
 {
     struct kv *kv = OBJ_CAST(arg, kv, KV_MAGIC);
+    enum kv_error kind = kv_error_of(str_of(why));
 
     err_set(&kv->error, "%s", why);
+    kv->error_kind = kind == KV_ERROR_OTHER ? KV_ERROR_DOWN : kind;
 }
 
 /* ---- the end of a request ---- */
 
 void kv_request_note_refusal(struct kv_request *request, const struct kv_reply *reply)
 {
-    err_set(&request->kv->error, "%s",
-            reply->kind == KV_REPLY_ERROR ? reply->text.ptr : "an unexpected kind of reply");
+    bool is_error = reply->kind == KV_REPLY_ERROR;
+
+    err_set(&request->kv->error, "%s", is_error ? reply->text.ptr : "an unexpected kind of reply");
+    request->kv->error_kind = is_error ? kv_error_of(reply->text) : KV_ERROR_OTHER;
 }
 
 void kv_request_finish(struct kv_request *request, enum kv_result result, struct kv_reply *reply)
@@ -263,6 +274,7 @@ static void on_deadline(struct deadline *deadline, void *arg)
     struct kv_request *request = OBJ_CAST(arg, kv_request, REQUEST_MAGIC);
 
     (void)deadline;
+    request->kv->error_kind = KV_ERROR_TIMEOUT;
     err_set(&request->kv->error, "no answer within %" PRIu32 " ms", request->waiter.timeout_ms);
     kv_conn_abandon(request->kv->conn, request->command);
     request->command = NULL;

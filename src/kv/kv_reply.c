@@ -170,21 +170,3 @@ const char *kv_reader_error(const struct kv_reader *reader)
     }
     return reader->resp == NULL ? "no memory" : reader->resp->errstr;
 }
-
-bool kv_error_is_unready(struct str text)
-{
-    static const char *const codes[] = {
-        "LOADING ",     /* reads its data set from disk */
-        "BUSY ",        /* runs a script that does not end */
-        "MASTERDOWN ",  /* a replica that may not serve stale data */
-        "CLUSTERDOWN ", /* slots without an owner */
-        "TRYAGAIN ",    /* slots on the move */
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-        if (str_starts(text, str_of(codes[i]))) {
-            return true;
-        }
-    }
-    return false;
-}

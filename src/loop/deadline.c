@@ -1,63 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Deadlines: a heap of our own in front of one libevent timer.
+ * Deadlines: a heap, whose top says how long the loop may wait.
  *
  * A deadline's place in the heap is a lower bound of its due time. Moving it later, or cancelling
  * it, only writes `due_ns`; the place is put right when it comes up. So what a proxy does all the
- * time (push an idle timeout back, set and cancel a timeout per request) costs a store.
- *
- * The timer is lazy in the same way: it is armed anew only when the top of the heap became
- * earlier than what it waits for. Waking up too early is harmless: the top is compared with our
- * own clock. libevent counts with the kernel's coarse clock, so a deadline may be up to 5 ms late
- * in an idle loop; it is never early.
+ * time (push an idle timeout back, set and cancel a timeout per request) costs a store, and now
+ * and then a wake-up for nothing.
  */
 #include "loop_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 
-#include <event2/event.h>
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct loop *loop = OBJ_CAST(arg, loop, LOOP_MAGIC);
-
-    (void)fd;
-    (void)what;
-    loop->timer_due_ns = 0; /* the deadlines themselves are run by the turn */
-}
-
-void loop_timer_init(struct loop *loop)
+void loop_deadlines_init(struct loop *loop)
 {
     heap_init(&loop->deadlines);
-    ASSERT(event_assign(&loop->timer, loop->base, -1, 0, on_timer, loop) == 0);
 }
 
-void loop_timer_done(struct loop *loop)
+void loop_deadlines_done(struct loop *loop)
 {
     ASSERT(loop->deadlines.count == 0);
-    (void)event_del(&loop->timer); /* fails only for a bad event */
     heap_done(&loop->deadlines);
 }
 
-void loop_timer_arm(struct loop *loop)
+uint64_t loop_first_deadline_ns(const struct loop *loop)
 {
     const struct heap_item *top = heap_peek(&loop->deadlines);
-    uint64_t now_ns;
-    uint64_t wait_us = 0;
-    struct timeval wait;
 
-    if (top == NULL || (loop->timer_due_ns != 0 && loop->timer_due_ns <= top->key)) {
-        return;
-    }
-    now_ns = clock_mono_ns();
-    if (top->key > now_ns) {
-        wait_us = (top->key - now_ns + NS_PER_US - 1) / NS_PER_US;
-    }
-    wait.tv_sec = (time_t)(wait_us / 1000000);
-    wait.tv_usec = (suseconds_t)(wait_us % 1000000);
-    ASSERT(event_add(&loop->timer, &wait) == 0);
-    loop->timer_due_ns = top->key;
+    return top == NULL ? 0 : top->key;
 }
 
 /* Put a deadline that came up to its true place, or take it out. True when it is due. */

@@ -2,13 +2,11 @@
 /*
  * The turn of an event loop: wait, call back, run deadlines, tasks and deferred calls.
  *
- *     arm the timer --> wait (libevent) --> watches, signals, messages --> deadlines
- *          ^                                                                  |
- *          +------------ deferred calls <----------------- tasks <------------+
+ *     wait (wait.c) --> watches, signals, messages --> deadlines --> tasks --> deferred calls
+ *          ^                                                                        |
+ *          +------------------------------------------------------------------------+
  *
- * libevent does the waiting and calls watches; the rest of the turn is ours, because its order is
- * a promise of the header: what is deferred runs after the last callback of the turn. The base is
- * made without locks: only the mailbox and the stop flag are touched by other threads.
+ * Its order is a promise of the header: what is deferred runs after the last callback of the turn.
  */
 #include <nearside/loop/loop.h>
 
@@ -18,27 +16,7 @@
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 
-#include <event2/event.h>
-
 #include <signal.h>
-
-static struct event_base *base_new(void)
-{
-    struct event_config *config = event_config_new();
-    struct event_base *base;
-
-    ASSERT(config != NULL);
-    /* Edge triggers and early notice of a close: epoll alone has both. The precise timer is left
-     * off: it would cost a timerfd_settime() in each turn, for milliseconds nobody needs. So is
-     * the change list: interest never changes here, there is nothing to save. */
-    ASSERT(event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0);
-    ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0);
-    ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0);
-    base = event_base_new_with_config(config);
-    ASSERT(base != NULL);
-    event_config_free(config);
-    return base;
-}
 
 /* A write to a socket that the peer has closed is an error to handle where it happens, not a
  * reason to die. OpenSSL writes without MSG_NOSIGNAL, so the signal itself has to go. */
@@ -59,9 +37,8 @@ struct loop *loop_new(const char *name)
     loop->maker = pthread_self();
     atomic_init(&loop->home, loop->maker);
     list_init(&loop->tasks);
-    loop->base = base_new();
-    loop_timer_init(loop);
-    loop_doubt_init(loop);
+    loop_wait_init(loop);
+    loop_deadlines_init(loop);
     loop_mailbox_init(loop);
     return loop;
 }
@@ -87,9 +64,8 @@ void loop_free(struct loop *loop)
     loop_mailbox_done(loop);
     loop_deferred_run(loop);
     ASSERT(loop->watch_count == 0);
-    loop_doubt_done(loop);
-    loop_timer_done(loop);
-    event_base_free(loop->base);
+    loop_deadlines_done(loop);
+    loop_wait_done(loop);
     mem_free(loop->deferred);
     mem_free(loop->name);
     loop->magic = 0;
@@ -98,14 +74,8 @@ void loop_free(struct loop *loop)
 
 static void turn(struct loop *loop)
 {
-    int flags = EVLOOP_ONCE;
-
-    if (!list_is_empty(&loop->tasks)) {
-        flags |= EVLOOP_NONBLOCK;
-    }
-    loop_timer_arm(loop);
     loop->now_ns = 0;
-    ASSERT(event_base_loop(loop->base, flags) == 0);
+    loop_wait(loop, list_is_empty(&loop->tasks));
     loop_deadlines_run(loop);
     loop_tasks_run(loop);
     loop_deferred_run(loop);
@@ -148,9 +118,4 @@ uint64_t loop_refresh_now_ns(struct loop *loop)
 const char *loop_name(const struct loop *loop)
 {
     return loop->name;
-}
-
-struct event_base *loop_event_base(struct loop *loop)
-{
-    return loop->base;
 }

@@ -24,15 +24,14 @@ struct deferred {
 struct loop {
     uint32_t magic;
     char *name;              /* owned */
-    struct event_base *base; /* owned */
+    int epoll_fd;            /* owned */
+    struct event_base *base; /* owned; NULL: nobody asked for it (wait.c) */
+    struct event base_ready; /* our set has events; with `base` */
+    struct event base_timer; /* our first deadline; with `base` */
     pthread_t maker;
     _Atomic pthread_t home; /* atomic: another thread may ask loop_is_home() while this changes */
     uint64_t now_ns;        /* 0: stale, to be read at the next question */
     unsigned watch_count;   /* watches and signals that were not freed yet */
-
-    /* Watches whose last edge may have been an error in disguise, oldest first (watch.c). */
-    struct list doubtful;
-    struct deadline doubt_deadline;
 
     struct list tasks; /* of the coming end of turn */
 
@@ -42,9 +41,7 @@ struct loop {
     size_t deferred_size;
 
     struct heap deadlines;
-    struct event timer;
-    uint64_t timer_due_ns; /* what the timer is armed for; 0: not armed */
-    uint64_t round_ns;     /* time of the last round of deadlines */
+    uint64_t round_ns; /* time of the last round of deadlines */
 
     /* Written by any thread; on a line of their own, away from what each turn touches. */
     _Alignas(CACHE_LINE) _Atomic(struct loop_message *) messages; /* newest first */
@@ -56,19 +53,25 @@ struct loop {
 /* Have the loop's wait end. Thread: any. */
 void loop_wake(struct loop *loop);
 
-/* watch.c: the second look at doubtful edges. */
-void loop_doubt_init(struct loop *loop);
-void loop_doubt_done(struct loop *loop);
+/* wait.c: wait for events and run their callbacks; only look if it may not block. */
+void loop_wait_init(struct loop *loop);
+void loop_wait_done(struct loop *loop);
+void loop_wait(struct loop *loop, bool may_block);
+
+/* watch.c: call back whom these are for. */
+struct epoll_event;
+void loop_watches_run(const struct epoll_event *events, int count);
 
 /* loop_task.c: run what is queued, but not what those queue in turn. */
 void loop_tasks_run(struct loop *loop);
 /* Run what was deferred, and what that defers. */
 void loop_deferred_run(struct loop *loop);
 
-/* deadline.c: the libevent timer behind all deadlines. */
-void loop_timer_init(struct loop *loop);
-void loop_timer_done(struct loop *loop);
-void loop_timer_arm(struct loop *loop);
+/* deadline.c */
+void loop_deadlines_init(struct loop *loop);
+void loop_deadlines_done(struct loop *loop);
+/* When the wait must end at the latest, which may be too early; 0: no deadline is set. */
+uint64_t loop_first_deadline_ns(const struct loop *loop);
 void loop_deadlines_run(struct loop *loop);
 
 /* mailbox.c */

@@ -39,8 +39,8 @@ struct loop_signal *loop_signal_new(struct loop *loop, int signal_number, loop_s
     signal->loop = loop;
     signal->fn = fn;
     signal->arg = arg;
-    ASSERT(event_assign(&signal->event, loop->base, signal_number, EV_SIGNAL | EV_PERSIST,
-                        on_signal, signal) == 0);
+    ASSERT(event_assign(&signal->event, loop_event_base(loop), signal_number,
+                        EV_SIGNAL | EV_PERSIST, on_signal, signal) == 0);
     ASSERT(event_add(&signal->event, NULL) == 0);
     loop->watch_count++;
     return signal;

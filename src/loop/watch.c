@@ -1,171 +1,77 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors watched through libevent, one event each. An edge-triggered watch asks for
- * everything in one epoll_ctl() and is never changed afterwards.
+ * Descriptors watched, each in the loop's epoll set. An edge-triggered watch asks for everything in
+ * one epoll_ctl() and is never changed afterwards.
  *
- * libevent reports a broken connection (EPOLLERR) as "readable and writable" and drops the
- * kernel's hint that the peer is gone. That is just what an edge for ordinary bytes looks like,
- * so an owner that does not read at that moment, or that rightly concludes from a short read that
- * no more is there, would learn of the break only by its timeouts. Hence the second look: when
- * such an edge was the last one for DOUBT_MS, poll() tells whether the connection is broken, all
- * watches of that age in one call. Busy connections get their next edge sooner and cost nothing.
+ * The set is ours, not libevent's: that keeps an object, a slot and a list per descriptor, three
+ * cold cache lines per event; and it reports a broken connection (EPOLLERR) as "readable and
+ * writable", just what an edge for ordinary bytes looks like. Here a break is told as one.
  */
 #include "loop_private.h"
 
 #include <nearside/base/assert.h>
-#include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 
-#include <event2/event.h>
-
-#include <poll.h>
+#include <sys/epoll.h>
 
 #define WATCH_MAGIC 0x77617463U
 
-/* Long against the time between tokens of a stream, short against what a person notices. */
-#define DOUBT_MS 50
-/* Watches looked at with one poll(): 512 bytes of stack. */
-#define DOUBT_BATCH 64
-
 struct watch {
     uint32_t magic;
-    struct loop *loop; /* borrowed: outlives this */
-    watch_fn fn;       /* NULL: freed, waiting for the end of the turn */
+    int fd;      /* borrowed: outlives this */
+    watch_fn fn; /* NULL: freed, waiting for the end of the turn */
     void *arg;
-    bool is_edge;
-    struct list doubt; /* in loop->doubtful, or unlinked */
-    uint64_t doubt_ns; /* time of the doubtful edge */
-    struct event event;
+    struct loop *loop; /* borrowed: outlives this */
+    unsigned wanted;   /* WATCH_ bits */
 };
 
-static void doubt_start(struct watch *watch)
+static uint32_t epoll_bits(unsigned wanted)
 {
-    struct loop *loop = watch->loop;
-
-    watch->doubt_ns = loop_now_ns(loop);
-    list_push_back(&loop->doubtful, &watch->doubt);
-    if (!deadline_is_set(&loop->doubt_deadline)) {
-        deadline_set_in_ms(&loop->doubt_deadline, DOUBT_MS);
-    }
+    return ((wanted & WATCH_READ) != 0 ? EPOLLIN : 0u) |
+           ((wanted & WATCH_WRITE) != 0 ? EPOLLOUT : 0u) |
+           ((wanted & WATCH_CLOSED) != 0 ? EPOLLRDHUP : 0u);
 }
 
-/* Take up to DOUBT_BATCH watches that have been silent long enough off the list. */
-static size_t doubt_take(struct loop *loop, struct watch **watches, struct pollfd *fds)
+/* What epoll says, in our terms. A broken connection is all three: reading and writing will say
+ * so, and no further edge need come. */
+static unsigned watch_bits(uint32_t told)
 {
-    uint64_t now_ns = loop_now_ns(loop);
-    struct list *first = list_first(&loop->doubtful);
-    size_t count = 0;
-
-    while (first != NULL && count < DOUBT_BATCH) {
-        struct watch *watch = LIST_ITEM(first, struct watch, doubt);
-
-        if (watch->doubt_ns + DOUBT_MS * NS_PER_MS > now_ns) {
-            break;
-        }
-        list_remove(first);
-        watches[count] = watch;
-        fds[count++] = (struct pollfd){.fd = watch_fd(watch)};
-        first = list_first(&loop->doubtful);
+    if ((told & (EPOLLERR | EPOLLHUP)) != 0) {
+        return WATCH_READ | WATCH_WRITE | WATCH_CLOSED;
     }
-    return count;
+    return ((told & EPOLLIN) != 0 ? (unsigned)WATCH_READ : 0u) |
+           ((told & EPOLLOUT) != 0 ? (unsigned)WATCH_WRITE : 0u) |
+           ((told & EPOLLRDHUP) != 0 ? (unsigned)WATCH_CLOSED : 0u);
 }
 
-static void on_doubt(struct deadline *deadline, void *arg)
-{
-    struct loop *loop = OBJ_CAST(arg, loop, LOOP_MAGIC);
-    struct watch *watches[DOUBT_BATCH];
-    struct pollfd fds[DOUBT_BATCH];
-    size_t count = doubt_take(loop, watches, fds);
-
-    while (count > 0) {
-        int broken = poll(fds, (nfds_t)count, 0);
-
-        for (size_t i = 0; broken > 0 && i < count; i++) {
-            /* An earlier callback may have freed a later watch; its memory is still there. */
-            if ((fds[i].revents & (POLLERR | POLLHUP)) != 0 && watches[i]->fn != NULL) {
-                watches[i]->fn(watches[i], WATCH_READ | WATCH_WRITE | WATCH_CLOSED,
-                               watches[i]->arg);
-            }
-        }
-        count = doubt_take(loop, watches, fds);
-    }
-    if (!list_is_empty(&loop->doubtful)) {
-        deadline_set_in_ms(deadline, DOUBT_MS);
-    }
-}
-
-void loop_doubt_init(struct loop *loop)
-{
-    list_init(&loop->doubtful);
-    deadline_init(&loop->doubt_deadline, loop, on_doubt, loop);
-}
-
-void loop_doubt_done(struct loop *loop)
-{
-    ASSERT(list_is_empty(&loop->doubtful));
-    deadline_done(&loop->doubt_deadline);
-}
-
-static void on_event(evutil_socket_t fd, short what, void *arg)
-{
-    struct watch *watch = OBJ_CAST(arg, watch, WATCH_MAGIC);
-    unsigned events = 0;
-
-    (void)fd;
-    if (what & EV_READ) {
-        events |= WATCH_READ;
-    }
-    if (what & EV_WRITE) {
-        events |= WATCH_WRITE;
-    }
-    if (what & EV_CLOSED) {
-        events |= WATCH_CLOSED;
-    }
-    list_remove(&watch->doubt); /* an edge after it: the one before was not the end */
-    if (watch->is_edge && events == (WATCH_READ | WATCH_WRITE)) {
-        doubt_start(watch);
-    }
-    watch->fn(watch, events, watch->arg);
-}
-
-static struct watch *watch_new(struct loop *loop, int fd, short what, watch_fn fn, void *arg)
+static struct watch *watch_new(struct loop *loop, int fd, unsigned wanted, uint32_t flags,
+                               watch_fn fn, void *arg)
 {
     struct watch *watch = mem_new(struct watch);
+    struct epoll_event event = {.events = epoll_bits(wanted) | flags, .data.ptr = watch};
 
     ASSERT(loop_is_home(loop));
     watch->magic = WATCH_MAGIC;
-    watch->loop = loop;
+    watch->fd = fd;
     watch->fn = fn;
     watch->arg = arg;
-    watch->is_edge = (what & EV_ET) != 0;
-    list_init(&watch->doubt);
-    ASSERT(event_assign(&watch->event, loop->base, fd, what, on_event, watch) == 0);
+    watch->loop = loop;
+    watch->wanted = wanted;
     /* Fails for descriptors that cannot be polled, a bug, or when the kernel has no memory for
      * one more small object, which is treated as our own allocator treats it. */
-    ASSERT(event_add(&watch->event, NULL) == 0);
+    ASSERT(epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
     loop->watch_count++;
     return watch;
 }
 
 struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg)
 {
-    return watch_new(loop, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, fn, arg);
+    return watch_new(loop, fd, WATCH_READ | WATCH_WRITE | WATCH_CLOSED, EPOLLET, fn, arg);
 }
 
 struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg)
 {
-    short what = EV_PERSIST;
-
-    if (events & WATCH_READ) {
-        what |= EV_READ;
-    }
-    if (events & WATCH_WRITE) {
-        what |= EV_WRITE;
-    }
-    if (events & WATCH_CLOSED) {
-        what |= EV_CLOSED;
-    }
-    return watch_new(loop, fd, what, fn, arg);
+    return watch_new(loop, fd, events, 0, fn, arg);
 }
 
 void watch_free(struct watch *watch)
@@ -175,8 +81,9 @@ void watch_free(struct watch *watch)
     }
     ASSERT(watch->magic == WATCH_MAGIC);
     ASSERT(loop_is_home(watch->loop));
-    (void)event_del(&watch->event); /* fails only for a bad event */
-    list_remove(&watch->doubt);
+    /* Not left to the close() that mostly follows: a copy of the descriptor elsewhere (a child
+     * between fork and exec) would keep it in the set. Fails only when it has left already. */
+    (void)epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->loop->watch_count--;
     watch->magic = 0;
     watch->fn = NULL;
@@ -185,5 +92,22 @@ void watch_free(struct watch *watch)
 
 int watch_fd(const struct watch *watch)
 {
-    return event_get_fd(&watch->event);
+    return watch->fd;
+}
+
+void loop_watches_run(const struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct watch *watch = events[i].data.ptr;
+        unsigned told;
+
+        if (watch->fn == NULL) {
+            continue; /* freed by an earlier callback of this turn; its memory is still there */
+        }
+        ASSERT(watch->magic == WATCH_MAGIC);
+        told = watch_bits(events[i].events) & watch->wanted;
+        if (told != 0) {
+            watch->fn(watch, told, watch->arg);
+        }
+    }
 }

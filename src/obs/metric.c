@@ -32,6 +32,9 @@ enum {
     SERIES_METRIC_L_REGION_OUTCOME = REGION_VALUES * OUTCOME_COUNT,
     SERIES_METRIC_L_REGION_PROBE = REGION_VALUES * PROBE_CLASS_COUNT,
     SERIES_METRIC_L_TIER_RESULT = METRIC_TIERS * METRIC_CACHE_RESULTS,
+    SERIES_METRIC_L_REGION_KV_ERROR = REGION_VALUES * KV_ERROR_COUNT,
+    SERIES_METRIC_L_TOKENS = METRIC_TOKENS,
+    SERIES_METRIC_L_STAGE = METRIC_STAGES,
     SERIES_METRIC_L_RESULT = METRIC_RESULTS,
     SERIES_METRIC_L_LIMIT = LIMIT_COUNT,
     SERIES_METRIC_L_PHASE = METRIC_PHASES,
@@ -181,8 +184,45 @@ static const char *cache_result_word(unsigned value)
         [METRIC_CACHE_STORE] = "store",
         [METRIC_CACHE_REJECT] = "reject",
         [METRIC_CACHE_COLLAPSED] = "collapsed",
+        [METRIC_CACHE_STALE] = "stale",
     };
     return words[value];
+}
+
+static const struct {
+    const char *word;
+    bool is_said;
+} kv_errors[KV_ERROR_COUNT] = {
+#define X(suffix, text, said) [KV_ERROR_##suffix] = {text, said},
+    KV_ERRORS(X)
+#undef X
+};
+
+const char *kv_error_word(enum kv_error error)
+{
+    ASSERT(error < KV_ERROR_COUNT);
+    return kv_errors[error].word;
+}
+
+bool kv_error_is_said(enum kv_error error)
+{
+    ASSERT(error < KV_ERROR_COUNT);
+    return kv_errors[error].is_said;
+}
+
+static const char *kv_error_value_word(unsigned value)
+{
+    return kv_error_word((enum kv_error)value);
+}
+
+static const char *tokens_word(unsigned value)
+{
+    return value == METRIC_TOKENS_PROMPT ? "prompt" : "completion";
+}
+
+static const char *stage_word(unsigned value)
+{
+    return value == METRIC_STAGE_ENTRY ? "entry" : "sent";
 }
 
 static const char *result_word(unsigned value)
@@ -238,6 +278,11 @@ static const struct metric_dim dims[][METRIC_DIMS_MAX] = {
     [METRIC_L_TIER_RESULT] = {{"tier", METRIC_TIERS, tier_word, false},
                               {"result", METRIC_CACHE_RESULTS, cache_result_word, false},
                               DIM_UNUSED},
+    [METRIC_L_REGION_KV_ERROR] = {DIM_REGION("region"),
+                                  {"error", KV_ERROR_COUNT, kv_error_value_word, false},
+                                  DIM_UNUSED},
+    [METRIC_L_TOKENS] = {{"kind", METRIC_TOKENS, tokens_word, false}, DIM_UNUSED, DIM_UNUSED},
+    [METRIC_L_STAGE] = {{"stage", METRIC_STAGES, stage_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_RESULT] = {{"result", METRIC_RESULTS, result_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_LIMIT] = {{"limit", LIMIT_COUNT, limit_word, false}, DIM_UNUSED, DIM_UNUSED},
     [METRIC_L_PHASE] = {{"phase", METRIC_PHASES, phase_word, false}, DIM_UNUSED, DIM_UNUSED},

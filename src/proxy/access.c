@@ -82,11 +82,18 @@ static void put_times(struct line *line, const struct request *request, uint64_t
     put_ms(line, "total_ms", request->started_ns, now_ns);
 }
 
-static void begin_line(struct line *line, const struct client_conn *client)
+static void put_addr(struct line *line, const char *key, const struct addr *addr)
+{
+    char text[ADDR_TEXT_LEN];
+    const size_t len = addr_port(addr) == 0 ? addr_format_ip(addr, text) : addr_format(addr, text);
+
+    put_text(line, key, str_make(text, len));
+}
+
+/* `from` is the client; `client->peer` may be a trusted proxy in front. */
+static void begin_line(struct line *line, const struct client_conn *client, const struct addr *from)
 {
     char time[CLOCK_ISO_LEN];
-    char peer[ADDR_TEXT_LEN];
-    size_t peer_len = addr_format(&client->peer, peer);
 
     buf_clear(line->out);
     clock_iso(clock_wall_ms(), time);
@@ -94,7 +101,10 @@ static void begin_line(struct line *line, const struct client_conn *client)
     buf_append_str(line->out, str_of(time));
     buf_append_str(line->out, line->json ? STR_LIT("\"") : STR_EMPTY);
     put_text(line, "edge", str_of(client->world->conf->edge.id));
-    put_text(line, "client", str_make(peer, peer_len));
+    put_addr(line, "client", from);
+    if (!addr_eq(from, &client->peer)) {
+        put_addr(line, "peer", &client->peer);
+    }
 }
 
 static void end_line(struct line *line)
@@ -111,7 +121,7 @@ void access_log_refused(struct client_conn *client, unsigned status, const char 
     if (!log_access_is_on()) {
         return;
     }
-    begin_line(&line, client);
+    begin_line(&line, client, &client->peer);
     put_number(&line, "status", status);
     put_text(&line, "reason", str_of(reason));
     end_line(&line);
@@ -144,7 +154,7 @@ void access_log_request(struct request *request, uint64_t now_ns)
     if (!log_access_is_on() || is_left_out(request)) {
         return;
     }
-    begin_line(&line, request->client);
+    begin_line(&line, request->client, &request->from);
     put_text(&line, "id", str_make(request->id, request->id_len));
     put_trace(&line, request);
     put_text(&line, "method", request->head->method_text);

@@ -16,6 +16,9 @@
 #include <nearside/upstream/pool.h>
 
 #define RTT_SAMPLE_NS (100 * NS_PER_MS) /* per endpoint: enough for an EWMA over seconds */
+/* Per worker: a large region's latency is the median of its endpoints', and each sample is a system
+ * call, a message and a wake-up of the control thread. */
+#define RTT_WORKER_NS (5 * NS_PER_MS)
 
 void request_hold_pending(struct request *request, unsigned slot)
 {
@@ -87,16 +90,18 @@ void attempt_has_content(struct request *request)
 void attempt_sample_rtt(struct request *request)
 {
     struct endpoint_live *live = request->counted;
-    uint64_t now_ns = loop_now_ns(request->worker->loop);
+    struct worker *worker = request->worker;
+    uint64_t now_ns = loop_now_ns(worker->loop);
     unsigned long long due = atomic_load_explicit(&live->next_sample_ns, memory_order_relaxed);
     uint32_t rtt_us = 0;
     uint32_t min_rtt_us = 0;
 
-    if (now_ns >= due &&
+    if (now_ns >= worker->next_rtt_ns && now_ns >= due &&
         atomic_compare_exchange_strong_explicit(&live->next_sample_ns, &due, now_ns + RTT_SAMPLE_NS,
                                                 memory_order_relaxed, memory_order_relaxed) &&
         stream_rtt_us(upstream_stream(request->exchange.conn), &rtt_us, &min_rtt_us)) {
         request->rtt_us = rtt_us;
+        worker->next_rtt_ns = now_ns + RTT_WORKER_NS;
     }
 }
 

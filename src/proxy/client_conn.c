@@ -231,6 +231,7 @@ static void refuse_head(struct client_conn *conn, enum h1_result result)
 static void begin_request(struct client_conn *conn, const struct http_head *head, struct str raw)
 {
     conn->version_minor = head->version_minor;
+    conn->close_asked = !head->keep_alive;
     conn->close_after = conn->close_after || !head->keep_alive || conn->worker->draining;
     conn->body_framing = head->body;
     conn->body_left = head->content_length;
@@ -268,8 +269,12 @@ static size_t feed_head(struct client_conn *conn, struct str input)
         .fields = HTTP_FIELDS_MAX,
     };
     size_t used = 0;
-    enum h1_result result = h1_parse_request(input, &limits, &worker->client_head, &used);
+    enum h1_result result;
 
+    if (!h1_wait_is_over(&conn->head_wait, input, &limits)) {
+        return 0;
+    }
+    result = h1_parse_request(input, &limits, &worker->client_head, &used);
     if (result == H1_NEED_MORE) {
         if (conn->state == CLIENT_IDLE && input.len > 0) {
             client_move(conn, CLIENT_HEAD);
@@ -280,6 +285,7 @@ static size_t feed_head(struct client_conn *conn, struct str input)
         refuse_head(conn, result);
         return input.len;
     }
+    conn->head_wait = (struct h1_wait){.looked = 0};
     begin_request(conn, &worker->client_head, str_make(input.ptr, used));
     return used;
 }
@@ -502,15 +508,28 @@ static void drop_bytes(struct client_conn *conn)
     stream_again(conn->stream);
 }
 
+/* Nothing that was sent is unread. No system call where the last read emptied the socket. */
+static bool is_drained(struct client_conn *conn)
+{
+    size_t len = 0;
+    enum stream_io io =
+        stream_read(conn->stream, conn->worker->client_bytes, WORKER_READ_BYTES, &len);
+
+    conn->linger_bytes += len;
+    return io == STREAM_AGAIN && buf_len(&conn->in) == 0;
+}
+
 /* Our side of the connection is over: close, leaving the client time to read the last answer. A
- * close with unread bytes would reset the connection and could destroy it. */
+ * close with unread bytes, or before a client has sent what it is about to send, would reset the
+ * connection and could destroy it. */
 static void end_connection(struct client_conn *conn)
 {
     if (conn->abort_after) {
         client_close(conn, true);
         return;
     }
-    if (conn->eof) {
+    if (conn->eof ||
+        (conn->close_asked && conn->body_framing == HTTP_BODY_NONE && is_drained(conn))) {
         client_close(conn, false);
         return;
     }

@@ -60,8 +60,8 @@ struct client_conn {
     struct deadline write_deadline;
     struct loop_task drive_task;
     struct addr peer;
-    uint64_t head_since_ns; /* first byte of the present head */
-    uint64_t body_left;     /* HTTP_BODY_LENGTH */
+    struct h1_wait head_wait; /* of the present head */
+    uint64_t body_left;       /* HTTP_BODY_LENGTH */
     struct h1_chunked chunked;
     enum http_body body_framing; /* of the present request, until its end: NONE when complete */
     uint64_t linger_bytes;
@@ -74,6 +74,7 @@ struct client_conn {
     bool write_failed;  /* the connection broke while writing */
     bool eof;           /* the client sends no more */
     bool close_after;   /* the present answer is the last */
+    bool close_asked;   /* ... because the client said so: it will send no more */
     bool abort_after;   /* ... and must not look complete: reset once it is written */
     bool asked;         /* a peer that ended its side was asked whether it is still there */
     bool paused_source; /* the request was told that there is no room */

@@ -34,6 +34,19 @@ struct route_choice request_peek(struct request *request)
     return choice;
 }
 
+bool request_allows_region(const struct request *request, const char *name)
+{
+    struct str list = request->route.regions;
+    struct str item;
+
+    while (str_next_item(&list, ',', &item)) {
+        if (str_eq(item, str_of(name))) {
+            return true;
+        }
+    }
+    return request->route.regions.len == 0;
+}
+
 /* A limit to regions that do not exist will not become right by waiting. */
 static bool names_no_region(const struct request *request)
 {
@@ -73,6 +86,9 @@ static void refuse_route(struct request *request)
         error.code = "model_not_found";
         error.retry_after_s = 0;
         error.message = "No region serves the model that was asked for.";
+    }
+    if (error.status == 503 && stale_answer(request)) {
+        return;
     }
     reply_error(request, &error);
 }
@@ -176,6 +192,7 @@ static void remember_tried(struct request *request, const struct view_region *re
         route->tried_count--;
     }
     route->tried[route->tried_count++] = endpoint->live->id;
+    route->tried_slots |= region->slot < METRIC_REGIONS_MAX ? UINT64_C(1) << region->slot : 0;
     if (request->last_slot == (int)region->slot) {
         route->last_region_attempts++;
     } else {
@@ -415,7 +432,8 @@ enum request_step step_attempt(struct request *request)
         request->route.last_region_attempts--;
         request->attempts--;
     }
-    if (request->retry_granted || request_grant_retry(request, outcome)) {
+    if (!request->stale_wanted &&
+        (request->retry_granted || request_grant_retry(request, outcome))) {
         request->retry_granted = false;
         attempt_over(request, outcome);
         request_move(request, REQUEST_ROUTE);

@@ -119,6 +119,7 @@ static void reset(struct exchange *exchange)
 {
     buf_clear(&exchange->in);
     buf_clear(&exchange->out);
+    exchange->head_wait = (struct h1_wait){.looked = 0};
     exchange->body_sent = exchange->request->body.start;
     exchange->left = 0;
     exchange->framing = HTTP_BODY_NONE;
@@ -419,6 +420,18 @@ static void begin_answer(struct exchange *exchange, const struct http_head *head
     }
 }
 
+/* An interim answer must leave no doubt that another follows right behind it: none that switches
+ * protocols (nobody asked), announces a body or the connection's end, or is one too many. */
+static bool may_follow(struct exchange *exchange, const struct http_head *head)
+{
+    if (head->status >= 200) {
+        return true;
+    }
+    exchange->interim_count++;
+    return head->status != 101 && head->keep_alive &&
+           exchange->interim_count <= EXCHANGE_INTERIM_MAX;
+}
+
 /* Returns the bytes used. */
 static size_t feed_head(struct exchange *exchange, struct str input)
 {
@@ -431,20 +444,21 @@ static size_t feed_head(struct exchange *exchange, struct str input)
     };
     struct http_head *head = &worker->upstream_head;
     size_t used = 0;
-    enum h1_result result = h1_parse_response(input, &limits, request->head->method, head, &used);
+    enum h1_result result;
 
+    if (!h1_wait_is_over(&exchange->head_wait, input, &limits)) {
+        return 0;
+    }
+    result = h1_parse_response(input, &limits, request->head->method, head, &used);
     if (result == H1_NEED_MORE) {
         return 0;
     }
-    if (result != H1_COMPLETE || head->status == 101) {
+    exchange->head_wait = (struct h1_wait){.looked = 0};
+    if (result != H1_COMPLETE || !may_follow(exchange, head)) {
         failed(exchange, OUTCOME_MALFORMED);
         return input.len;
     }
     if (head->status < 200) {
-        if (++exchange->interim_count > EXCHANGE_INTERIM_MAX) {
-            failed(exchange, OUTCOME_MALFORMED);
-            return input.len;
-        }
         request_on_interim(request, head);
         return used;
     }
@@ -540,7 +554,8 @@ static size_t feed(struct exchange *exchange, struct str input)
     return total;
 }
 
-/* What was read goes through `in` only while a head is incomplete. */
+/* What was read goes through `in` only while a head is incomplete. Body bytes behind the head's end
+ * are then views into it: it is emptied here, and freed by read_more() once they are written. */
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
@@ -550,7 +565,6 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
         buf_append(&exchange->in, bytes.ptr, bytes.len);
         used = feed(exchange, buf_str(&exchange->in));
         buf_consume(&exchange->in, used < buf_len(&exchange->in) ? used : buf_len(&exchange->in));
-        buf_trim(&exchange->in);
     } else {
         size_t used = feed(exchange, bytes);
         if (used < bytes.len && exchange->state != EXCHANGE_NONE) {
@@ -599,11 +613,12 @@ static void read_more(struct exchange *exchange)
         } else {
             failed(exchange, outcome_of_break(exchange));
         }
-        /* The pieces of this read are views into scratch: flush before the next. */
+        /* The pieces of this read are views into scratch, or into `in`: flush before the next. */
         request_drive(request);
         if (exchange->state == EXCHANGE_NONE) {
             return;
         }
+        buf_trim(&exchange->in);
         /* A short read emptied the socket; if more came since, there is an event for it. */
         if (io == STREAM_OK && len < WORKER_READ_BYTES && exchange->state == EXCHANGE_BODY &&
             !stream_is_tls(upstream_stream(exchange->conn)) &&

@@ -38,8 +38,9 @@ struct exchange {
     struct request *request;    /* borrowed: embeds this */
     struct upstream_conn *conn; /* leased */
     struct deadline deadline;
-    struct buf in;  /* part of an answer's head */
-    struct buf out; /* head, or chunk framing, that the kernel did not take */
+    struct buf in;            /* part of an answer's head */
+    struct h1_wait head_wait; /* of that head */
+    struct buf out;           /* head, or chunk framing, that the kernel did not take */
     uint64_t body_sent;
     uint64_t left; /* of a counted answer */
     struct h1_chunked chunked;

@@ -96,7 +96,58 @@ static void put_candidates(struct explain_record *record, const struct request *
     }
 }
 
-static void put_route(struct explain_record *record, const struct request *request)
+/* ---- what the request before found ---- */
+
+/* A verdict depends on the view, the choice, the regions tried, the model and the client's list. */
+static bool can_remember(const struct request *request)
+{
+    return request->route.regions.len == 0 && request->model.len <= EXPLAIN_MODEL_MAX;
+}
+
+static bool remembers(const struct explain_memory *memory, const struct request *request)
+{
+    return memory->view_version == request->view->version &&
+           memory->chosen == request->choice.region && memory->reason == request->choice.reason &&
+           memory->tried_slots == request->route.tried_slots &&
+           str_eq(str_make(memory->model, memory->model_len), request->model);
+}
+
+static void remember(struct explain_memory *memory, const struct request *request,
+                     const struct explain_record *record)
+{
+    memory->view_version = request->view->version;
+    memory->chosen = request->choice.region;
+    memory->reason = request->choice.reason;
+    memory->tried_slots = request->route.tried_slots;
+    memory->model_len = (uint8_t)request->model.len;
+    memory->region_count = record->region_count;
+    memcpy(memory->candidates, record->candidates,
+           record->region_count * sizeof(record->candidates[0]));
+    if (request->model.len > 0) {
+        memcpy(memory->model, request->model.ptr, request->model.len);
+    }
+}
+
+static void recall_candidates(struct explain_memory *memory, struct explain_record *record,
+                              const struct request *request)
+{
+    if (!can_remember(request)) {
+        put_candidates(record, request);
+        return;
+    }
+    if (!remembers(memory, request)) {
+        put_candidates(record, request);
+        remember(memory, request, record);
+        return;
+    }
+    record->regions = request->view->region_count;
+    record->region_count = memory->region_count;
+    memcpy(record->candidates, memory->candidates,
+           memory->region_count * sizeof(memory->candidates[0]));
+}
+
+static void put_route(struct explain_memory *memory, struct explain_record *record,
+                      const struct request *request)
 {
     const struct explain_note *note;
 
@@ -110,7 +161,7 @@ static void put_route(struct explain_record *record, const struct request *reque
         record->route = (uint8_t)request->choice.reason;
         record->chosen_slot =
             chosen == ROUTE_NOBODY ? -1 : (int16_t)request->view->regions[chosen].slot;
-        put_candidates(record, request);
+        recall_candidates(memory, record, request);
     }
     record->attempts = request->explain_count;
     record->attempt_count = 0;
@@ -155,7 +206,7 @@ void explain_keep(struct request *request, uint64_t now_ns)
     slot = (uint32_t)(ring->count % ring->capacity);
     ring->hashes[slot] = hash;
     put_request(&ring->records[slot], request, now_ns);
-    put_route(&ring->records[slot], request);
+    put_route(&ring->memory, &ring->records[slot], request);
     ring->count++;
     (void)pthread_mutex_unlock(&ring->lock);
 }

@@ -12,12 +12,26 @@
 
 struct request;
 
+/* The last request's candidates, and what they were found from: the next one's are mostly the
+ * same, and to judge each region for each request would cost more than to choose among them. */
+struct explain_memory {
+    uint64_t view_version; /* 0: nothing is remembered */
+    uint64_t tried_slots;
+    int chosen;
+    enum route_reason reason;
+    uint8_t model_len;
+    char model[EXPLAIN_MODEL_MAX];
+    uint8_t region_count;
+    struct explain_region candidates[EXPLAIN_REGIONS_MAX];
+};
+
 struct explain_ring {
     pthread_mutex_t lock;           /* guards what follows */
     struct explain_record *records; /* owned; NULL before the first */
     uint64_t *hashes;               /* owned; of the records' ids */
     uint32_t capacity;
     uint64_t count; /* ever written */
+    struct explain_memory memory;
 };
 
 /* One ended attempt; lives in the request's arena until the record is written. */

@@ -49,6 +49,9 @@ static void count_follower(struct request *request, bool follows)
 
 static void begin_to_follow(struct request *request)
 {
+    if (stale_instead_of_waiting(request)) {
+        return;
+    }
     count_follower(request, true);
     request_wait_begin(request);
     request_move(request, REQUEST_FOLLOW);
@@ -207,6 +210,9 @@ static enum request_step go_on_alone(struct request *request)
     count_follower(request, false);
     request_wait_end(request);
     if (!flight_leads(&request->flight)) {
+        if (flight_state(&request->flight) == FLIGHT_FAILED && stale_answer(request)) {
+            return STEP_AGAIN;
+        }
         follow_leave(request);
         if (lookup_again(request)) {
             return STEP_AGAIN;
@@ -226,7 +232,7 @@ enum request_step step_follow(struct request *request)
     if (request->out_of_time) {
         return cut(request, outcome_word(OUTCOME_DEADLINE));
     }
-    if (flight_leads(&request->flight) || flight_state(&request->flight) == FLIGHT_REFUSED) {
+    if (flight_leads(&request->flight) || flight_is_off(&request->flight)) {
         return go_on_alone(request);
     }
     if (flight_state(&request->flight) == FLIGHT_OPEN) {

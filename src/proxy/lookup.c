@@ -12,6 +12,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/cache/fit.h>
+#include <nearside/cache/tenant.h>
 #include <nearside/conf/tree.h>
 
 /* The body is here: know what is asked, and whether the cache may answer. */
@@ -19,19 +20,21 @@ static void understand(struct request *request)
 {
     const struct conf *conf = request->world->conf;
     struct json_scan *scan = &request->worker->scan;
+    struct cache_tenant tenant;
 
     request_body_understand(request);
     request->plan = cache_plan_request(&conf->cache, request->head->method, request->api,
                                        &request->control, request->scan_ok, scan);
+    if ((request->plan.lookup || request->plan.store) &&
+        !cache_tenant_of(request->head, str_of(conf->cache.tenant_header), &tenant)) {
+        request->plan = (struct cache_plan){.bypass = "tenant"};
+    }
     if (request->plan.lookup || request->plan.store) {
-        struct str caller = http_head_value(request->head, HTTP_NAME_AUTHORIZATION);
-        if (caller.len == 0) {
-            caller = http_head_value(request->head, HTTP_NAME_X_API_KEY);
-        }
         struct cache_key_parts parts = {
             .method = request->head->method_text,
             .target = request->head->target,
-            .authorization = caller,
+            .authorization = tenant.value,
+            .tenant_header = tenant.header,
             .share_all = conf->cache.share == CONF_SHARE_ALL,
             .regions = request->route.regions,
             .origin = http_head_value(request->head, HTTP_NAME_ORIGIN),
@@ -40,6 +43,7 @@ static void understand(struct request *request)
         };
         request->form = parts.form;
         cache_key_make(request->worker->digest, &parts, &request->key);
+        cache_key_seal(request->worker->digest, str_of(conf->cache.key_secret), &request->key);
         request->key_made = true;
     }
     request->cache_word = request->plan.lookup ? "miss" : "bypass";
@@ -51,9 +55,9 @@ static bool entry_is_fresh(struct request *request, const struct cache_entry *en
                           cache_entry_ttl_ms(entry), clock_wall_ms());
 }
 
-/* The entry in the form that is wanted. One that was turned is this request's alone, so it
- * counts against what the edge may hold for slow clients. Takes the reference; NULL: a miss. */
-static struct cache_entry *fit(struct request *request, struct cache_entry *entry)
+/* One that was turned is this request's alone, so it counts against what the edge may hold for slow
+ * clients. */
+struct cache_entry *lookup_fit(struct request *request, struct cache_entry *entry)
 {
     uint64_t stored_wall_ms = cache_entry_stored_wall_ms(entry);
 
@@ -72,28 +76,48 @@ static struct cache_entry *fit(struct request *request, struct cache_entry *entr
     return fitting;
 }
 
+void lookup_reply(struct request *request, struct cache_entry *entry, enum metric_tier tier,
+                  enum cache_use use)
+{
+    cache_count_use(request->worker->cache, tier, use, entry);
+    request->cache_word = use == CACHE_USE_STALE ? "stale" : "hit";
+    request_move(request, REQUEST_REPLY);
+    reply_entry(request, entry, tier);
+}
+
 /* Takes the reference. False: it does not do, and the answer that is fetched takes its place. */
 static bool answer_from(struct request *request, struct cache_entry *entry, enum metric_tier tier)
 {
     if (!entry_is_fresh(request, entry)) {
-        cache_entry_unref(entry);
+        stale_keep(request, entry, tier);
         return false;
     }
-    entry = fit(request, entry);
+    entry = lookup_fit(request, entry);
     if (entry == NULL) {
         return false;
     }
-    request->cache_word = "hit";
-    request_move(request, REQUEST_REPLY);
-    reply_entry(request, entry, tier);
+    lookup_reply(request, entry, tier, CACHE_USE_HIT);
     return true;
 }
 
+/* A request that was told of a miss before: only a hit is counted. */
 bool lookup_again(struct request *request)
 {
-    struct cache_entry *entry = cache_get_memory_again(request->worker->cache, &request->key);
+    struct cache_entry *entry = cache_get_memory(request->worker->cache, &request->key);
 
     return entry != NULL && answer_from(request, entry, METRIC_TIER_MEMORY);
+}
+
+static bool answer_from_memory(struct request *request)
+{
+    struct cache_worker *cache = request->worker->cache;
+    struct cache_entry *entry = cache_get_memory(cache, &request->key);
+
+    if (entry != NULL && answer_from(request, entry, METRIC_TIER_MEMORY)) {
+        return true;
+    }
+    cache_count_use(cache, METRIC_TIER_MEMORY, CACHE_USE_NONE, NULL);
+    return false;
 }
 
 static void refuse_uncached(struct request *request)
@@ -110,8 +134,6 @@ static void refuse_uncached(struct request *request)
 
 enum request_step step_read(struct request *request)
 {
-    struct cache_entry *entry;
-
     if (request->out_of_time) {
         reply_failure(request, OUTCOME_DEADLINE);
         return STEP_AGAIN;
@@ -137,8 +159,7 @@ enum request_step step_read(struct request *request)
         request_move(request, REQUEST_ROUTE);
         return STEP_AGAIN;
     }
-    entry = cache_get_memory(request->worker->cache, &request->key);
-    if (entry != NULL && answer_from(request, entry, METRIC_TIER_MEMORY)) {
+    if (answer_from_memory(request)) {
         return STEP_AGAIN;
     }
     request_move(request, REQUEST_LOOKUP);
@@ -151,36 +172,78 @@ static void on_found(struct cache_entry *entry, enum metric_tier tier, void *arg
 
     (void)tier;
     request->lookup = NULL;
-    request->lookup_done = true;
     request->entry = entry;
     request_drive(request);
 }
 
-/* Ask the Redis of the region that would serve. False: there is none to ask. */
-static bool ask_redis(struct request *request)
+/* Whose Redis to ask next: the one's that would serve. When none can, each in turn, for something
+ * past its time. ROUTE_NOBODY: no more. */
+static int next_redis(const struct request *request, const struct route_choice *choice)
 {
-    struct worker *worker = request->worker;
-    struct route_choice choice;
-    const struct view_region *region;
-    uint32_t timeout_ms;
+    const struct fleet_view *view = request->worker->view;
+    bool is_last_resort = choice->region == ROUTE_NOBODY || choice->reason == ROUTE_PANIC;
 
-    choice = request_peek(request);
-    if (choice.region == ROUTE_NOBODY) {
-        return false;
+    if (!request->lookup_done && choice->region != ROUTE_NOBODY) {
+        return choice->region;
     }
-    region = &worker->view->regions[choice.region];
-    timeout_ms = request->world->conf->cache.redis_timeout_ms;
+    if (!is_last_resort || cache_grace_ms(request->worker->deps.cache) == 0) {
+        return ROUTE_NOBODY;
+    }
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if ((request->asked_redis & (1ULL << view->regions[i].slot)) == 0 &&
+            request_allows_region(request, view->regions[i].name)) {
+            return (int)i;
+        }
+    }
+    return ROUTE_NOBODY;
+}
+
+static bool ask_one(struct request *request, const struct view_region *region)
+{
+    uint32_t timeout_ms = request->world->conf->cache.redis_timeout_ms;
+
     if (region->latency_known && !region->latency_is_probe) {
         timeout_ms += (uint32_t)region->latency_ms + 1;
     }
-    return cache_get_redis(worker->cache, &request->key, region->slot, timeout_ms, on_found,
-                           request, &request->lookup) == CACHE_WAIT;
+    request->asked_redis |= 1ULL << region->slot;
+    request->lookup_done = true;
+    return cache_get_redis(request->worker->cache, &request->key, region->slot, timeout_ms,
+                           on_found, request, &request->lookup) == CACHE_WAIT;
+}
+
+/* False: there is none to ask (any more). */
+static bool ask_redis(struct request *request)
+{
+    struct route_choice choice = request_peek(request);
+    int index = next_redis(request, &choice);
+
+    while (index != ROUTE_NOBODY) {
+        if (ask_one(request, &request->worker->view->regions[index])) {
+            return true;
+        }
+        index = next_redis(request, &choice);
+    }
+    return false;
+}
+
+/* What came from Redis. True: it answered. */
+static bool answer_from_redis(struct request *request)
+{
+    struct cache_entry *entry = request->entry;
+
+    request->entry = NULL;
+    if (entry == NULL) {
+        return false;
+    }
+    if (answer_from(request, entry, METRIC_TIER_REDIS)) {
+        return true;
+    }
+    cache_count_use(request->worker->cache, METRIC_TIER_REDIS, CACHE_USE_NONE, NULL);
+    return false;
 }
 
 enum request_step step_lookup(struct request *request)
 {
-    struct cache_entry *entry = request->entry;
-
     if (request->out_of_time) {
         request_leave(request, OUTCOME_DEADLINE);
         reply_failure(request, OUTCOME_DEADLINE);
@@ -189,14 +252,13 @@ enum request_step step_lookup(struct request *request)
     if (request->lookup != NULL) {
         return STEP_WAIT;
     }
-    if (!request->lookup_done && ask_redis(request)) {
+    request_wait_end(request);
+    if (answer_from_redis(request)) {
+        return STEP_AGAIN;
+    }
+    if (ask_redis(request)) {
         request_wait_begin(request);
         return STEP_WAIT;
-    }
-    request_wait_end(request);
-    request->entry = NULL;
-    if (entry != NULL && answer_from(request, entry, METRIC_TIER_REDIS)) {
-        return STEP_AGAIN;
     }
     if (request->control.only_if_cached) {
         refuse_uncached(request);

@@ -89,6 +89,11 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         request_on_failure(request, outcome);
         return;
     }
+    if (outcome == OUTCOME_STATUS_5XX && stale_is_ready(request)) {
+        request->stale_wanted = true;
+        request_on_failure(request, outcome);
+        return;
+    }
     request->answer = http_head_copy(head, raw, &request->arena);
     request->sse = NULL;
     if (head->status == 200 && has_type(head, STR_LIT("text/event-stream"))) {
@@ -153,10 +158,13 @@ static bool begins_with_error(struct request *request)
         return false;
     }
     request->answer_outcome = OUTCOME_STATUS_5XX;
-    if (!somewhere_untried(request) || !request_grant_retry(request, OUTCOME_STATUS_5XX)) {
+    if (somewhere_untried(request) && request_grant_retry(request, OUTCOME_STATUS_5XX)) {
+        request->retry_granted = true;
+    } else if (stale_is_ready(request)) {
+        request->stale_wanted = true;
+    } else {
         return false;
     }
-    request->retry_granted = true;
     request_on_failure(request, OUTCOME_STATUS_5XX);
     return true;
 }
@@ -294,6 +302,23 @@ static enum request_step relay_cut(struct request *request, enum outcome outcome
     return STEP_AGAIN;
 }
 
+/* The Redis of every region that the request may touch, as bits; none unless configured. */
+static uint64_t replica_slots(const struct request *request)
+{
+    const struct fleet_view *view = request->worker->view;
+    uint64_t slots = 0;
+
+    if (request->world->conf->cache.replicate != CONF_REPLICATE_ALL) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if (request_allows_region(request, view->regions[i].name)) {
+            slots |= 1ULL << view->regions[i].slot;
+        }
+    }
+    return slots;
+}
+
 static void store_answer(struct request *request)
 {
     bool whole = request->sse == NULL || (!request->sse->failed && !stream_is_short(request));
@@ -303,6 +328,12 @@ static void store_answer(struct request *request)
     }
     if (whole && request->answer_outcome == OUTCOME_OK) {
         uint32_t timeout_ms = request->world->conf->cache.redis_timeout_ms + 1000;
+        struct cache_fill_notes notes = {
+            .generation_ms = (loop_now_ns(request->worker->loop) - request->attempt_ns) / NS_PER_MS,
+            .content_events = request->sse == NULL ? 0 : request->sse->content_events,
+            .replica_slots = replica_slots(request),
+        };
+        cache_fill_note(request->fill, &notes);
         (void)cache_fill_commit(request->fill, (unsigned)request->served_slot, timeout_ms);
     } else {
         cache_fill_abandon(request->fill);

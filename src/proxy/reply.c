@@ -129,6 +129,9 @@ void reply_failure(struct request *request, enum outcome outcome)
         .message = "The endpoints that were tried failed before they answered.",
     };
 
+    if (stale_instead_of(request, outcome)) {
+        return;
+    }
     if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT ||
         outcome == OUTCOME_DEADLINE) {
         error.status = 504;
@@ -176,13 +179,19 @@ static void entry_fields(struct client_conn *conn, const struct cache_entry *ent
     }
 }
 
+/* Whole seconds, downwards: what is past its time by a moment has -1, not 0. */
+static int64_t floor_s(int64_t ms)
+{
+    return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
+}
+
 static void entry_status(struct client_conn *conn, const struct cache_entry *entry,
                          enum metric_tier tier)
 {
     uint64_t now_ms = clock_wall_ms();
     uint64_t stored_ms = cache_entry_stored_wall_ms(entry);
     int64_t age_s = now_ms > stored_ms ? (int64_t)((now_ms - stored_ms) / 1000) : 0;
-    int64_t ttl_s = (int64_t)(cache_entry_ttl_ms(entry) / 1000) - age_s;
+    int64_t ttl_s = floor_s((int64_t)(stored_ms + cache_entry_ttl_ms(entry) - now_ms));
     const char *detail = tier == METRIC_TIER_MEMORY ? "memory" : "redis";
     char text[64];
     size_t len = (size_t)snprintf(text, sizeof(text), "nearside; hit; ttl=%lld; detail=%s",

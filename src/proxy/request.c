@@ -35,6 +35,7 @@
 
 #include "client_private.h"
 #include "explain_private.h"
+#include "forwarded_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
@@ -224,6 +225,18 @@ static bool refuse_early(struct request *request)
                                 .message = "CONNECT and TRACE are not forwarded."};
 
     if (head->method == HTTP_CONNECT || head->method == HTTP_TRACE) {
+        /* What follows a CONNECT may be meant for the tunnel, not for us. */
+        request->client->close_after = true;
+        reply_error(request, &error);
+        return true;
+    }
+    if (forwarded_is_loop(head, request->world->conf->edge.id)) {
+        error.status = 508;
+        error.type = "server_error";
+        error.code = "loop_detected";
+        error.proxy_status = "proxy_loop_detected";
+        error.message = "Via says that this request has been here before: an endpoint's URL leads "
+                        "back to this edge, or two edges have each other as endpoints.";
         reply_error(request, &error);
         return true;
     }
@@ -245,6 +258,8 @@ void request_start(struct client_conn *client, const struct http_head *head, str
 
     request_init(request, client);
     request->head = http_head_copy(head, raw, &request->arena);
+    request->peer_is_trusted = forwarded_client(
+        request->head, &request->peer, &request->world->conf->edge.trusted_proxies, &request->from);
     request_make_id(request);
     span_begin(request);
     request->api = api_of(head->method, http_target_path(request->head->target));
@@ -516,6 +531,7 @@ void request_finish(struct request *request)
     follow_leave(request); /* who led and did not end the answer fails those who follow */
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);
+    stale_drop(request);
     request_body_done(request);
     exchange_done(&request->exchange);
     deadline_done(&request->deadline);

@@ -91,7 +91,9 @@ struct request {
     struct client_conn *client;
     struct world *world; /* ref held */
     struct arena arena;
-    struct addr peer; /* of the client */
+    struct addr peer;     /* whoever connected */
+    struct addr from;     /* the client: the peer, or whom a trusted peer names */
+    bool peer_is_trusted; /* edge.trusted_proxies */
     bool over_tls;
 
     /* what was asked */
@@ -123,6 +125,9 @@ struct request {
     struct cache_fill *fill;
     struct cache_entry *entry; /* the hit being written; ref held */
     size_t entry_offset;
+    struct cache_entry *stale; /* past its time, kept aside for when no region can; ref held */
+    enum metric_tier stale_tier;
+    uint64_t asked_redis;        /* bits: region slots whose Redis was asked */
     struct flight_member flight; /* the answer it shares with others */
     struct list detached_link;   /* in worker->detached, while `client` is NULL */
     bool follows;                /* counted as a follower */
@@ -155,7 +160,8 @@ struct request {
     bool queue_expired;
     bool out_of_time;
     bool driving;
-    bool fresh_only; /* a kept connection turned out stale: open a new one */
+    bool stale_wanted; /* this attempt's answer is an error: what is past its time is better */
+    bool fresh_only;   /* a kept connection turned out stale: open a new one */
 
     /* for the log, the metrics, the headers */
     uint64_t started_ns;
@@ -261,6 +267,22 @@ enum request_step step_end(struct request *request);
 
 /* lookup.c: memory once more; true: it has the answer, and the request moved to REPLY */
 bool lookup_again(struct request *request);
+/* The entry in the form that is wanted. Takes the reference; NULL: it cannot be turned. */
+struct cache_entry *lookup_fit(struct request *request, struct cache_entry *entry) MUST_CHECK;
+/* Answer with an entry that fits, and count it. Takes the reference. */
+void lookup_reply(struct request *request, struct cache_entry *entry, enum metric_tier tier,
+                  enum cache_use use);
+
+/* stale.c: an entry past its time; keep it aside (takes the reference) */
+void stale_keep(struct request *request, struct cache_entry *entry, enum metric_tier tier);
+void stale_drop(struct request *request);
+/* There is one, in the form that is wanted. */
+bool stale_is_ready(struct request *request);
+/* Answer with it. True: the request moved to REPLY; those who follow it are told. */
+bool stale_answer(struct request *request);
+/* ... when the last attempt has ended so; ... when no region is up and somebody else tries. */
+bool stale_instead_of(struct request *request, enum outcome outcome);
+bool stale_instead_of_waiting(struct request *request);
 
 /* follow.c: after a miss, follow, lead or go alone; leave whatever flight it is in */
 void follow_begin(struct request *request);
@@ -284,6 +306,8 @@ void share_on_news(struct request *request);
 struct route_choice request_pick(struct request *request);
 /* The same as a mere question: takes no turn of a round robin. */
 struct route_choice request_peek(struct request *request);
+/* May the request touch that region (X-Nearside-Regions)? */
+bool request_allows_region(const struct request *request, const char *name);
 void request_dequeue(struct request *request);
 bool request_grant_retry(struct request *request, enum outcome outcome);
 

@@ -53,6 +53,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->view = fleet_view_ref(view);
     worker->pool = pool_new(worker->loop, worker->metrics);
     worker->cache = cache_worker_new(deps->cache, worker->loop, worker->metrics);
+    cache_worker_set_conf(worker->cache, &world->conf->cache);
     worker->digest = digest_new();
     rng_init(&worker->rng);
     explain_ring_init(&worker->explain, deps->worker_count);
@@ -203,6 +204,7 @@ static void on_world_message(struct loop_message *message, void *arg)
     world_unref(worker->world);
     worker->world = mine->world;
     follow_listeners(worker);
+    cache_worker_set_conf(worker->cache, &worker->world->conf->cache);
     worker_follow_redis(worker);
     mem_free(mine);
 }
@@ -246,12 +248,20 @@ static void on_hand_over_message(struct loop_message *message, void *arg)
     mem_free(message);
 }
 
+/* It may be delivered when the worker has been freed: a drain whose time is over ends everything,
+ * and a worker may find itself drained just then. */
+struct drained_message {
+    struct loop_message message;
+    void (*drained)(void *arg);
+};
+
 static void on_drained_at_control(struct loop_message *message, void *arg)
 {
-    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+    struct drained_message *mine = (struct drained_message *)message;
+    void (*drained)(void *arg) = mine->drained;
 
-    mem_free(message);
-    worker->deps.drained(worker->deps.arg);
+    mem_free(mine);
+    drained(arg);
 }
 
 static void on_drain_task(struct loop_task *task, void *arg)
@@ -261,9 +271,11 @@ static void on_drain_task(struct loop_task *task, void *arg)
     (void)task;
     if (worker->connection_count == 0 && list_is_empty(&worker->detached) &&
         !worker->drained_told) {
+        struct drained_message *message = mem_new(struct drained_message);
+        message->drained = worker->deps.drained;
         worker->drained_told = true;
-        loop_post(worker->deps.control, mem_new(struct loop_message), on_drained_at_control,
-                  worker);
+        loop_post(worker->deps.control, &message->message, on_drained_at_control,
+                  worker->deps.arg);
     }
 }
 

@@ -66,6 +66,7 @@ struct worker {
     struct cache_worker *cache;
     struct retry_budget retry_budget;
     struct rng rng;
+    uint64_t next_rtt_ns;               /* before it no connection's RTT is asked for */
     uint32_t turns[METRIC_REGIONS_MAX]; /* of round_robin, by region slot */
     struct digest *digest;
 

@@ -16,15 +16,29 @@
 #include <nearside/fleet/view.h>
 #include <nearside/upstream/pool.h>
 
-static bool endpoint_is_lost(const struct fleet_view *view, uint64_t id)
+/* The endpoint of the request's attempt: where it was when it was chosen, unless the fleet was
+ * changed since. A search goes through the whole fleet, and this is asked for each request. */
+static const struct view_endpoint *find_counted(const struct fleet_view *view,
+                                                const struct request *request)
 {
-    int region = 0;
-    const struct view_endpoint *endpoint = fleet_view_find(view, id, &region);
+    const struct route_choice *choice = &request->choice;
+    uint64_t id = request->counted->id;
+    int region = choice->region;
 
-    if (endpoint == NULL) {
-        return false; /* gone from the config: what it has begun it may finish */
+    if (region >= 0 && (uint32_t)region < view->region_count && choice->endpoint >= 0 &&
+        (uint32_t)choice->endpoint < view->regions[region].endpoint_count &&
+        view->regions[region].endpoints[choice->endpoint].live->id == id) {
+        return &view->regions[region].endpoints[choice->endpoint];
     }
-    return endpoint->state == ENDPOINT_DOWN;
+    return fleet_view_find(view, id, &region);
+}
+
+static bool endpoint_is_lost(const struct fleet_view *view, const struct request *request)
+{
+    const struct view_endpoint *endpoint = find_counted(view, request);
+
+    /* NULL: gone from the config. What it has begun it may finish. */
+    return endpoint != NULL && endpoint->state == ENDPOINT_DOWN;
 }
 
 /* Move up to WORKER_MOVES waiting requests; true when that was all. */
@@ -37,7 +51,7 @@ static bool move_waiting(struct worker *worker)
     LIST_FOREACH_SAFE (link, after, &worker->waiting) {
         struct request *request = LIST_ITEM(link, struct request, link);
         if (request->counted == NULL || request->seen_view == worker->view->version ||
-            !endpoint_is_lost(worker->view, request->counted->id)) {
+            !endpoint_is_lost(worker->view, request)) {
             continue;
         }
         if (moved++ == WORKER_MOVES) {
@@ -68,8 +82,7 @@ static void judge_streaming(struct worker *worker)
     LIST_FOREACH (link, &worker->streaming) {
         struct request *request = LIST_ITEM(link, struct request, link);
         if (request->counted != NULL) {
-            exchange_set_lost(&request->exchange,
-                              endpoint_is_lost(worker->view, request->counted->id));
+            exchange_set_lost(&request->exchange, endpoint_is_lost(worker->view, request));
         }
     }
 }
@@ -93,6 +106,23 @@ static bool keep_connection(uint64_t endpoint_id, void *arg)
     return endpoint != NULL && endpoint->state != ENDPOINT_DOWN;
 }
 
+/* Idle connections to endpoints that are down, which may have come back to the pool since. */
+static void drop_down(struct worker *worker)
+{
+    const struct fleet_view *view = worker->view;
+
+    for (uint32_t r = 0; r < view->region_count; r++) {
+        const struct view_region *region = &view->regions[r];
+        bool any = region->state == REGION_DOWN || region->state == REGION_DEGRADED;
+
+        for (uint32_t e = 0; any && e < region->endpoint_count; e++) {
+            if (region->endpoints[e].state == ENDPOINT_DOWN) {
+                pool_drop(worker->pool, region->endpoints[e].live->id);
+            }
+        }
+    }
+}
+
 void worker_follow_redis(struct worker *worker)
 {
     const struct fleet_view *view = worker->view;
@@ -110,14 +140,19 @@ void worker_follow_redis(struct worker *worker)
 
 void worker_take_view(struct worker *worker, struct fleet_view *view)
 {
+    bool is_new_roster = view->roster != worker->view->roster;
+
     fleet_view_unref(worker->view);
     worker->view = view;
     worker_follow_redis(worker);
     if (anybody_down(view) || worker->somebody_was_down) {
         worker->somebody_was_down = anybody_down(view);
         judge_streaming(worker);
+        drop_down(worker);
     }
-    pool_sweep(worker->pool, keep_connection, worker);
+    if (is_new_roster) {
+        pool_sweep(worker->pool, keep_connection, worker);
+    }
     if (!list_is_empty(&worker->waiting)) {
         loop_task_queue(worker->loop, &worker->move_task);
     }

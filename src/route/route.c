@@ -22,8 +22,7 @@
 #include <nearside/obs/metric.h>
 
 /* Bits of a rank above its cost in microseconds; the lowest rank is best. */
-#define RANK_DEMOTED  (UINT64_C(1) << 63)
-#define RANK_DEFERRED (UINT64_C(1) << 62)
+#define RANK_UNKNOWN  (UINT64_C(1) << 62)
 #define RANK_FAR      (UINT64_C(1) << 61)
 #define RANK_NOT_HOME (UINT64_C(1) << 60)
 #define COST_MS_MAX   1e9
@@ -65,9 +64,13 @@ static bool has(region_set set, int index)
     return index >= 0 && (set >> index & 1) != 0;
 }
 
-double route_cost_ms(const struct view_region *region)
+/* For each member of a set: takes the first one out. */
+static uint32_t take_first(region_set *left)
 {
-    return region->latency_known ? region->latency_ms : ROUTE_UNKNOWN_MS;
+    uint32_t index = (uint32_t)__builtin_ctzll(*left);
+
+    *left &= *left - 1;
+    return index;
 }
 
 /* ---- who may serve at all ---- */
@@ -126,10 +129,10 @@ static region_set tier_members(const struct fleet_view *view, const struct route
 {
     region_set members = 0;
 
-    for (uint32_t i = 0; i < view->region_count; i++) {
-        if (has(allowed, (int)i) && in_tier(&view->regions[i], request, tier)) {
-            members |= bit(i);
-        }
+    for (region_set left = allowed; left != 0;) {
+        uint32_t i = take_first(&left);
+
+        members |= in_tier(&view->regions[i], request, tier) ? bit(i) : 0;
     }
     return members;
 }
@@ -148,25 +151,37 @@ static uint64_t base_rank(const struct fleet_view *view, uint32_t index)
     return rank;
 }
 
-/* The best of `set`, or ROUTE_NOBODY: by rank alone, or also by what holds regions back. */
-static int best_of(const struct pick *pick, region_set set, bool by_rank_alone)
+/* The best of `set` by rank alone, or ROUTE_NOBODY. */
+static int first_by_rank(const struct pick *pick, region_set set)
 {
     uint64_t best_rank = UINT64_MAX;
     int best = ROUTE_NOBODY;
 
-    for (uint32_t i = 0; i < pick->view->region_count; i++) {
-        uint64_t rank = pick->ranks[i];
+    while (set != 0) {
+        uint32_t i = take_first(&set);
 
-        if (!by_rank_alone) {
-            rank |= has(pick->demoted, (int)i) ? RANK_DEMOTED : 0;
-            rank |= has(pick->deferred, (int)i) ? RANK_DEFERRED : 0;
-        }
-        if (has(set, (int)i) && rank < best_rank) {
-            best_rank = rank;
+        if (pick->ranks[i] < best_rank) {
+            best_rank = pick->ranks[i];
             best = (int)i;
         }
     }
     return best;
+}
+
+/* The same, by what holds regions back as well: demoted ones last, deferred ones before them. */
+static int best_of(const struct pick *pick, region_set set)
+{
+    region_set free = set & ~(pick->demoted | pick->deferred);
+    region_set deferred = set & ~pick->demoted;
+
+    if (free != 0) {
+        return first_by_rank(pick, free);
+    }
+    if (deferred != 0) {
+        return first_by_rank(pick, deferred);
+    }
+    free = set & ~pick->deferred;
+    return first_by_rank(pick, free != 0 ? free : set);
 }
 
 static uint32_t attempts_in(const struct view_region *region, const struct route_request *request)
@@ -204,10 +219,11 @@ static region_set deferred_regions(const struct pick *pick)
 {
     region_set deferred = 0;
 
-    for (uint32_t i = 0; i < pick->view->region_count; i++) {
-        double weight = (double)pick->view->regions[i].weight;
+    for (region_set left = pick->members; left != 0;) {
+        uint32_t i = take_first(&left);
+        float weight = pick->view->regions[i].weight;
 
-        if (has(pick->members, (int)i) && weight < 1.0 && rng_unit(pick->rng) > weight) {
+        if (weight < 1.0F && rng_unit(pick->rng) > (double)weight) {
             deferred |= bit(i);
         }
     }
@@ -233,13 +249,14 @@ static int preferred_region(const struct pick *pick, region_set allowed)
     int best = ROUTE_NOBODY;
     bool home_allowed = has(allowed, view->home);
 
-    for (uint32_t i = 0; i < view->region_count; i++) {
+    while (allowed != 0) {
+        uint32_t i = take_first(&allowed);
         uint64_t rank = pick->ranks[i] & ~RANK_NOT_HOME;
 
-        if (!has(allowed, (int)i) || (home_allowed && yields_to_home(view, (int)i))) {
+        if (home_allowed && yields_to_home(view, (int)i)) {
             continue;
         }
-        rank |= view->regions[i].latency_known ? 0 : RANK_DEFERRED;
+        rank |= view->regions[i].latency_known ? 0 : RANK_UNKNOWN;
         if (rank < best_rank) {
             best_rank = rank;
             best = (int)i;
@@ -257,9 +274,10 @@ static enum route_reason reason_of_best(const struct pick *pick, int region)
     if (!view->regions[region].near) {
         return ROUTE_FAR;
     }
-    for (uint32_t i = 0; i < view->region_count; i++) {
-        if (has(pick->members, (int)i) && view->regions[i].near &&
-            route_cost_ms(&view->regions[i]) < route_cost_ms(&view->regions[region])) {
+    for (region_set left = pick->members; left != 0;) {
+        const struct view_region *other = &view->regions[take_first(&left)];
+
+        if (other->near && route_cost_ms(other) < route_cost_ms(&view->regions[region])) {
             return ROUTE_HOME;
         }
     }
@@ -268,7 +286,7 @@ static enum route_reason reason_of_best(const struct pick *pick, int region)
 
 static enum route_reason reason_of(const struct pick *pick, int region)
 {
-    int ideal = best_of(pick, pick->members, true);
+    int ideal = first_by_rank(pick, pick->members);
 
     if (pick->tier != TIER_USABLE) {
         return pick->tier == TIER_UNKNOWN ? ROUTE_ONLY_UNKNOWN : ROUTE_PANIC;
@@ -298,7 +316,7 @@ static bool choose_in_group(struct pick *pick, enum route_group group,
     region_set left = pick->members;
 
     while (left != 0) {
-        int region = best_of(pick, left, false);
+        int region = best_of(pick, left);
         bool full;
         int endpoint = endpoint_choose(&pick->view->regions[region], &search, &full);
 
@@ -367,7 +385,7 @@ static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
     if (choose_in_sick(pick, ret_choice)) {
         return true;
     }
-    ret_choice->region = best_of(pick, pick->full, false);
+    ret_choice->region = best_of(pick, pick->full);
     ret_choice->reason = ROUTE_QUEUE;
     return true;
 }

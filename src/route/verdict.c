@@ -7,7 +7,7 @@
 #include "route_private.h"
 
 #include <nearside/base/assert.h>
-#include <nearside/conf/tree.h>
+#include <nearside/obs/metric.h>
 
 const char *route_verdict_word(enum route_verdict verdict)
 {
@@ -33,7 +33,7 @@ const char *route_verdict_why(enum route_verdict verdict)
     return sentences[verdict];
 }
 
-static bool is_listed(struct str list, const char *name)
+bool route_list_names(struct str list, const char *name)
 {
     struct str item;
     bool any = false;
@@ -47,36 +47,20 @@ static bool is_listed(struct str list, const char *name)
     return !any;
 }
 
-bool route_names_region(const struct route_request *request, const struct view_region *region)
+bool route_list_serves(const struct conf_region *conf, struct str model)
 {
-    return request->regions.len == 0 || is_listed(request->regions, region->name);
-}
-
-bool route_serves_model(const struct route_request *request, const struct view_region *region)
-{
-    const struct conf_region *conf = region->conf;
-
-    if (request->model.len == 0 || conf->model_count == 0) {
-        return true;
-    }
     for (uint32_t i = 0; i < conf->model_count; i++) {
-        if (str_eq(request->model, str_of(conf->models[i]))) {
+        if (str_eq(model, str_of(conf->models[i]))) {
             return true;
         }
     }
     return false;
 }
 
+/* By slot, not by a walk over its endpoints: this runs for each region and request. */
 static bool was_tried(const struct route_request *request, const struct view_region *region)
 {
-    for (uint32_t e = 0; e < region->endpoint_count; e++) {
-        for (uint32_t i = 0; i < request->tried_count; i++) {
-            if (region->endpoints[e].live->id == request->tried[i]) {
-                return true;
-            }
-        }
-    }
-    return false;
+    return region->slot < METRIC_REGIONS_MAX && (request->tried_slots >> region->slot & 1) != 0;
 }
 
 static enum route_verdict unusable_because(const struct view_region *region)

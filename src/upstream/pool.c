@@ -251,6 +251,20 @@ static void on_sweep(struct deadline *deadline, void *arg)
     deadline_set_in_ms(&pool->sweep, POOL_SWEEP_MS);
 }
 
+void pool_drop(struct pool *pool, uint64_t endpoint_id)
+{
+    struct pool_group *group = group_find(pool, endpoint_id);
+    uint32_t count = group == NULL ? 0 : group->count; /* the group goes with its last one */
+
+    for (; count > 0; count--) {
+        struct upstream_conn *conn =
+            LIST_ITEM(list_first(&group->idle), struct upstream_conn, link);
+
+        conn_leave_idle(conn);
+        conn_destroy(conn, false);
+    }
+}
+
 void pool_sweep(struct pool *pool, bool (*keep)(uint64_t endpoint_id, void *arg), void *arg)
 {
     struct list *link;

@@ -319,7 +319,7 @@ def test_another_edge_turns_what_it_finds_in_redis(make_edge, pod, stored, wante
     again = ask(other, stored)
     assert is_hit(again) and again.body == first.body
     assert pod.counters()["started"] == 1
-    assert len([key for key in make_edge.redis.keys() if key.startswith("ns2:")]) == 1
+    assert len([key for key in make_edge.redis.keys() if key.startswith("ns3:")]) == 1
 
 
 def test_an_answer_that_cannot_be_turned_is_replaced_in_redis(make_edge, pod):

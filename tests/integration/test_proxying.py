@@ -53,6 +53,18 @@ def test_connection_close_is_honoured(proxy):
         assert conn.is_closed_by_peer()
 
 
+def test_bytes_behind_a_last_request_do_not_cost_its_answer(proxy):
+    """Closing over unread bytes would reset the connection, and the answer might be lost with it."""
+    size = 3_000_000
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("GET", f"/bytes/{size}", headers={"Connection": "close"}) +
+                  b"x" * 1000)
+        response = conn.read_response()
+        assert response.status == 200
+        assert len(response.body) == size
+        assert conn.is_closed_by_peer()
+
+
 def test_a_client_that_half_closes_still_gets_its_answer(proxy):
     with proxy.connect() as conn:
         conn.send(raw.request_bytes("GET", "/echo", headers={"X-Pod-First-Token-Ms": "100"}))
@@ -226,7 +238,7 @@ def test_upstream_learns_who_asked(proxy):
     assert seen["x-forwarded-for"] == "127.0.0.1"
     assert seen["x-forwarded-proto"] == "http"
     assert seen["x-forwarded-host"] == "test"
-    assert seen["via"] == "1.1 nearside"
+    assert seen["via"] == "1.1 nearside (test)"
     assert len(seen["x-request-id"]) >= 8
     assert seen["traceparent"] == "00-aa-bb-01"
 

@@ -76,6 +76,14 @@ static inline const struct admin_reload *source_last_reload(void *arg)
     return &((struct fixture *)arg)->last_reload;
 }
 
+/* The region in slot 0 has a full Redis. */
+static inline void source_redis(void *arg, unsigned region_slot, struct admin_redis *ret_redis)
+{
+    (void)arg;
+    *ret_redis = (struct admin_redis){
+        .error = region_slot == 0 ? "oom" : NULL, .command = "set", .advice = "raise maxmemory"};
+}
+
 static inline void source_cache(void *arg, struct admin_cache *ret_cache)
 {
     *ret_cache = ((struct fixture *)arg)->cache;
@@ -327,6 +335,7 @@ static inline void start_admin(struct fixture *f)
         .last_reload = source_last_reload,
         .last_upgrade = source_last_upgrade,
         .cache = source_cache,
+        .redis = source_redis,
         .is_draining = source_is_draining,
         .workers = source_workers,
         .started_wall_ms = source_started,

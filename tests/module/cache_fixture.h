@@ -186,6 +186,8 @@ static inline bool is_in_memory(struct fixture *fixture, unsigned number)
     struct cache_entry *entry = cache_get_memory(fixture->worker, &key);
     bool is_held = entry != NULL;
 
+    cache_count_use(fixture->worker, METRIC_TIER_MEMORY, is_held ? CACHE_USE_HIT : CACHE_USE_NONE,
+                    entry);
     cache_entry_unref(entry);
     return is_held;
 }
@@ -203,6 +205,9 @@ static inline void on_found(struct cache_entry *entry, enum metric_tier tier, vo
     assert_int_equal(tier, METRIC_TIER_REDIS);
     forget_entry(fixture);
     fixture->entry = entry;
+    if (entry != NULL) {
+        cache_count_use(fixture->worker, METRIC_TIER_REDIS, CACHE_USE_HIT, entry);
+    }
     fixture->calls++;
     if (fixture->calls == fixture->calls_wanted) {
         loop_stop(fixture->loop);

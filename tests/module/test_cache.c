@@ -33,7 +33,8 @@ static void test_cache_gives_from_memory_what_a_fill_stored(void **state)
     assert_int_equal(body.len, 7);
     assert_memory_equal(body.ptr, "{\"a\":1}", 7);
     assert_false(cache_entry_is_stream(entry));
-    assert_int_equal(cache_entry_ttl_ms(entry), TTL_MS);
+    assert_in_range(cache_entry_ttl_ms(entry), TTL_MS * 9 / 10, TTL_MS * 11 / 10);
+    cache_count_use(fixture->worker, METRIC_TIER_MEMORY, CACHE_USE_HIT, entry);
     cache_entry_unref(entry);
     assert_int_equal(counted(fixture, METRIC_TIER_MEMORY, METRIC_CACHE_STORE), 1);
     assert_int_equal(counted(fixture, METRIC_TIER_MEMORY, METRIC_CACHE_MISS), 2);
@@ -130,7 +131,7 @@ static void test_fill_counts_the_age_and_the_upstreams_own_time_to_live(void **s
     struct cache_entry *entry = cache_get_memory(fixture->worker, &key);
     uint64_t age_ms = clock_wall_ms() - cache_entry_stored_wall_ms(entry);
     assert_in_range(age_ms, 40000, 59000);
-    assert_int_equal(cache_entry_ttl_ms(entry), 60000);
+    assert_in_range(cache_entry_ttl_ms(entry), 54000, 60000); /* never more than it says */
     cache_entry_unref(entry);
 
     assert_null(start_fill(fixture, 2, OK_JSON "Age: 60\r\nCache-Control: max-age=60\r\n" CHUNKED,
@@ -288,7 +289,7 @@ static void test_redis_fills_the_memory_of_another_edge(void **state)
     assert_found(fixture, 1);
     assert_true(is_in_memory(fixture, 1));
     assert_int_equal(counted(fixture, METRIC_TIER_REDIS, METRIC_CACHE_HIT), 1);
-    assert_int_equal(cache_entry_ttl_ms(fixture->entry), TTL_MS);
+    assert_in_range(cache_entry_ttl_ms(fixture->entry), TTL_MS * 9 / 10, TTL_MS * 11 / 10);
 }
 
 static void test_redis_without_the_key_is_a_miss(void **state)
@@ -317,7 +318,8 @@ static void test_redis_holds_an_entry_for_about_its_time(void **state)
 
 static void test_redis_holding_rubbish_is_a_miss(void **state)
 {
-    static const char *const values[] = {"", "x", "NSC1", "NSC2\\x00\\x00\\x00\\x00", "NSC1{}"};
+    static const char *const values[] = {
+        "", "x", "NSC2", "NSC1\\x00\\x00\\x00\\x00", "NSC2{}", "NSZ2", "NSZ2\\x00\\x00\\x00\\x00"};
     struct fixture *fixture = *state;
 
     for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
@@ -349,9 +351,11 @@ static void test_redis_holding_an_entry_whose_time_has_passed_is_a_miss(void **s
 
     /* Stored in 1970 for 16 ms; no fields; a body of two bytes. */
     put_into_redis(fixture, 1,
-                   "NSC1\\x00\\x00\\x00\\x00"
+                   "NSC2\\x00\\x00\\x00\\x00"
                    "\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
                    "\\x10\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
+                   "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
+                   "\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00"
                    "\\x00\\x00\\x00\\x00\\x02\\x00\\x00\\x00{}");
     assert_not_found(fixture, 1, PATIENT_MS);
     assert_int_equal(counted(fixture, METRIC_TIER_REDIS, METRIC_CACHE_MISS), 1);

@@ -330,6 +330,25 @@ static void test_an_answer_that_may_not_be_shared_sends_all_their_own_way(void *
     flight_leave(&follower.member);
 }
 
+static void test_a_leader_that_no_region_answers_tells_all(void **state)
+{
+    struct fixture *fixture = *state;
+    struct party leader;
+    struct party follower;
+
+    assert_int_equal(join(fixture, &leader, 1), FLIGHT_LEAD);
+    assert_int_equal(join(fixture, &follower, 1), FLIGHT_FOLLOW);
+    flight_fail(&leader.member);
+    assert_false(flight_is_joined(&leader.member));
+    deliver(fixture);
+    assert_int_equal(follower.calls, 1);
+    assert_int_equal(flight_state(&follower.member), FLIGHT_FAILED);
+    assert_true(flight_is_off(&follower.member));
+    assert_null(flight_head(&follower.member));
+    assert_int_equal(flights_count(fixture->flights), 0); /* the next one tries anew */
+    flight_leave(&follower.member);
+}
+
 static void test_a_detached_leader_is_told_when_nobody_is_left(void **state)
 {
     struct fixture *fixture = *state;
@@ -585,6 +604,7 @@ int main(void)
         ON_LOOP(test_after_too_many_lost_leaders_all_go_alone),
         ON_LOOP(test_a_leader_lost_within_the_answer_breaks_it),
         ON_LOOP(test_an_answer_that_may_not_be_shared_sends_all_their_own_way),
+        ON_LOOP(test_a_leader_that_no_region_answers_tells_all),
         ON_LOOP(test_a_detached_leader_is_told_when_nobody_is_left),
         ON_LOOP(test_a_leader_with_its_client_does_not_care_who_leaves),
         ON_LOOP(test_followers_are_bounded),

@@ -40,6 +40,13 @@ struct admin_cache {
     uint64_t evictions;
 };
 
+/* What a region's Redis refuses to the cache; static words. */
+struct admin_redis {
+    const char *error;   /* as in redis_errors_total; NULL: nothing */
+    const char *command; /* "get" or "set" */
+    const char *advice;
+};
+
 /* What admin cannot know by itself; all called on the control thread. */
 struct admin_source {
     void *arg;
@@ -48,6 +55,7 @@ struct admin_source {
     /* NULL: the program was never to be replaced. */
     const struct admin_reload *(*last_upgrade)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
+    void (*redis)(void *arg, unsigned region_slot, struct admin_redis *ret_redis);
     bool (*is_draining)(void *arg);
     uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
     uint64_t (*started_wall_ms)(void *arg);

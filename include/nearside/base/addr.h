@@ -36,4 +36,17 @@ bool addr_is_loopback(const struct addr *addr);
 size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_LEN]);
 size_t addr_format_ip(const struct addr *addr, char out[ADDR_TEXT_LEN]);
 
+/* ---- blocks of addresses ---- */
+
+struct addr_block {
+    struct addr addr; /* port 0 */
+    unsigned bits;    /* of the prefix */
+};
+
+/* "10.0.0.0/8", "2001:db8::/32", or one address. Bits behind the prefix must be 0: "10.1.0.0/8" is
+ * a slip, whichever way it was meant. */
+bool addr_block_parse(struct str text, struct addr_block *ret_block) MUST_CHECK;
+/* Ports do not matter. An IPv4 address is the same in its IPv6 form (::ffff:10.0.0.1). */
+bool addr_block_has(const struct addr_block *block, const struct addr *addr);
+
 #endif

@@ -36,6 +36,9 @@ struct cache *cache_new(uint64_t memory_bytes);
 void cache_free(struct cache *cache);
 /* A reload's new bound; evicts down to it. */
 void cache_resize(struct cache *cache, uint64_t memory_bytes);
+/* How long past its time an entry is kept, for when no region can answer. */
+void cache_set_grace(struct cache *cache, uint64_t grace_ms);
+uint64_t cache_grace_ms(const struct cache *cache);
 void cache_purge(struct cache *cache);
 
 struct cache_stats {
@@ -45,6 +48,14 @@ struct cache_stats {
     uint64_t evictions;
 };
 void cache_stats(struct cache *cache, struct cache_stats *ret_stats);
+
+/* What a region's Redis is asked to do. A full or read-only one still answers look-ups. */
+enum cache_redis_act { CACHE_REDIS_GET, CACHE_REDIS_SET, CACHE_REDIS_ACTS };
+
+/* What a region's Redis last refused, by any worker, and has not done since; KV_ERROR_NONE: all is
+ * well, as far as is known. */
+enum kv_error cache_redis_error(const struct cache *cache, unsigned region_slot,
+                                enum cache_redis_act act);
 
 /* Answers on their way, that identical requests share. Bounded like the fills. */
 struct flights *cache_flights(struct cache *cache);
@@ -61,6 +72,10 @@ void cache_worker_set_redis(struct cache_worker *worker, unsigned region_slot,
                             const struct conf_redis *conf, const struct addr *addr,
                             struct tls_ctx *tls);
 
+/* What of the config it needs; the rest comes with each call. */
+struct conf_cache;
+void cache_worker_set_conf(struct cache_worker *worker, const struct conf_cache *conf);
+
 /* ---- look-up ---- */
 
 enum cache_answer {
@@ -72,12 +87,20 @@ enum cache_answer {
 /* `entry` is the callee's reference; NULL on a miss. Exactly once, unless cancelled. */
 typedef void (*cache_found_fn)(struct cache_entry *entry, enum metric_tier tier, void *arg);
 
-/* Ask memory only. */
+/* Ask memory only. What it gives, like Redis, may be past its time (see cache_set_grace()). The
+ * caller says with cache_count_use() what became of it. */
 struct cache_entry *cache_get_memory(struct cache_worker *worker,
                                      const struct cache_key *key) MUST_CHECK;
-/* The same once more for a request that was told of a miss: only a hit is counted. */
-struct cache_entry *cache_get_memory_again(struct cache_worker *worker,
-                                           const struct cache_key *key) MUST_CHECK;
+
+/* What a look-up in a tier came to, for the metrics. */
+enum cache_use {
+    CACHE_USE_NONE,  /* nothing there, or nothing that does for this request: a miss */
+    CACHE_USE_HIT,   /* `entry` answers */
+    CACHE_USE_STALE, /* ... past its time */
+};
+/* A miss of Redis without an entry is counted already. `entry` may be NULL for NONE. */
+void cache_count_use(struct cache_worker *worker, enum metric_tier tier, enum cache_use use,
+                     const struct cache_entry *entry);
 
 /* Ask the Redis of a region; `timeout_ms` covers all of it. CACHE_MISS at once when it has none or
  * its breaker is open; else CACHE_WAIT and *ret_lookup. An entry found is put into memory too. */
@@ -95,6 +118,14 @@ struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct ca
                                     uint64_t ttl_ms, uint64_t max_bytes);
 /* More body. Past the bound the fill empties itself and will store nothing. */
 void cache_fill_add(struct cache_fill *fill, struct str bytes);
+/* What is known of the answer by its end. All zero: nothing. */
+struct cache_fill_notes {
+    uint64_t generation_ms;  /* the endpoint took */
+    uint64_t content_events; /* of a stream: its tokens, if it does not tell its usage */
+    /* Bit n: the Redis of the region in metric slot n gets it too (cache.replicate). */
+    uint64_t replica_slots;
+};
+void cache_fill_note(struct cache_fill *fill, const struct cache_fill_notes *notes);
 /* The proper end came: store in memory and in the region's Redis. True: something was stored. Frees
  * the fill. */
 bool cache_fill_commit(struct cache_fill *fill, unsigned region_slot, uint32_t timeout_ms);
@@ -106,7 +137,7 @@ bool cache_fill_is_good(const struct cache_fill *fill);
 /* The fields it keeps, as in an entry, of one that is good. Valid until the fill changes. */
 struct str cache_fill_fields(const struct cache_fill *fill);
 
-/* Empty a region's Redis of our keys ("ns2:*"), in bounded steps; `done` may be NULL. */
+/* Empty a region's Redis of our keys ("ns3:*"), in bounded steps; `done` may be NULL. */
 void cache_purge_redis(struct cache_worker *worker, unsigned region_slot);
 
 #endif

@@ -2,9 +2,11 @@
 /*
  * A stored answer: immutable, reference-counted, written to sockets where it lies.
  *
- * In memory and in Redis it is the same block of bytes (version 1):
+ * In memory it is one block of bytes, and in Redis the same or, packed, less (version 2;
+ * docs/redis.md):
  *
- *     "NSC1" | flags u8 | pad u8[3] | stored_wall_ms u64 | ttl_ms u64 | fields u32 | body u32
+ *     "NSC2" | flags u8 | pad u8[3] | stored_wall_ms u64 | ttl_ms u64 | generation_ms u32
+ *            | prompt_tokens u32 | completion_tokens u32 | pad u32 | fields u32 | body u32
  *            | fields as "name: value\r\n" lines | body as it came
  *
  * Numbers are little-endian. The fields are those that matter to a client (Content-Type and the
@@ -23,6 +25,17 @@
 enum {
     CACHE_ENTRY_STREAM = 1, /* the body is an event stream ... */
     CACHE_ENTRY_USAGE = 2,  /* ... of a request with stream_options.include_usage */
+    CACHE_ENTRY_STRICT = 4, /* the upstream forbids to serve it past its time */
+};
+
+/* What is known of an answer beside its bytes. */
+struct cache_entry_facts {
+    uint8_t flags;
+    uint64_t stored_wall_ms;
+    uint64_t ttl_ms;
+    uint32_t generation_ms; /* the endpoint took; 0: not known */
+    uint32_t prompt_tokens; /* as its usage tells; 0: not known */
+    uint32_t completion_tokens;
 };
 
 struct cache_entry;
@@ -37,6 +50,9 @@ bool cache_entry_is_stream(const struct cache_entry *entry);
 bool cache_entry_has_usage(const struct cache_entry *entry); /* of a stream: it was asked for */
 uint64_t cache_entry_stored_wall_ms(const struct cache_entry *entry);
 uint64_t cache_entry_ttl_ms(const struct cache_entry *entry);
+void cache_entry_facts(const struct cache_entry *entry, struct cache_entry_facts *ret_facts);
+/* `grace_ms`, or 0 where it may not answer past its time. */
+uint64_t cache_entry_grace_ms(const struct cache_entry *entry, uint64_t grace_ms);
 
 /* The whole block, for Redis. */
 struct str cache_entry_bytes(const struct cache_entry *entry);

@@ -91,6 +91,7 @@ enum flight_state {
     FLIGHT_ENDED,   /* all bytes are there: a complete answer */
     FLIGHT_BROKEN,  /* no more bytes will come: an incomplete answer */
     FLIGHT_REFUSED, /* not to be shared: ask upstream yourself */
+    FLIGHT_FAILED,  /* the same; and asking came to nothing just now */
 };
 
 enum flight_part {
@@ -134,6 +135,13 @@ static inline bool flight_leads(const struct flight_member *member)
 
 /* Ask this first, then read: once it is ENDED or BROKEN, what can be read is all there will be. */
 enum flight_state flight_state(const struct flight_member *member);
+/* REFUSED or FAILED: there is nothing to follow. */
+static inline bool flight_is_off(const struct flight_member *member)
+{
+    enum flight_state state = flight_state(member);
+
+    return state == FLIGHT_REFUSED || state == FLIGHT_FAILED;
+}
 /* From FLOWING on; valid while joined. NULL when the flight never got that far. */
 const struct flight_head *flight_head(const struct flight_member *member);
 /* The next bytes, as many as lie together; empty when none are there. Valid until consumed. */
@@ -153,6 +161,10 @@ bool flight_append(struct flight_member *member, struct str bytes) MUST_CHECK;
 void flight_end(struct flight_member *member);
 /* This answer is not to be shared (nothing was published yet). The flight is left. */
 void flight_refuse(struct flight_member *member);
+
+/* No region can answer, and the leader has something else to answer with; those who follow may
+ * have, too. Nothing was published. The flight is left. */
+void flight_fail(struct flight_member *member);
 
 /* The leader's client has gone. True: others wait for the answer; go on, and look for
  * flight_is_deserted() at news. False: nobody does; leave. */

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 
 #define CACHE_KEY_BYTES   DIGEST_BYTES
-#define CACHE_KEY_VERSION "ns2" /* changes whenever the meaning of a key does */
+#define CACHE_KEY_VERSION "ns3" /* changes whenever the meaning of a key does */
 
 struct cache_key {
     uint8_t bytes[CACHE_KEY_BYTES];
@@ -43,8 +43,9 @@ enum cache_form cache_form_of(enum api api, const struct json_scan *scan);
 struct cache_key_parts {
     struct str method;
     struct str target;        /* path and query */
-    struct str authorization; /* Authorization's value, or x-api-key's */
-    bool share_all;           /* `authorization` does not count */
+    struct str authorization; /* whose request it is (cache/tenant.h) */
+    struct str tenant_header; /* the header that said so, if it was not the credentials' own */
+    bool share_all;           /* neither of them counts */
     /* X-Nearside-Regions' value: an answer made without that limit must not serve a request that
      * sets one, or data would leave the regions it is bound to. */
     struct str regions;
@@ -58,11 +59,15 @@ struct cache_key_parts {
 void cache_key_make(struct digest *digest, const struct cache_key_parts *parts,
                     struct cache_key *ret_key);
 
+/* Make it a key that only holders of `secret` can make of a request (HMAC), so that who can read a
+ * Redis cannot find out whether a prompt was asked. An empty secret leaves it as it is. */
+void cache_key_seal(struct digest *digest, struct str secret, struct cache_key *key);
+
 /* The key of an answer on its way, of which everybody gets the same bytes: of one form. */
 void cache_key_of_form(struct digest *digest, const struct cache_key *key, enum cache_form form,
                        struct cache_key *ret_key);
 
-/* "ns2:" and 64 hex digits, NUL-terminated: the key in Redis. */
+/* "ns3:" and 64 hex digits, NUL-terminated: the key in Redis. */
 #define CACHE_KEY_TEXT_LEN (sizeof(CACHE_KEY_VERSION) + 2 * CACHE_KEY_BYTES + 1)
 void cache_key_text(const struct cache_key *key, char out[CACHE_KEY_TEXT_LEN]);
 

@@ -30,8 +30,8 @@ void cache_control_parse(const struct http_head *head, struct cache_control *ret
 struct cache_plan {
     bool lookup;        /* an entry may answer it */
     bool store;         /* its answer may be kept */
-    const char *bypass; /* static: why not looked up: "method" "path" "body" "policy" "request";
-                           NULL when it is */
+    const char *bypass; /* static: why not looked up: "method" "path" "body" "policy" "request"
+                           "tenant"; NULL when it is */
 };
 
 /* `api` is api_of(method, path). `scan_ok`: the body is a usable JSON object, and `scan` is of it;
@@ -48,6 +48,14 @@ bool cache_may_store_head(const struct http_head *response);
 /* For how long: `ttl_ms`, or less where the upstream's s-maxage or max-age says so. 0: not at all.
  */
 uint64_t cache_response_ttl_ms(const struct http_head *response, uint64_t ttl_ms);
+
+/* Does the upstream forbid to serve it past its time: must-revalidate, proxy-revalidate, s-maxage
+ * (RFC 9111, 4.2.4)? */
+bool cache_response_is_strict(const struct http_head *response);
+
+/* Answers stored together must not expire together: `ttl_ms`, give or take a tenth, always the same
+ * for the same key stored at the same time, so that both tiers and all edges agree. */
+uint64_t cache_jitter_ttl_ms(uint64_t ttl_ms, const uint8_t key[8], uint64_t stored_wall_ms);
 
 /* Is its Content-Type text/event-stream? */
 bool cache_response_is_stream(const struct http_head *response);

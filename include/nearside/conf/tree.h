@@ -21,13 +21,25 @@
 enum conf_balance { CONF_BALANCE_LEAST_PENDING, CONF_BALANCE_ROUND_ROBIN };
 enum conf_cache_when { CONF_CACHE_ALWAYS, CONF_CACHE_DETERMINISTIC, CONF_CACHE_NEVER };
 enum conf_cache_share { CONF_SHARE_KEY, CONF_SHARE_ALL };
+enum conf_replicate { CONF_REPLICATE_REGION, CONF_REPLICATE_ALL };
 enum conf_tls_version { CONF_TLS_1_2, CONF_TLS_1_3 };
+
+struct conf_block {
+    const char *text; /* as written */
+    struct addr_block block;
+};
+
+struct conf_blocks {
+    const struct conf_block *items; /* owned by the tree, as strings are */
+    uint32_t count;
+};
 
 struct conf_edge {
     const char *id;   /* default: the host's name */
     uint32_t workers; /* 0 in the file: one per CPU; here the real number */
     uint32_t drain_timeout_s;
     uint32_t upgrade_timeout_s;
+    struct conf_blocks trusted_proxies;
 };
 
 /* One certificate of a listener. A listener's `tls` group may be a list of them: the server name
@@ -151,6 +163,8 @@ struct conf_limits {
     uint32_t queue_timeout_ms;
 };
 
+#define CONF_TENANT_HEADER_MAX 63 /* bytes of its name */
+
 struct conf_cache {
     bool enabled;
     enum conf_cache_when when;
@@ -158,8 +172,13 @@ struct conf_cache {
     uint64_t max_entry_bytes;
     uint64_t memory_bytes;
     enum conf_cache_share share;
+    const char *tenant_header; /* names the tenant; the credentials do where it is absent */
+    const char *key_secret;    /* secret; empty: keys are plain digests */
     bool coalesce;
+    uint32_t grace_s; /* past its time an answer may still serve, when no region can; 0: never */
     uint32_t redis_timeout_ms;
+    uint64_t redis_compress_bytes; /* entries from this size on; 0: none */
+    enum conf_replicate replicate;
 };
 
 struct conf_endpoint {
@@ -229,6 +248,9 @@ struct conf {
 
     struct conf_strings *strings; /* owned: storage of every string above */
 };
+
+/* Does the address lie in one of the blocks? */
+bool conf_blocks_have(const struct conf_blocks *blocks, const struct addr *addr);
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf); /* frees with the last reference; NULL is fine */

@@ -88,6 +88,7 @@ struct view_region {
 struct fleet_view {
     atomic_uint refs;
     uint64_t version; /* grows by one per publication */
+    uint64_t roster;  /* grows when endpoints came or went, or one changed its state */
     uint64_t made_ns;
     struct conf *conf; /* ref held; regions are in its order */
     int home;          /* index of the preferred region, or HOME_NONE (-1) */

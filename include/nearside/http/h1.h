@@ -63,6 +63,21 @@ enum h1_result h1_parse_response(struct str input, const struct h1_limits *limit
                                  enum http_method request_method, struct http_head *ret_head,
                                  size_t *ret_used) MUST_CHECK;
 
+/* ---- heads that come in pieces ---- */
+
+/* What is known of a head that was not whole yet. Zero at the start of each head. */
+struct h1_wait {
+    size_t looked; /* of the input: no end of the head and no byte that heads cannot hold */
+    size_t due;    /* at this length the head is parsed again, whatever it holds */
+};
+
+/* Is it time to parse `input`, the bytes of one head so far? Yes at first, when the end of the head
+ * or a byte that no head may hold has come, when it has doubled since the last time, and at the
+ * limit. So a head costs its length a few times over, into however many pieces it is cut. A fault
+ * that only the grammar shows (a blank in a name) is found at one of these times, not at once. */
+bool h1_wait_is_over(struct h1_wait *wait, struct str input,
+                     const struct h1_limits *limits) MUST_CHECK;
+
 /* ---- chunked bodies, incrementally ---- */
 
 struct h1_chunked {

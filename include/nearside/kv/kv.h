@@ -20,6 +20,7 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/str.h>
+#include <nearside/obs/metric.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -96,5 +97,12 @@ void kv_cancel(struct kv_request *request);
 bool kv_is_up(const struct kv *kv); /* connected, and the breaker is closed */
 /* Last reason for not being up, or Redis's last error text. Never NULL. */
 const char *kv_last_error(const struct kv *kv);
+/* The same as a kind. KV_ERROR_NONE: it has not been used yet. */
+enum kv_error kv_last_error_kind(const struct kv *kv);
+
+/* What Redis means by an error reply ("OOM command not allowed ..."), and what an operator can do
+ * about it: a sentence, without quotes. */
+enum kv_error kv_error_of(struct str text);
+const char *kv_error_advice(enum kv_error error);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One event loop per thread, over libevent.
+ * One event loop per thread, over epoll; over libevent too where its signals or evhttp are used.
  *
  * A turn is: wait for events, run the callbacks that are due, then run what was deferred. Objects
  * are never freed inside a callback: loop_defer_free() frees at the end of the turn, so that no
@@ -70,7 +70,7 @@ void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 struct deadline;
 typedef void (*deadline_fn)(struct deadline *deadline, void *arg);
 
-/* Embedded by value. Never early; up to about 5 ms late in an idle loop. The callback finds it not
+/* Embedded by value. Never early; up to some ms late in an idle loop. The callback finds it not
  * set and may set it again. Setting a later time while armed costs no heap operation: the old place
  * is kept and the deadline re-queued when that comes up (idle timeouts move on every token). So is
  * cancelling: the memory must stay until deadline_done(). */
@@ -103,8 +103,7 @@ typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
 /* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
  * never changed, so that waiting costs no system call. The callback must go on until the kernel
  * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
- * (there may still be bytes to read) or the connection broke. A break comes at once as WATCH_READ
- * and WATCH_WRITE, like bytes; WATCH_CLOSED follows within 150 ms if the watch is still there. */
+ * (there may still be bytes to read) or, with both others, the connection broke. */
 struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg);
 /* Watch `fd`, level-triggered, for the given events (listeners, pipes, c-ares). */
 struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg);
@@ -135,7 +134,7 @@ struct loop_message {
  * Lock-free; wakes the loop once for many. Thread: any. */
 void loop_post(struct loop *loop, struct loop_message *message, loop_message_fn fn, void *arg);
 
-/* The libevent base, for net/ and admin/ alone. */
+/* The libevent base, for admin/ alone; made when it is first asked for. */
 struct event_base;
 struct event_base *loop_event_base(struct loop *loop);
 

@@ -86,6 +86,40 @@ enum probe_class {
 
 const char *probe_class_word(enum probe_class class);
 
+/* Why a region's Redis did not do what it was asked: label of redis_errors_total. `said`: Redis
+ * gave the reason itself. */
+#define KV_ERRORS(X)                                                                               \
+    /* suffix        word              said */                                                     \
+    X(NONE, "none", 0)                                                                             \
+    X(TIMEOUT, "timeout", 0)                 /* no reply within the time */                        \
+    X(DOWN, "down", 0)                       /* no connection */                                   \
+    X(OOM, "oom", 1)                         /* over maxmemory, and nothing may be evicted */      \
+    X(READONLY, "readonly", 1)               /* a replica */                                       \
+    X(LOADING, "loading", 1)                 /* reads its data set */                              \
+    X(BUSY, "busy", 1)                       /* runs a script */                                   \
+    X(MISCONF, "misconf", 1)                 /* cannot save, and so does not write */              \
+    X(MASTERDOWN, "masterdown", 1)           /* a replica that lost its primary */                 \
+    X(CLUSTERDOWN, "clusterdown", 1)         /* slots without an owner, or on the move */          \
+    X(MOVED, "moved", 1)                     /* a node of a Redis Cluster */                       \
+    X(NOAUTH, "noauth", 1)                   /* wants a password */                                \
+    X(WRONGPASS, "wrongpass", 1)             /* wants another one */                               \
+    X(NOPERM, "noperm", 1)                   /* its ACL does not allow it */                       \
+    X(PROTECTED, "protected", 1)             /* protected mode */                                  \
+    X(MAXCLIENTS, "maxclients", 1)           /* too many connections */                            \
+    X(UNKNOWN_COMMAND, "unknown_command", 1) /* a Sentinel, or no Redis */                         \
+    X(WRONGTYPE, "wrongtype", 0)             /* that one key: somebody else's value */             \
+    X(OTHER, "other", 1)
+
+enum kv_error {
+#define X(suffix, word, said) KV_ERROR_##suffix,
+    KV_ERRORS(X)
+#undef X
+        KV_ERROR_COUNT
+};
+
+const char *kv_error_word(enum kv_error error);
+bool kv_error_is_said(enum kv_error error);
+
 /* The limits that can be hit: label of limit_hits_total. */
 #define LIMITS(X)                                                                                  \
     X(MAX_CONNECTIONS, "max_connections")                                                          \
@@ -120,16 +154,19 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 /* Label dimensions of a family. */
 enum metric_labels {
     METRIC_L_NONE,
-    METRIC_L_REGION,         /* region */
-    METRIC_L_REGION_CLASS,   /* region, class: 1xx 2xx 3xx 4xx 5xx */
-    METRIC_L_FROM_TO_REASON, /* from, to (regions), reason (outcome) */
-    METRIC_L_REGION_OUTCOME, /* region, outcome */
-    METRIC_L_REGION_PROBE,   /* region, class: tcp tls http match generate */
-    METRIC_L_TIER_RESULT,    /* tier: memory redis; result: hit miss error timeout store reject
-                                collapsed */
-    METRIC_L_RESULT,         /* result: success failure */
-    METRIC_L_LIMIT,          /* limit */
-    METRIC_L_PHASE,          /* phase: reading queued waiting streaming */
+    METRIC_L_REGION,          /* region */
+    METRIC_L_REGION_CLASS,    /* region, class: 1xx 2xx 3xx 4xx 5xx */
+    METRIC_L_FROM_TO_REASON,  /* from, to (regions), reason (outcome) */
+    METRIC_L_REGION_OUTCOME,  /* region, outcome */
+    METRIC_L_REGION_PROBE,    /* region, class: tcp tls http match generate */
+    METRIC_L_TIER_RESULT,     /* tier: memory redis; result: hit miss error timeout store reject
+                                 collapsed stale */
+    METRIC_L_REGION_KV_ERROR, /* region, error */
+    METRIC_L_TOKENS,          /* kind: prompt completion */
+    METRIC_L_STAGE,           /* stage: entry sent */
+    METRIC_L_RESULT,          /* result: success failure */
+    METRIC_L_LIMIT,           /* limit */
+    METRIC_L_PHASE,           /* phase: reading queued waiting streaming */
 };
 
 enum metric_class { METRIC_1XX, METRIC_2XX, METRIC_3XX, METRIC_4XX, METRIC_5XX, METRIC_CLASSES };
@@ -142,9 +179,12 @@ enum metric_cache_result {
     METRIC_CACHE_STORE,
     METRIC_CACHE_REJECT,
     METRIC_CACHE_COLLAPSED, /* answered by another request's upstream request */
+    METRIC_CACHE_STALE,     /* answered past its time, because no region could */
     METRIC_CACHE_RESULTS
 };
 enum metric_result { METRIC_SUCCESS, METRIC_FAILURE, METRIC_RESULTS };
+enum metric_tokens { METRIC_TOKENS_PROMPT, METRIC_TOKENS_COMPLETION, METRIC_TOKENS };
+enum metric_stage { METRIC_STAGE_ENTRY, METRIC_STAGE_SENT, METRIC_STAGES };
 enum metric_phase {
     METRIC_PHASE_READING,
     METRIC_PHASE_QUEUED,
@@ -194,6 +234,17 @@ enum metric_phase {
       "Cache look-ups and stores by tier and result.")                                             \
     X(CACHE_FOLLOWERS, "nearside_cache_followers", METRIC_GAUGE, METRIC_L_NONE,                    \
       "Requests that wait for, or get, what an identical request before them fetches.")            \
+    X(CACHE_SAVED_TOKENS, "nearside_cache_saved_tokens_total", METRIC_COUNTER, METRIC_L_TOKENS,    \
+      "Tokens of the answers that the cache gave, as their usage tells; a stream that does not "   \
+      "tell counts by its content events.")                                                        \
+    X(CACHE_SAVED_SECONDS, "nearside_cache_saved_seconds", METRIC_HISTOGRAM, METRIC_L_NONE,        \
+      "Time the endpoints took for the answers that the cache gave; the sum is what it saved.")    \
+    X(REDIS_SECONDS, "nearside_redis_latency_seconds", METRIC_HISTOGRAM, METRIC_L_REGION,          \
+      "Time from asking a region's Redis for an answer to its reply, or to giving up.")            \
+    X(REDIS_ERRORS, "nearside_redis_errors_total", METRIC_COUNTER, METRIC_L_REGION_KV_ERROR,       \
+      "Commands of the cache that a region's Redis did not carry out, and why.")                   \
+    X(REDIS_STORED_BYTES, "nearside_redis_stored_bytes_total", METRIC_COUNTER, METRIC_L_STAGE,     \
+      "Bytes of answers written to Redis: entry: before they were compressed; sent: after.")       \
     X(CLIENT_DISCONNECTS, "nearside_client_disconnects_total", METRIC_COUNTER, METRIC_L_PHASE,     \
       "Clients that left before their answer was complete.")                                       \
     X(REQUESTS_STARTED, "nearside_requests_started_total", METRIC_COUNTER, METRIC_L_NONE,          \

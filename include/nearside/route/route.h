@@ -50,6 +50,7 @@ struct route_request {
     struct str regions;              /* X-Nearside-Regions: comma-separated names; empty: all */
     uint32_t tried_count;            /* attempts already made: */
     uint64_t tried[ROUTE_TRIED_MAX]; /* ids of their endpoints, oldest first */
+    uint64_t tried_slots;            /* bits of the slots of their regions, for route_judge() */
     bool no_trials;                  /* somebody else took the trial that was picked */
     int last_region;                 /* index of the last one tried, or ROUTE_NOBODY */
     uint32_t last_region_attempts;   /* attempts already made in it */

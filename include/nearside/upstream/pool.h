@@ -58,6 +58,8 @@ struct stream *upstream_stream(const struct upstream_conn *conn);
 /* Was it used for a request before? Then a close without an answer means stale, not broken. */
 bool upstream_is_reused(const struct upstream_conn *conn);
 
+/* Close the idle connections to that endpoint. */
+void pool_drop(struct pool *pool, uint64_t endpoint_id);
 /* Close the idle connections of endpoints for which keep(id) is false (gone, or down). */
 void pool_sweep(struct pool *pool, bool (*keep)(uint64_t endpoint_id, void *arg), void *arg);
 

@@ -12,14 +12,16 @@ from .waiting import wait_until
 
 class Redis:
     def __init__(self, directory, name="redis", password=None, user=None, user_rules=None,
-                 tls=None, extra=()):
-        """`tls` is a certificate of the `certs` fixture. `user` with `user_rules` makes an ACL."""
+                 tls=None, extra=(), sentinel=False):
+        """`tls` is a certificate of the `certs` fixture. `user` with `user_rules` makes an ACL. A
+        `sentinel` is one that watches nobody."""
         self.name = name
         self.password = password
         self.user = user
         self.user_rules = user_rules or "~* &* +@all"
         self.tls = tls
         self.extra = list(extra)
+        self.sentinel = sentinel
         self._port = Port()
         self.port = self._port.number
         self.directory = os.path.join(str(directory), f"{name}-{self.port}")
@@ -34,6 +36,10 @@ class Redis:
 
     def _argv(self):
         argv = [shutil.which("redis-server")]
+        if self.sentinel:
+            conf = os.path.join(self.directory, "sentinel.conf")
+            open(conf, "w").close()
+            return argv + [conf, "--sentinel", "--bind", "127.0.0.1", "--port", self.port]
         if self.user:
             acl = os.path.join(self.directory, "redis.conf")
             with open(acl, "w") as file:

@@ -163,6 +163,65 @@ static void test_addr_without_an_address_formats_as_a_dash(void **state)
     assert_false(addr_is_loopback(&none));
 }
 
+static const struct {
+    struct str block;
+    struct str ip;
+    bool inside;
+} block_cases[] = {
+    {STR_LIT("10.0.0.0/8"), STR_LIT("10.255.0.1"), true},
+    {STR_LIT("10.0.0.0/8"), STR_LIT("11.0.0.1"), false},
+    {STR_LIT("10.0.0.0/9"), STR_LIT("10.127.255.255"), true},
+    {STR_LIT("10.0.0.0/9"), STR_LIT("10.128.0.0"), false},
+    {STR_LIT("192.0.2.7"), STR_LIT("192.0.2.7"), true},
+    {STR_LIT("192.0.2.7/32"), STR_LIT("192.0.2.6"), false},
+    {STR_LIT("0.0.0.0/0"), STR_LIT("203.0.113.1"), true},
+    {STR_LIT("0.0.0.0/0"), STR_LIT("2001:db8::1"), false},
+    {STR_LIT("::/0"), STR_LIT("2001:db8::1"), true},
+    {STR_LIT("10.0.0.0/8"), STR_LIT("::ffff:10.1.2.3"), true},
+    {STR_LIT("::ffff:10.0.0.0/104"), STR_LIT("10.1.2.3"), true},
+    {STR_LIT("2001:db8::/33"), STR_LIT("2001:db8:7fff::"), true},
+    {STR_LIT("2001:db8::/33"), STR_LIT("2001:db8:8000::"), false},
+    {STR_LIT("::1"), STR_LIT("::1"), true},
+};
+
+static void test_addr_block_holds_what_begins_with_its_prefix(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(block_cases); i++) {
+        struct addr_block block;
+        struct addr addr;
+
+        assert_true(addr_block_parse(block_cases[i].block, &block));
+        assert_true(addr_parse_ip(block_cases[i].ip, 80, &addr));
+        assert_int_equal(addr_block_has(&block, &addr), block_cases[i].inside);
+    }
+}
+
+static void test_addr_block_parse_refuses_slips(void **state)
+{
+    static const struct str slips[] = {
+        STR_LIT(""),
+        STR_LIT("/8"),
+        STR_LIT("10.0.0.0/"),
+        STR_LIT("10.0.0.0/33"),
+        STR_LIT("10.0.0.1/8"),
+        STR_LIT("10.0.0.0/-"),
+        STR_LIT("10.0.0/8"),
+        STR_LIT("::/129"),
+        STR_LIT("::1/64"),
+        STR_LIT("a"),
+        STR_LIT("10.0.0.0/08x"),
+        STR_LIT("10.0.0.0 /8"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(slips); i++) {
+        struct addr_block block;
+
+        assert_false(addr_block_parse(slips[i], &block));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +231,8 @@ int main(void)
         cmocka_unit_test(test_addr_eq_looks_at_family_address_and_port),
         cmocka_unit_test(test_addr_from_sockaddr_takes_ip_of_full_length_only),
         cmocka_unit_test(test_addr_is_loopback_knows_all_its_forms),
+        cmocka_unit_test(test_addr_block_holds_what_begins_with_its_prefix),
+        cmocka_unit_test(test_addr_block_parse_refuses_slips),
         cmocka_unit_test(test_addr_without_an_address_formats_as_a_dash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,45 @@ static void test_digest_is_sha256_and_can_be_used_again(void **state)
     digest_free(NULL);
 }
 
+/* RFC 4231, cases 1, 2, 6 and 7: a short key, a shorter one, one longer than a block. */
+static const struct {
+    const char *key;
+    size_t key_len; /* 0: the string's; else that often its first byte */
+    const char *message;
+    const char *sum;
+} hmac_cases[] = {
+    {"\x0b", 20, "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+    {"Jefe", 0, "what do ya want for nothing?",
+     "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+    {"\xaa", 131, "Test Using Larger Than Block-Size Key - Hash Key First",
+     "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+    {"\xaa", 131,
+     "This is a test using a larger than block-size key and a larger than block-size data. The key "
+     "needs to be hashed before being used by the HMAC algorithm.",
+     "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
+};
+
+static void test_hmac_is_that_of_the_rfc(void **state)
+{
+    (void)state;
+    struct digest *digest = digest_new();
+    uint8_t sum[DIGEST_BYTES];
+    char hex[2 * DIGEST_BYTES + 1];
+    char repeated[131];
+
+    for (size_t i = 0; i < ARRAY_LEN(hmac_cases); i++) {
+        struct str key = str_of(hmac_cases[i].key);
+        if (hmac_cases[i].key_len > 0) {
+            memset(repeated, hmac_cases[i].key[0], hmac_cases[i].key_len);
+            key = str_make(repeated, hmac_cases[i].key_len);
+        }
+        digest_hmac(digest, key, str_of(hmac_cases[i].message), sum);
+        str_hex(sum, sizeof(sum), hex);
+        assert_string_equal(hex, hmac_cases[i].sum);
+    }
+    digest_free(digest);
+}
+
 static void test_rng_repeats_for_a_seed_and_stays_below_its_limit(void **state)
 {
     (void)state;
@@ -100,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_bytes_is_siphash_2_4),
         cmocka_unit_test(test_digest_is_sha256_and_can_be_used_again),
+        cmocka_unit_test(test_hmac_is_that_of_the_rfc),
         cmocka_unit_test(test_rng_repeats_for_a_seed_and_stays_below_its_limit),
         cmocka_unit_test(test_rng_seeds_by_the_kernel_differ),
     };

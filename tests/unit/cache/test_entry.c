@@ -16,6 +16,15 @@
 #define FIELDS "Content-Type: application/json\r\nServer: x\r\n"
 #define BODY   "{\"id\":1}"
 
+static const struct cache_entry_facts usual = {
+    .flags = CACHE_ENTRY_STREAM,
+    .stored_wall_ms = 1234567890123,
+    .ttl_ms = 3600000,
+    .generation_ms = 1500,
+    .prompt_tokens = 17,
+    .completion_tokens = 66000,
+};
+
 static struct cache_entry *entry_of(struct str fields, struct str body)
 {
     struct entry_build build;
@@ -25,7 +34,7 @@ static struct cache_entry *entry_of(struct str fields, struct str body)
     entry_build_append(&build, fields);
     entry_build_end_fields(&build);
     entry_build_append(&build, body);
-    return entry_build_take(&build, CACHE_ENTRY_STREAM, 1234567890123, 3600000);
+    return entry_build_take(&build, &usual);
 }
 
 /* A good block's bytes, to be spoilt. `fields` and `body` as given; lengths true. */
@@ -61,6 +70,15 @@ static void assert_is_the_usual(const struct cache_entry *entry)
     assert_true(cache_entry_is_stream(entry));
     assert_int_equal(cache_entry_stored_wall_ms(entry), 1234567890123);
     assert_int_equal(cache_entry_ttl_ms(entry), 3600000);
+
+    struct cache_entry_facts facts;
+    cache_entry_facts(entry, &facts);
+    assert_int_equal(facts.flags, usual.flags);
+    assert_int_equal(facts.stored_wall_ms, usual.stored_wall_ms);
+    assert_int_equal(facts.ttl_ms, usual.ttl_ms);
+    assert_int_equal(facts.generation_ms, usual.generation_ms);
+    assert_int_equal(facts.prompt_tokens, usual.prompt_tokens);
+    assert_int_equal(facts.completion_tokens, usual.completion_tokens);
 }
 
 static void test_entry_gives_back_what_was_built(void **state)
@@ -87,10 +105,14 @@ static void test_entry_survives_the_way_through_bytes(void **state)
 /* The layout in the header is a promise to other edges, of other versions and machines. */
 static void test_entry_block_is_laid_out_as_promised(void **state)
 {
-    static const char want[] = "NSC1"
+    static const char want[] = "NSC2"
                                "\x01\x00\x00\x00"
                                "\xcb\x04\xfb\x71\x1f\x01\x00\x00"
                                "\x80\xee\x36\x00\x00\x00\x00\x00"
+                               "\xdc\x05\x00\x00"
+                               "\x11\x00\x00\x00"
+                               "\xd0\x01\x01\x00"
+                               "\x00\x00\x00\x00"
                                "\x06\x00\x00\x00"
                                "\x02\x00\x00\x00"
                                "A: b\r\n"
@@ -140,20 +162,24 @@ struct spoil_case {
 
 static const struct spoil_case spoil_cases[] = {
     {"magic", 0, 'n'},
-    {"version", 3, '2'},
+    {"version", 3, '1'},
+    {"the next version", 3, '3'},
     {"usage, but no stream", 4, 2},
-    {"unknown flag", 4, 4},
-    {"unknown flag beside a known one", 4, 5},
+    {"usage and strict, but no stream", 4, 6},
+    {"unknown flag", 4, 8},
+    {"unknown flag beside a known one", 4, 9},
     {"every flag", 4, 0xff},
     {"pad", 5, 1},
     {"pad's end", 7, 1},
     {"stored after the year 9999", 15, 1},
     {"a time to live of centuries", 23, 1},
-    {"fields a byte longer", 24, sizeof(FIELDS)},
-    {"fields a byte shorter", 24, sizeof(FIELDS) - 2},
-    {"fields of 4 GiB", 27, 0xff},
-    {"body a byte longer", 28, sizeof(BODY)},
-    {"body of 4 GiB", 31, 0xff},
+    {"spare", 36, 1},
+    {"spare's end", 39, 1},
+    {"fields a byte longer", 40, sizeof(FIELDS)},
+    {"fields a byte shorter", 40, sizeof(FIELDS) - 2},
+    {"fields of 4 GiB", 43, 0xff},
+    {"body a byte longer", 44, sizeof(BODY)},
+    {"body of 4 GiB", 47, 0xff},
 };
 
 static void test_entry_with_a_spoilt_head_is_refused(void **state)
@@ -334,8 +360,7 @@ static void test_entry_is_good_even_if_its_block_cannot_be_made_smaller(void **s
     entry_build_append(&build, STR_LIT(BODY));
     assert_int_equal(entry_build_body_len(&build), sizeof(BODY) - 1);
     mem_try_fail_after(1);
-    struct cache_entry *entry =
-        entry_build_take(&build, CACHE_ENTRY_STREAM, 1234567890123, 3600000);
+    struct cache_entry *entry = entry_build_take(&build, &usual);
     assert_is_the_usual(entry);
     assert_true(cache_entry_memory(entry) > 4096);
     cache_entry_unref(entry);

@@ -50,7 +50,15 @@ static struct cache_entry *entry_of(const char *fields, const char *body, unsign
     entry_build_end_fields(&build);
     entry_build_append(&build, buf_str(&quoted));
     buf_done(&quoted);
-    return entry_build_take(&build, (uint8_t)flags, STORED_MS, TTL_MS);
+    struct cache_entry_facts facts = {
+        .flags = (uint8_t)flags,
+        .stored_wall_ms = STORED_MS,
+        .ttl_ms = TTL_MS,
+        .generation_ms = 7,
+        .prompt_tokens = 8,
+        .completion_tokens = 9,
+    };
+    return entry_build_take(&build, &facts);
 }
 
 static struct cache_entry *stored_in(enum cache_form form)

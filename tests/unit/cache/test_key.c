@@ -19,6 +19,8 @@ struct request {
     const char *method;
     const char *target;
     const char *authorization;
+    const char *tenant_header;
+    const char *secret;
     const char *regions;
     const char *origin;
     bool share_all;
@@ -49,6 +51,7 @@ static struct cache_key key_of(const struct request *request)
         .method = given_or(request->method, "POST"),
         .target = given_or(request->target, "/v1/chat/completions"),
         .authorization = given_or(request->authorization, "Bearer a"),
+        .tenant_header = given_or(request->tenant_header, ""),
         .share_all = request->share_all,
         .regions = given_or(request->regions, ""),
         .origin = given_or(request->origin, ""),
@@ -58,6 +61,7 @@ static struct cache_key key_of(const struct request *request)
     assert_int_equal(json_scan(str_of(request->body), &scan), JSON_SCAN_OK);
     parts.form = cache_form_of(api_of_target(parts.target), &scan);
     cache_key_make(digest, &parts, &key);
+    cache_key_seal(digest, given_or(request->secret, ""), &key);
     digest_free(digest);
     return key;
 }
@@ -145,6 +149,11 @@ static const struct pair equal[] = {
     {{.body = "{}", .authorization = ""}, {.body = "{ }", .authorization = ""}},
     {{.body = "{}", .share_all = true, .authorization = "Bearer a"},
      {.body = "{}", .share_all = true, .authorization = "Bearer b"}},
+    {{.body = "{}", .share_all = true, .tenant_header = "X-Tenant"},
+     {.body = "{}", .share_all = true}},
+    {{.body = "{}", .tenant_header = "X-Tenant"}, {.body = "{}", .tenant_header = "x-tenant"}},
+    {{.body = "{}", .secret = "0123456789abcdef"}, {.body = "{ }", .secret = "0123456789abcdef"}},
+    {{.body = "{}", .secret = ""}, {.body = "{}"}},
     {{.body = "{}", .share_all = true, .authorization = ""},
      {.body = "{}", .share_all = true, .authorization = "Bearer b"}},
     {{.body = "{}", .regions = "eu"}, {.body = "{ }", .regions = "eu"}},
@@ -217,6 +226,23 @@ static const struct pair unequal[] = {
     {{.body = "{}", .authorization = "Bearer a"}, {.body = "{}", .authorization = "bearer a"}},
     {{.body = "{}", .authorization = ""}, {.body = "{}", .share_all = true}},
     {{.body = "{}"}, {.body = "{}", .share_all = true}},
+    /* who is a tenant */
+    {{.body = "{}"}, {.body = "{}", .tenant_header = "X-Tenant"}},
+    {{.body = "{}", .tenant_header = "X-Team"}, {.body = "{}", .tenant_header = "X-Tenant"}},
+    {{.body = "{}", .tenant_header = "X", .authorization = "a"},
+     {.body = "{}", .tenant_header = "X", .authorization = "b"}},
+    {{.body = "{}", .tenant_header = "x", .authorization = "a"},
+     {.body = "{}", .tenant_header = "xa", .authorization = ""}},
+    {{.body = "{}", .tenant_header = "x"}, {.body = "{}", .share_all = true}},
+    /* the secret */
+    {{.body = "{}"}, {.body = "{}", .secret = "0123456789abcdef"}},
+    {{.body = "{}", .secret = "0123456789abcdeg"}, {.body = "{}", .secret = "0123456789abcdef"}},
+    {{.body = "{}", .secret = "0123456789abcdef"},
+     {.body = "{\"a\":1}", .secret = "0123456789abcdef"}},
+    {{.body = "{}", .secret = "0123456789abcdef", .authorization = "a"},
+     {.body = "{}", .secret = "0123456789abcdef", .authorization = "b"}},
+    {{.body = "{}", .share_all = true},
+     {.body = "{}", .share_all = true, .secret = "0123456789abcdef"}},
     {{.body = "{}"}, {.body = "{}", .regions = "eu"}},
     {{.body = "{}", .regions = "eu"}, {.body = "{}", .regions = "us"}},
     {{.body = "{}"}, {.body = "{}", .origin = "https://a"}},
@@ -377,8 +403,10 @@ static void test_key_of_a_flight_differs_for_each_form_and_from_the_entrys(void 
 /* ---- what Redis sees ---- */
 
 /* Computed apart from this code: sha256 over the parts as key.c's first lines say. */
-#define KNOWN_KEY       "ns2:5669c88f6204f036f2b1da1e6ccb7c08c5821731b864c7737895e94c2fec840c"
-#define KNOWN_KEY_FIXED "ns2:ef087b92bee00da76b25cac9b3c14834d126208d09f1b74dd25e70b829ef91bb"
+#define KNOWN_KEY       "ns3:5669c88f6204f036f2b1da1e6ccb7c08c5821731b864c7737895e94c2fec840c"
+#define KNOWN_KEY_FIXED "ns3:ef087b92bee00da76b25cac9b3c14834d126208d09f1b74dd25e70b829ef91bb"
+
+#define KNOWN_KEY_SEALED "ns3:2bf77f96bd161c37e036c4e8b71dbd5657d70b05c000a7bbe6d21a0293349bf7"
 
 /* The meaning of a key must not change by accident: Redis outlives a release. */
 static void test_key_of_a_known_request_stays_what_it_was(void **state)
@@ -394,6 +422,18 @@ static void test_key_of_a_known_request_stays_what_it_was(void **state)
     assert_string_equal(text, KNOWN_KEY_FIXED);
 }
 
+/* Computed apart from this code: HMAC-SHA256 of KNOWN_KEY's bytes. */
+static void test_key_sealed_with_a_secret_stays_what_it_was(void **state)
+{
+    char text[CACHE_KEY_TEXT_LEN];
+    struct cache_key key =
+        key_of(&(struct request){.body = "{" M "," P "}", .secret = "0123456789abcdef"});
+
+    (void)state;
+    cache_key_text(&key, text);
+    assert_string_equal(text, KNOWN_KEY_SEALED);
+}
+
 static void test_key_text_is_the_version_and_64_hex_digits(void **state)
 {
     struct cache_key key = {.bytes = {0x00, 0x0f, 0xf0, 0xff}};
@@ -402,7 +442,7 @@ static void test_key_text_is_the_version_and_64_hex_digits(void **state)
     (void)state;
     cache_key_text(&key, text);
     assert_string_equal(text,
-                        "ns2:000ff0ff00000000000000000000000000000000000000000000000000000000");
+                        "ns3:000ff0ff00000000000000000000000000000000000000000000000000000000");
 }
 
 int main(void)
@@ -415,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_form_of_an_api_whose_answers_cannot_be_turned_is_fixed),
         cmocka_unit_test(test_key_of_a_flight_differs_for_each_form_and_from_the_entrys),
         cmocka_unit_test(test_key_of_a_known_request_stays_what_it_was),
+        cmocka_unit_test(test_key_sealed_with_a_secret_stays_what_it_was),
         cmocka_unit_test(test_key_text_is_the_version_and_64_hex_digits),
     };
 

@@ -40,7 +40,8 @@ static struct cache_entry *entry_of(uint64_t number, size_t body_len)
     entry_build_end_fields(&build);
     entry_build_append(&build, str_make(body, body_len));
     mem_free(body);
-    return entry_build_take(&build, 0, NOW, TTL);
+    return entry_build_take(&build,
+                            &(struct cache_entry_facts){.stored_wall_ms = NOW, .ttl_ms = TTL});
 }
 
 static bool put(struct cache *cache, uint64_t number, size_t body_len)
@@ -352,12 +353,28 @@ static void test_memory_stays_whole_under_many_threads(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void test_memory_keeps_what_is_past_its_time_as_long_as_its_grace(void **state)
+{
+    struct cache *cache = *state;
+
+    cache_set_grace(cache, 5000);
+    assert_true(put(cache, 1, 100));
+    assert_true(is_held_at(cache, 1, NOW + TTL + 4999));
+    assert_false(is_held_at(cache, 1, NOW + TTL + 5000));
+    assert_false(is_held_at(cache, 1, NOW)); /* dropped */
+
+    assert_true(put(cache, 2, 100));
+    cache_set_grace(cache, 0); /* a reload's */
+    assert_false(is_held_at(cache, 2, NOW + TTL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_memory_gives_back_what_was_put_and_nothing_else),
         TEST(test_memory_replaces_an_entry_under_its_key),
         TEST(test_memory_drops_an_entry_whose_time_has_passed),
+        TEST(test_memory_keeps_what_is_past_its_time_as_long_as_its_grace),
         TEST(test_memory_keeps_an_evicted_entry_alive_for_its_reader),
         TEST(test_memory_purge_leaves_nothing),
         TEST(test_memory_bytes_are_what_the_allocator_counts),

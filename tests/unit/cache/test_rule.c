@@ -416,6 +416,83 @@ static void test_entry_is_fresh_within_its_time_and_the_requests(void **state)
     }
 }
 
+/* ---- past its time ---- */
+
+static void test_rule_of_who_forbids_an_answer_past_its_time(void **state)
+{
+    static const struct {
+        const char *control;
+        bool is_strict;
+    } rows[] = {
+        {"max-age=60", false},        {"public, stale-if-error=5", false},
+        {"must-revalidate", true},    {"max-age=60, Proxy-Revalidate", true},
+        {"s-maxage=60", true},        {"must-revalidate=1", true},
+        {"x-must-revalidate", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[1024];
+        char lines[256];
+        struct http_head head;
+
+        snprintf(lines, sizeof(lines), "200 OK\r\nContent-Length: 2\r\nCache-Control: %s\r\n",
+                 rows[i].control);
+        parse_response(text, sizeof(text), lines, &head);
+        note_row(rows[i].control, cache_response_is_strict(&head) == rows[i].is_strict);
+        assert_int_equal(cache_response_is_strict(&head), rows[i].is_strict);
+    }
+}
+
+/* ---- jitter ---- */
+
+#define KEY_A ((const uint8_t[8]){1, 2, 3, 4, 5, 6, 7, 8})
+#define KEY_B ((const uint8_t[8]){1, 2, 3, 4, 5, 6, 7, 9})
+
+static void test_jitter_is_the_same_for_the_same_key_and_time(void **state)
+{
+    static const struct {
+        uint64_t ttl_ms;
+        uint64_t stored_wall_ms;
+        uint64_t with_a;
+        uint64_t with_b;
+    } rows[] = {
+        /* Computed apart from this code; other edges, of other versions, must agree. */
+        {1000, 1700000000000, 903, 1016},
+        {3600000, 1700000000000, 3313327, 3244272},
+        {3600000, 1700000000001, 3572272, 3804133},
+        {31536000000, 1700000000000, 33494949436, 32138190647},
+        {9, 1700000000000, 9, 9}, /* a tenth of it is nothing */
+        {1, 1700000000000, 1, 1},
+        {0, 1700000000000, 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(cache_jitter_ttl_ms(rows[i].ttl_ms, KEY_A, rows[i].stored_wall_ms),
+                         rows[i].with_a);
+        assert_int_equal(cache_jitter_ttl_ms(rows[i].ttl_ms, KEY_B, rows[i].stored_wall_ms),
+                         rows[i].with_b);
+    }
+}
+
+/* All of the tenth each way is used, about evenly. */
+static void test_jitter_spreads_what_is_stored_together(void **state)
+{
+    unsigned counts[10] = {0};
+
+    (void)state;
+    for (uint32_t i = 0; i < 10000; i++) {
+        uint8_t key[8] = {(uint8_t)i, (uint8_t)(i >> 8)};
+        uint64_t ttl_ms = cache_jitter_ttl_ms(100000, key, 1700000000000);
+        assert_in_range(ttl_ms, 90000, 110000);
+        counts[(ttl_ms - 90000) / 2001]++;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        assert_in_range(counts[i], 850, 1150); /* 1000 expected, standard deviation 30 */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +503,9 @@ int main(void)
         cmocka_unit_test(test_response_may_shorten_its_time_but_not_lengthen_it),
         cmocka_unit_test(test_response_is_a_stream_by_its_media_type_alone),
         cmocka_unit_test(test_entry_is_fresh_within_its_time_and_the_requests),
+        cmocka_unit_test(test_rule_of_who_forbids_an_answer_past_its_time),
+        cmocka_unit_test(test_jitter_is_the_same_for_the_same_key_and_time),
+        cmocka_unit_test(test_jitter_spreads_what_is_stored_together),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

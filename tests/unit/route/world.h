@@ -120,6 +120,7 @@ static inline void world_mark_tried(struct world *world, uint32_t region, uint32
 {
     uint64_t id = world->view_regions[region].endpoints[endpoint].live->id;
 
+    world->request.tried_slots |= UINT64_C(1) << region;
     if (last) {
         *last_id = id;
         world->request.last_region = (int)region;

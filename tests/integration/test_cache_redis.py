@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""A region's Redis that is full, read-only, loading, shut or no single Redis at all; and one that is
+frozen, restarted or flushed under load. No request is hurt, and what is wrong has a name."""
+import os
+import time
+
+import pytest
+import redis as redis_client
+from env import answers
+from env.conf import region
+from env.waiting import wait_until
+
+ON = {"enabled": True, "redis_timeout_ms": 50}
+
+
+@pytest.fixture
+def pod(make_pod):
+    return make_pod("a")
+
+
+def ns_keys(redis):
+    return [key for key in redis.keys() if key.startswith("ns3:")]
+
+
+def wait_redis(proxy, up=True):
+    wait_until(lambda: proxy.region("near")["redis"]["up"] is up, f"redis up: {up}")
+
+
+def ask_new(proxy, prompt="x"):
+    response = proxy.chat(answers.chat(f"{prompt} {time.monotonic_ns()}"))
+    assert response.status == 200, response
+    return response
+
+
+def wait_error(proxy, word, command):
+    """Metric, log line and status page name it; requests go on meanwhile."""
+    labels = {"region": "near", "error": word}
+
+    def is_counted():
+        ask_new(proxy)
+        return (proxy.metrics().value("nearside_redis_errors_total", labels) or 0) >= 1
+
+    wait_until(is_counted, f"error {word}")
+    redis = proxy.region("near")["redis"]
+    assert (redis["error"], redis["error_command"]) == (word, command)
+    line = proxy.wait_log("redis_refuses", region="near", error=word, command=command)
+    assert line["advice"] == redis["advice"]
+    return line
+
+
+# ---- what Redis says ----
+
+def test_a_full_one_is_still_asked(make_proxy, make_redis, pod):
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    body = answers.chat("before")
+    proxy.chat(body)
+    wait_until(lambda: ns_keys(redis), "a key in Redis")
+    redis.client.config_set("maxmemory-policy", "noeviction")
+    redis.client.config_set("maxmemory", 1)
+    line = wait_error(proxy, "oom", "set")
+    assert "maxmemory" in line["advice"]
+    proxy.admin_post("/cache/purge")
+    assert "detail=redis" in proxy.chat(body).header("Cache-Status")
+    assert proxy.region("near")["redis"]["up"] is True
+
+    redis.client.config_set("maxmemory", 0)
+    wait_until(lambda: ask_new(proxy) and proxy.region("near")["redis"]["error"] is None,
+               "stores again")
+    proxy.wait_log("redis_serves", region="near", after="oom")
+
+
+def test_a_read_only_replica_is_still_asked(make_proxy, make_redis, pod):
+    primary = make_redis("primary")
+    replica = make_redis("replica", extra=["--replicaof", f"127.0.0.1 {primary.port}"])
+    writer = make_proxy([region("near", pod, primary)], cache=ON, edge={"id": "writer"})
+    wait_redis(writer)
+    body = answers.chat("before")
+    writer.chat(body)
+    wait_until(lambda: ns_keys(replica), "the key at the replica")
+
+    reader = make_proxy([region("near", pod, replica)], cache=ON, edge={"id": "reader"})
+    wait_redis(reader)
+    assert "detail=redis" in reader.chat(body).header("Cache-Status")
+    line = wait_error(reader, "readonly", "set")
+    assert "primary" in line["advice"]
+
+
+def test_one_that_wants_a_password_is_named(make_proxy, make_redis, pod):
+    redis = make_redis("pw", password="secret")
+    group = region("near", pod, redis)
+    del group["redis_password"]
+    line = wait_error(make_proxy([group], cache=ON), "noauth", "get")
+    assert "redis_password" in line["advice"]
+
+
+def test_one_that_wants_another_password_is_named(make_proxy, make_redis, pod):
+    redis = make_redis("pw", password="secret")
+    proxy = make_proxy([{**region("near", pod, redis), "redis_password": "not it"}], cache=ON)
+    line = wait_error(proxy, "wrongpass", "get")
+    assert "not it" not in open(os.path.join(proxy.directory, "nearside.log")).read()
+    assert "redis_password" in line["advice"]
+    proxy.reload_ok(regions=[region("near", pod, redis)])
+    wait_redis(proxy)
+    wait_until(lambda: ask_new(proxy) and ns_keys(redis), "a key in Redis")
+
+
+def test_a_user_without_rights_is_named(make_proxy, make_redis, pod):
+    redis = make_redis("acl", user="nearside", password="secret",
+                       user_rules="~other:* -@all +get +set +ping")
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    line = wait_error(proxy, "noperm", "get")
+    assert "docs/redis.md" in line["advice"]
+
+
+def test_the_rights_in_the_docs_are_enough(make_proxy, make_redis, pod):
+    rules = next(line for line in open("docs/redis.md") if "user nearside on" in line)
+    rules = rules.split(">secret", 1)[1].strip()
+    redis = make_redis("acl", user="nearside", password="secret", user_rules=rules)
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    body = answers.chat("x")
+    proxy.chat(body)
+    proxy.wait_metric("nearside_cache_requests_total", {"tier": "redis", "result": "store"})
+    proxy.admin_post("/cache/purge")
+    assert "detail=redis" in proxy.chat(body).header("Cache-Status")
+    assert not proxy.log("redis_refuses")
+
+
+def test_a_node_of_a_cluster_is_named(make_proxy, make_redis, pod):
+    """It owns one slot of 16384, and says where it thinks that the others are."""
+    one = make_redis("one", extra=["--cluster-enabled", "yes", "--cluster-require-full-coverage",
+                                   "no", "--cluster-allow-reads-when-down", "yes"])
+    two = make_redis("two", extra=["--cluster-enabled", "yes", "--cluster-require-full-coverage",
+                                   "no", "--cluster-allow-reads-when-down", "yes"])
+    one.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 0)
+    two.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 1, 16383)
+    two.client.execute_command("CLUSTER", "MEET", "127.0.0.1", one.port)
+    wait_until(lambda: one.client.execute_command("CLUSTER", "COUNTKEYSINSLOT", 1) == 0 and
+               len(one.client.execute_command("CLUSTER", "SLOTS")) == 2, "one to know of two", 15)
+    proxy = make_proxy([region("near", pod, one)], cache=ON)
+    wait_redis(proxy)
+    line = wait_error(proxy, "moved", "get")
+    assert "Cluster" in line["advice"]
+
+
+def test_a_sentinel_is_named(make_proxy, make_redis, pod):
+    sentinel = make_redis("sentinel", sentinel=True)
+    proxy = make_proxy([region("near", pod, sentinel)], cache=ON)
+    line = wait_error(proxy, "unknown_command", "get")
+    assert "primary" in line["advice"]
+
+
+def test_one_that_is_loading_is_named_and_used_when_it_has(make_proxy, make_redis, pod):
+    redis = make_redis("loading", extra=["--enable-debug-command", "yes"])
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    redis.client.execute_command("DEBUG", "POPULATE", 20000, "filler", 10)
+    redis.client.config_set("key-load-delay", 400)
+    redis.client.config_set("loading-process-events-interval-bytes", 1024)
+    loader = redis_client.Redis(host="127.0.0.1", port=redis.port, socket_timeout=30)
+    connection = loader.connection_pool.get_connection("DEBUG")
+    connection.send_command("DEBUG", "RELOAD")  # some 8 s
+    try:
+        line = wait_error(proxy, "loading", "get")
+        assert "wait" in line["advice"]
+        redis.client.config_set("key-load-delay", 0)
+    except redis_client.BusyLoadingError:
+        pass
+    finally:
+        connection.read_response()
+        connection.disconnect()
+    wait_until(lambda: ask_new(proxy) and ns_keys(redis), "a key in Redis", 20)
+
+
+def test_one_over_tls_with_another_authority_is_not_spoken_to(make_proxy, make_redis, pod,
+                                                              authority):
+    redis = make_redis("tls", password="secret", tls=authority.issue("redis"))
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)  # no ca: the system's
+    for _ in range(5):
+        ask_new(proxy)
+    assert proxy.region("near")["redis"]["up"] is False
+    proxy.wait_metric("nearside_redis_errors_total", {"region": "near", "error": "down"})
+    proxy.reload_ok(regions=[region("near", pod, redis, tls={"ca": authority.cert})])
+    wait_redis(proxy)
+    wait_until(lambda: ask_new(proxy) and ns_keys(redis), "a key in Redis")
+
+
+# ---- under load ----
+
+def durations_ms(proxy, since):
+    return sorted(line["total_ms"] for line in proxy.access_lines()[since:])
+
+
+def quantile(values, share):
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def test_a_frozen_one_costs_each_worker_a_few_timeouts_and_nobody_an_answer(
+        make_proxy, make_redis, make_load, pod):
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache={**ON, "redis_timeout_ms": 20})
+    wait_redis(proxy)
+    with make_load(proxy, clients=8, stream=False) as load:
+        load.wait_count(200)
+        redis.freeze()
+        load.wait_count(400)
+        timeouts = proxy.metrics().value("nearside_cache_requests_total",
+                                         {"tier": "redis", "result": "timeout"})
+        since = len(proxy.access_lines())
+        load.wait_count(600)
+        after_opening = durations_ms(proxy, since)
+        redis.thaw()
+    load.assert_no_failures(at_least=1200)
+    # Two workers; with three falls each the breakers open, and what was under way then ends, too.
+    assert 2 <= timeouts <= 2 * (3 + 8 + 8), timeouts
+    # Of 600 requests behind open breakers none waited for Redis: the machine's own noise is less
+    # than a timeout for all but a few.
+    assert quantile(after_opening, 0.95) < 20, after_opening[-60:]
+    wait_redis(proxy)
+
+
+@pytest.mark.parametrize("harm", ["kill", "flush", "restart", "fill"])
+def test_nobody_notices_what_happens_to_it(make_proxy, make_redis, make_load, pod, harm):
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    prompts = [f"prompt {number}" for number in range(20)]
+    with make_load(proxy, clients=4, prompts=prompts) as load:
+        load.wait_count(60)
+        if harm == "kill":
+            redis.kill()
+        elif harm == "flush":
+            redis.client.flushall()
+        elif harm == "restart":
+            redis.restart()
+        else:
+            redis.client.config_set("maxmemory", 1)
+        proxy.admin_post("/cache/purge")
+        load.wait_count(100)
+    load.assert_no_failures(at_least=160)
+
+
+# ---- several regions ----
+
+def test_replicas_go_to_every_region_and_nowhere_else(make_proxy, make_redis, make_pod):
+    servers = {name: make_redis(name) for name in ("one", "two", "three")}
+    regions = [region(name, make_pod(name), servers[name]) for name in servers]
+    proxy = make_proxy(regions, cache={**ON, "replicate": "all"})
+    wait_until(lambda: all(proxy.region(name)["redis"]["up"] for name in servers), "all up")
+    ask_new(proxy)
+    wait_until(lambda: all(ns_keys(server) for server in servers.values()), "a key in each")
+
+    for server in servers.values():
+        server.client.flushall()
+    limited = proxy.chat(answers.chat("limited"), {"X-Nearside-Regions": "one,two"})
+    assert limited.status == 200
+    wait_until(lambda: ns_keys(servers["one"]) and ns_keys(servers["two"]), "a key in both")
+    assert not ns_keys(servers["three"])
+
+
+def test_without_replicas_only_the_region_that_answered_gets_it(make_proxy, make_redis, make_pod):
+    servers = {name: make_redis(name) for name in ("one", "two")}
+    regions = [region(name, make_pod(name), servers[name]) for name in servers]
+    proxy = make_proxy(regions, cache=ON)
+    wait_until(lambda: all(proxy.region(name)["redis"]["up"] for name in servers), "all up")
+    answered = ask_new(proxy).header("X-Nearside-Region")
+    wait_until(lambda: ns_keys(servers[answered]), "a key")
+    assert not any(ns_keys(server) for name, server in servers.items() if name != answered)
+
+
+# ---- keys and values ----
+
+def test_a_secret_and_a_tenant_header_change_the_key(make_proxy, make_redis, pod):
+    redis = make_redis()
+    regions = [region("near", pod, redis)]
+    body = answers.chat("x")
+    proxy = make_proxy(regions, cache=ON)
+    wait_redis(proxy)
+
+    def add_keys(headers, keys):
+        proxy.chat(body, headers)
+        return wait_until(lambda: len(ns_keys(redis)) == keys, f"{keys} keys")
+
+    add_keys({"X-Tenant": "a"}, 1)
+    proxy.reload_ok(cache={**ON, "key_secret": "0123456789abcdef0123456789abcdef"})
+    add_keys({"X-Tenant": "a"}, 2)
+    proxy.reload_ok(cache={**ON, "tenant_header": "X-Tenant"})
+    add_keys({"X-Tenant": "a"}, 3)
+    add_keys({"X-Tenant": "b"}, 4)
+    hit = proxy.chat(body, {"X-Tenant": "a", "Authorization": "Bearer other"})
+    assert "hit" in hit.header("Cache-Status")
+
+
+def test_a_long_answer_is_compressed_in_redis(make_proxy, make_redis, pod):
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    body = answers.chat("x", stream=True)
+    first = proxy.chat(body, {"X-Pod-Tokens": "500"})
+    keys = wait_until(lambda: ns_keys(redis), "a key in Redis")
+    value = redis.client.get(keys[0])
+    assert value.startswith(b"NSZ2") and len(value) < len(first.body) / 4
+    proxy.admin_post("/cache/purge")
+    second = proxy.chat(body, {"X-Pod-Tokens": "500"})
+    assert "detail=redis" in second.header("Cache-Status") and second.body == first.body
+    assert proxy.metrics().value("nearside_redis_stored_bytes_total", {"stage": "sent"}) == \
+        len(value)
+
+
+def test_what_hits_saved_is_told(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache=ON)
+    pod.control(first_token_ms=300)
+    body = answers.chat("x")
+    usage = proxy.chat(body).json()["usage"]
+    for _ in range(3):
+        assert "hit" in proxy.chat(body).header("Cache-Status")
+    cache = proxy.status()["cache"]
+    assert cache["saved_tokens"] == 3 * (usage["prompt_tokens"] + usage["completion_tokens"])
+    assert 0.9 <= cache["saved_seconds"] < 5
+    assert (cache["hits"], cache["misses"], cache["hit_ratio"]) == (3, 1, 0.75)
+
+
+def test_an_entry_that_does_not_fit_is_no_hit(make_proxy, pod):
+    """A stream asked for without its usage cannot answer a plain request."""
+    proxy = make_proxy([region("near", pod)], cache=ON)
+    proxy.chat(answers.chat("x", stream=True))
+    assert "fwd=miss" in proxy.chat(answers.chat("x")).header("Cache-Status")
+    assert proxy.status()["cache"]["hits"] == 0
+    assert proxy.metrics().value("nearside_cache_requests_total",
+                                 {"tier": "memory", "result": "miss"}) == 2
