@@ -4,7 +4,9 @@
 _nearside()
 {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} candidate
+    local words='-c -t -h --config --test --print-config --version --help --docs'
     COMPREPLY=()
+    [[ ${COMP_WORDS[1]} == top ]] && words='--admin --once'
     case $previous in
     -c | --config)
         while IFS= read -r candidate; do
@@ -24,8 +26,10 @@ _nearside()
     -*)
         while IFS= read -r candidate; do
             COMPREPLY+=("$candidate")
-        done < <(compgen -W '-c -t -h --config --test --print-config --version --help --docs' \
-            -- "$word")
+        done < <(compgen -W "$words" -- "$word")
+        ;;
+    t | to | top)
+        COMPREPLY=(top)
         ;;
     *=*) # REGION=URL
         while IFS= read -r candidate; do

@@ -22,7 +22,7 @@ void edge_drain(struct edge *edge)
     }
     edge->draining = true;
     log_info("draining", "timeout_s=%u", timeout_s);
-    service_stopping();
+    service_stopping(edge);
     upgrade_abandon(edge);
     edge_listeners_close(edge);
     deadline_cancel(&edge->open_deadline);

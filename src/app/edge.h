@@ -6,6 +6,7 @@
  *   reload.c   read, validate, build all that can fail, commit, hand over
  *   drain.c    stop accepting, let requests finish, end
  *   upgrade.c  give the listening sockets to a new program, and go when it serves
+ *   launch.c   how the new program is started
  *   successor.c  the new program's half of that
  *   service.c  what the service manager is told
  *
@@ -161,9 +162,12 @@ void upgrade_move(struct edge *edge, enum upgrade_state next);
 bool upgrade_say(struct edge *edge, const char *format, ...) PRINTF_LIKE(2, 3);
 void upgrade_note(struct edge *edge, bool ok, const char *error);
 uint32_t upgrade_regions_reached(struct edge *edge);
-/* The absolute path by which argv[0] can be run again, links not followed: what they point to may
- * change. The caller frees it; empty: none is found. */
-char *upgrade_program(const char *argv0);
+
+/* launch.c: the absolute path by which argv[0] can be run again, links not followed: what they
+ * point to may change. The caller frees it; empty: none is found. */
+char *launch_program(const char *argv0);
+/* Start edge->program: sets upgrade.successor and upgrade.channel. False: *ret_error is an errno. */
+bool launch(struct edge *edge, int *ret_error) MUST_CHECK;
 
 /* successor.c: nothing of it does anything in a process that replaces none. */
 void successor_start(struct edge *edge);
@@ -176,7 +180,7 @@ void service_init(struct edge *edge);
 void service_start(struct edge *edge);
 void service_serving(const struct edge *edge);
 void service_reloading(void);
-void service_stopping(void);
+void service_stopping(const struct edge *edge);
 void service_replaced(pid_t successor);
 
 #endif

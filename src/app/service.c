@@ -33,7 +33,7 @@ static void on_watchdog(struct deadline *deadline, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
 
-    if (all_turn(edge)) {
+    if (!successor_stands_by(edge) && all_turn(edge)) { /* the old process feeds until then */
         (void)notify_send("WATCHDOG=1"); /* what is not taken is missed, and acted on */
     }
     deadline_set_ns(deadline, loop_now_ns(edge->loop) + edge->watchdog_us * 1000 / WATCHDOG_SHARE);
@@ -67,8 +67,11 @@ void service_reloading(void)
                       (unsigned long long)(clock_mono_ns() / 1000));
 }
 
-void service_stopping(void)
+void service_stopping(const struct edge *edge)
 {
+    if (successor_stands_by(edge)) {
+        return; /* the service goes on in the old process */
+    }
     (void)notify_send("STOPPING=1\nSTATUS=requests in flight finish");
 }
 

@@ -447,7 +447,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
         .magic = EDGE_MAGIC, .options = options, .inheritance = inheritance, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
-    edge->program = upgrade_program(options->argv[0]);
+    edge->program = launch_program(options->argv[0]);
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
     raise_descriptor_limit();

@@ -185,6 +185,8 @@ def test_the_shell_completes_options_files_and_regions():
     assert "systemd/" in complete("nearside", "-c", "''")
     assert complete("nearside", "eu=https") == ["https://"]
     assert complete("nearside", "--docs", "met") == ["metrics"]
+    assert complete("nearside", "t") == ["top"]
+    assert complete("nearside", "top", "--a") == ["--admin"]
 
 
 def test_the_shell_completes_what_the_program_takes():
@@ -192,7 +194,8 @@ def test_the_shell_completes_what_the_program_takes():
     program = binary("NEARSIDE_BIN", "build/nearside")
     text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
     offered = complete("nearside", "-")
-    assert {word for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)} <= set(offered)
+    assert {word for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)} <= \
+        {*offered, *complete("nearside", "top", "-")}
     for option in offered:
         done = subprocess.run([program, option], capture_output=True, text=True)
         assert "unknown option" not in done.stderr, option

@@ -94,9 +94,9 @@ static void test_upgrade_wants_a_region_if_there_is_one_now(void **state)
 
 static void test_upgrade_finds_the_program_by_path(void **state)
 {
-    char *shell = upgrade_program("sh");
-    char *absolute = upgrade_program("/no/such/nearside");
-    char *missing = upgrade_program("no-such-program-anywhere");
+    char *shell = launch_program("sh");
+    char *absolute = launch_program("/no/such/nearside");
+    char *missing = launch_program("no-such-program-anywhere");
 
     (void)state;
     assert_true(shell[0] == '/' && strcmp(shell + strlen(shell) - 3, "/sh") == 0);
