@@ -166,7 +166,8 @@ uint32_t upgrade_regions_reached(struct edge *edge);
 /* launch.c: the absolute path by which argv[0] can be run again, links not followed: what they
  * point to may change. The caller frees it; empty: none is found. */
 char *launch_program(const char *argv0);
-/* Start edge->program: sets upgrade.successor and upgrade.channel. False: *ret_error is an errno. */
+/* Start edge->program: sets upgrade.successor and upgrade.channel. False: *ret_error is an errno.
+ */
 bool launch(struct edge *edge, int *ret_error) MUST_CHECK;
 
 /* successor.c: nothing of it does anything in a process that replaces none. */
