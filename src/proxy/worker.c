@@ -274,8 +274,7 @@ static void on_drain_task(struct loop_task *task, void *arg)
         struct drained_message *message = mem_new(struct drained_message);
         message->drained = worker->deps.drained;
         worker->drained_told = true;
-        loop_post(worker->deps.control, &message->message, on_drained_at_control,
-                  worker->deps.arg);
+        loop_post(worker->deps.control, &message->message, on_drained_at_control, worker->deps.arg);
     }
 }
 
