@@ -14,7 +14,7 @@ set -eu
 
 BUILD="gcc make pkg-config libc6-dev libevent-dev libssl-dev libhiredis-dev libc-ares-dev libconfig-dev libjansson-dev libzstd-dev"
 DEMO="redis-server curl python3"
-TEST="redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis libcmocka-dev openssl nodejs procps iproute2 nftables man-db mandoc systemd dpkg-dev debhelper fakeroot lintian"
+TEST="redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis libcmocka-dev openssl nodejs procps iproute2 nftables man-db mandoc systemd dpkg-dev debhelper fakeroot lintian python3-yaml python3-jsonschema prometheus"
 BENCH="haproxy nginx-light h2o varnish wrk openssl python3 valgrind strace procps util-linux"
 DEB="dpkg-dev debhelper fakeroot lintian debootstrap"
 LINT="clang clang-format python3 libclang-rt-14-dev"

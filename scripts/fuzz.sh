@@ -15,14 +15,14 @@ out=build/fuzz
 flags="-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -Iinclude -Isrc -Itests -pthread
        -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 version=$(cat VERSION)
-libs="-levent_core -levent_extra -levent_pthreads -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson -lzstd"
+libs="-levent_core -levent_extra -levent_pthreads -levent_openssl -lssl -lcrypto -lhiredis -lcares -lconfig -ljansson -lzstd"
 
 mkdir -p "$out/obj" "$out/corpus" "$out/findings"
 
 # The floors that are pure enough to fuzz, built once.
 objects=""
 for source in src/base/*.c src/obs/*.c src/conf/*.c src/http/*.c src/cache/entry.c src/cache/fit.c src/cache/pack.c \
-    src/cache/form_*.c; do
+    src/cache/form_*.c src/admin/selector.c; do
     [ -e "$source" ] || continue
     object="$out/obj/$(echo "$source" | tr / _).o"
     if [ ! -e "$object" ] || [ -n "$(find src include -newer "$object" -name '*.[ch]' | head -n 1)" ]; then

@@ -9,6 +9,7 @@
 #include <nearside/base/mem.h>
 #include <nearside/loop/loop.h>
 #include <nearside/net/listener.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 
 #include <sys/socket.h>
@@ -65,6 +66,15 @@ int admin_socket(const struct admin *admin)
     return admin->server == NULL ? -1 : server_socket(admin->server);
 }
 
+void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer)
+{
+    struct tls_ctx *old = admin->tls;
+
+    admin->tls = tls == NULL ? NULL : tls_ctx_ref(tls);
+    admin->api_needs_peer = api_needs_peer;
+    tls_ctx_unref(old);
+}
+
 void admin_set_token(struct admin *admin, const char *token)
 {
     mem_free(admin->token);
@@ -79,6 +89,7 @@ void admin_free(struct admin *admin)
     ASSERT(admin->magic == ADMIN_MAGIC);
     server_free(admin->server);
     server_free_retired(admin);
+    tls_ctx_unref(admin->tls);
     mem_free(admin->token);
     mem_free(admin->page_policy);
     admin->magic = 0;

@@ -14,6 +14,8 @@
 #define ADMIN_NAME_MAX 300
 
 struct server;
+struct tls_ctx;
+struct view_region;
 
 struct admin {
     uint32_t magic;
@@ -21,6 +23,8 @@ struct admin {
     struct fleet *fleet;        /* borrowed: outlives this */
     struct admin_source source; /* what it points to outlives this */
     char *token;                /* owned; empty: none */
+    struct tls_ctx *tls;        /* ref held; NULL: plain text */
+    bool api_needs_peer;        /* /apis/ is for those who have shown a certificate */
     struct server *server;      /* owned; NULL: not served now */
     struct list retired;        /* of struct server: finishing their last replies */
     char *page_policy;          /* owned: the page's Content-Security-Policy */
@@ -36,6 +40,8 @@ struct admin_request {
     struct str name;  /* decoded: what stood at the route's `*` */
     const char *peer; /* address text */
     bool loopback;    /* the listener is bound to a loopback address */
+    bool has_peer;    /* the client has shown a certificate, and it was good */
+    const char *accept;
     const char *authorization;
     const char *admin_token;
     const char *origin;
@@ -67,6 +73,33 @@ void admin_post_reload(struct admin *admin, const struct admin_request *request,
                        struct admin_reply *reply);
 void admin_post_purge(struct admin *admin, const struct admin_request *request,
                       struct admin_reply *reply);
+
+/* ---- Kubernetes' external metrics (kubernetes.c) ---- */
+
+void admin_get_apis(struct admin *admin, const struct admin_request *request,
+                    struct admin_reply *reply);
+void admin_get_api_group(struct admin *admin, const struct admin_request *request,
+                         struct admin_reply *reply);
+void admin_get_api_resources(struct admin *admin, const struct admin_request *request,
+                             struct admin_reply *reply);
+/* `request->name` is the metric; its namespace is looked at by nobody. */
+void admin_get_external_metric(struct admin *admin, const struct admin_request *request,
+                               struct admin_reply *reply);
+/* A Status object, which is what clients of the API want of an error. */
+void admin_reply_status(struct admin_reply *reply, int status, const char *reason,
+                        const char *message);
+
+/* The value of `key` ("id=") in a query, still encoded. False: it is not there. */
+bool admin_query_value(struct str query, struct str key, struct str *ret_value);
+/* Percent-decode. False: too long, not percent-encoding, or a control character. */
+bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len);
+
+/* ---- signals (signal.c): what autoscalers read ---- */
+
+/* The requests of a region without a first byte yet, here and at the other edges that live. */
+double admin_pending(struct admin *admin, const struct view_region *region);
+/* The use of a region's GPUs in percent, by the fresh pages. False: none tells it. */
+bool admin_gpu_percent(struct admin *admin, const struct view_region *region, double *ret_percent);
 
 /* ---- pages ---- */
 

@@ -13,7 +13,9 @@
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/fleet/home.h>
+#include <nearside/fleet/load.h>
 #include <nearside/fleet/peers.h>
+#include <nearside/loop/loop.h>
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric_text.h>
 
@@ -24,7 +26,7 @@ struct scrape {
     struct buf *out;
     struct buf labels;
     const char *name; /* of the family under way */
-    const struct admin *admin;
+    struct admin *admin;
     const struct conf *conf;
     const struct fleet_view *view;
     struct admin_cache cache;
@@ -131,6 +133,52 @@ static void write_llm_pending(struct scrape *scrape)
     }
 }
 
+/* ---- load, as pods and exporters tell it ---- */
+
+static void write_region_load(struct scrape *scrape, enum load_signal signal)
+{
+    const struct admin_source *source = &scrape->admin->source;
+    uint64_t now_ns = loop_now_ns(scrape->admin->loop);
+
+    for (uint32_t i = 0; i < scrape->view->region_count; i++) {
+        const struct view_region *region = &scrape->view->regions[i];
+        struct load load;
+        double value;
+
+        load_of_region(source->loads(source->arg), region->slot, now_ns, &load);
+        if (load_value(&load, signal, &value)) {
+            region_sample(scrape, region, value);
+        }
+    }
+}
+
+static void write_engine_waiting(struct scrape *scrape)
+{
+    write_region_load(scrape, LOAD_WAITING);
+}
+
+static void write_engine_running(struct scrape *scrape)
+{
+    write_region_load(scrape, LOAD_RUNNING);
+}
+
+static void write_engine_kv_cache(struct scrape *scrape)
+{
+    write_region_load(scrape, LOAD_KV_CACHE);
+}
+
+static void write_gpu(struct scrape *scrape)
+{
+    for (uint32_t i = 0; i < scrape->view->region_count; i++) {
+        const struct view_region *region = &scrape->view->regions[i];
+        double percent;
+
+        if (admin_gpu_percent(scrape->admin, region, &percent)) {
+            region_sample(scrape, region, percent);
+        }
+    }
+}
+
 /* ---- endpoints ---- */
 
 static void endpoint_state_sample(struct scrape *scrape, const struct view_region *region,
@@ -169,6 +217,24 @@ static void write_endpoint_state(struct scrape *scrape)
             endpoint_state_sample(scrape, region, &region->endpoints[e], "drained");
         }
     }
+}
+
+/* ---- certificates ---- */
+
+static void on_certificate(const char *kind, const char *name, int64_t expires_at_s, void *arg)
+{
+    struct scrape *scrape = arg;
+
+    label(scrape, "kind", kind);
+    label(scrape, "name", name);
+    sample(scrape, (double)expires_at_s);
+}
+
+static void write_certificates(struct scrape *scrape)
+{
+    const struct admin_source *source = &scrape->admin->source;
+
+    source->certificates(source->arg, on_certificate, scrape);
 }
 
 /* ---- cache, config, process ---- */
@@ -272,6 +338,20 @@ static const struct computed families[] = {
      write_endpoint_state},
     {"nearside_redis_up", METRIC_GAUGE, "`region`",
      "1 when the region's Redis answers. Absent: none is configured.", write_redis_up},
+    {"nearside_engine_waiting_requests", METRIC_GAUGE, "`region`",
+     "Requests that wait in the region's engines, as their metrics pages say; of all their "
+     "clients. "
+     "Absent: not told, or stale.",
+     write_engine_waiting},
+    {"nearside_engine_running_requests", METRIC_GAUGE, "`region`",
+     "Requests that the region's engines work on, likewise.", write_engine_running},
+    {"nearside_engine_kv_cache_usage_ratio", METRIC_GAUGE, "`region`",
+     "Use of the engines' KV caches, 0 to 1, the mean over them, likewise.", write_engine_kv_cache},
+    {"nearside_certificate_expiry_seconds", METRIC_GAUGE, "`kind` `name`",
+     "When the certificate expires, seconds since 1970. `kind` is listener, admin or region (shown "
+     "to its endpoints), `name` the bind or the region; of several certificates the first to "
+     "expire.",
+     write_certificates},
     {"nearside_peers", METRIC_GAUGE, "-",
      "Other edges that reported through the regions' Redis within the last 3 seconds.",
      write_peers},
@@ -298,6 +378,10 @@ static const struct computed families[] = {
     {"llm_pending_requests", METRIC_GAUGE, "`region`",
      "The same as nearside_pending_requests, under the name autoscalers of LLM servers look for.",
      write_llm_pending},
+    {"dcgm_gpu_utilization", METRIC_GAUGE, "`region`",
+     "Use of the region's GPUs in percent, the mean over those that exporters and engines tell of. "
+     "Absent: not told, or stale.",
+     write_gpu},
     {"process_resident_memory_bytes", METRIC_GAUGE, "-", "Resident memory of the process.",
      write_memory},
     {"process_cpu_seconds_total", METRIC_COUNTER, "-", "User and system CPU time spent.",

@@ -121,9 +121,7 @@ static void get_readyz(struct admin *admin, const struct admin_request *request,
 
 /* ---- explaining ---- */
 
-static bool decode_text(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len);
-
-static bool query_value(struct str query, struct str key, struct str *ret_value)
+bool admin_query_value(struct str query, struct str key, struct str *ret_value)
 {
     struct str part;
 
@@ -144,8 +142,8 @@ static void get_explain(struct admin *admin, const struct admin_request *request
     struct str encoded;
     size_t len = 0;
 
-    if (!query_value(request->query, STR_LIT("id="), &encoded) || !decode_text(encoded, id, &len) ||
-        len == 0) {
+    if (!admin_query_value(request->query, STR_LIT("id="), &encoded) ||
+        !admin_decode(encoded, id, &len) || len == 0) {
         admin_reply_error(reply, 400, "id_missing",
                           "Say which request: /explain?id=ID, the X-Request-Id of its answer.");
         return;
@@ -183,7 +181,8 @@ static void post_endpoint_undrain(struct admin *admin, const struct admin_reques
     admin_post_endpoint(admin, request, false, reply);
 }
 
-#define READ (ADMIN_GET | ADMIN_HEAD)
+#define READ      (ADMIN_GET | ADMIN_HEAD)
+#define API_GROUP "/apis/external.metrics.k8s.io"
 #define ROUTE(methods, pattern, answer)                                                            \
     {                                                                                              \
         methods, {pattern, sizeof(pattern) - 1}, answer                                            \
@@ -198,6 +197,10 @@ static const struct route routes[] = {
     ROUTE(READ, "/config", get_config),
     ROUTE(READ, "/healthz", get_healthz),
     ROUTE(READ, "/readyz", get_readyz),
+    ROUTE(READ, "/apis", admin_get_apis),
+    ROUTE(READ, API_GROUP, admin_get_api_group),
+    ROUTE(READ, API_GROUP "/v1beta1", admin_get_api_resources),
+    ROUTE(READ, API_GROUP "/v1beta1/namespaces/*/*", admin_get_external_metric),
     ROUTE(ADMIN_POST, "/regions/*/drain", post_region_drain),
     ROUTE(ADMIN_POST, "/regions/*/undrain", post_region_undrain),
     ROUTE(ADMIN_POST, "/endpoints/*/drain", post_endpoint_drain),
@@ -208,24 +211,26 @@ static const struct route routes[] = {
 
 /* ---- finding the route ---- */
 
-/* Does the path fit? *ret_name: the part at the `*`, still encoded. */
+/* Does the path fit, part by part? *ret_name: what stands at the last `*`, still encoded. */
 static bool route_matches(struct str pattern, struct str path, struct str *ret_name)
 {
-    size_t star = str_find_char(pattern, '*');
-    struct str tail = str_slice(pattern, star + 1, pattern.len);
-    struct str rest;
-    size_t end;
+    for (;;) {
+        size_t pattern_end = str_find_char(pattern, '/');
+        size_t path_end = str_find_char(path, '/');
+        struct str wanted = str_slice(pattern, 0, pattern_end);
+        struct str part = str_slice(path, 0, path_end);
 
-    if (star == pattern.len) {
-        return str_eq(pattern, path);
+        if (str_eq(wanted, STR_LIT("*")) && part.len > 0) {
+            *ret_name = part;
+        } else if (!str_eq(wanted, part)) {
+            return false;
+        }
+        if (pattern_end == pattern.len || path_end == path.len) {
+            return pattern_end == pattern.len && path_end == path.len;
+        }
+        pattern = str_slice(pattern, pattern_end + 1, pattern.len);
+        path = str_slice(path, path_end + 1, path.len);
     }
-    if (!str_starts(path, str_slice(pattern, 0, star))) {
-        return false;
-    }
-    rest = str_slice(path, star, path.len);
-    end = str_find_char(rest, '/');
-    *ret_name = str_slice(rest, 0, end);
-    return end > 0 && str_eq(str_slice(rest, end, rest.len), tail);
 }
 
 static int hex_value(char c)
@@ -237,8 +242,7 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* False: too long, or not percent-encoding, or a byte that no name has. */
-static bool decode_text(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
+bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
 {
     size_t len = 0;
 
@@ -313,7 +317,7 @@ static void call_route(struct admin *admin, const struct route *route, struct st
     if (request->method == ADMIN_POST && !may_change(admin, request, reply)) {
         return;
     }
-    if (!decode_text(encoded, name, &len)) {
+    if (!admin_decode(encoded, name, &len)) {
         admin_reply_error(reply, 400, "bad_path", "The path is not percent-encoded as it should.");
         return;
     }
@@ -322,12 +326,43 @@ static void call_route(struct admin *admin, const struct route *route, struct st
     route->answer(admin, request, reply);
 }
 
+/* Is it Kubernetes that asks, whose clients want errors in its own form? */
+static bool is_api(struct str path)
+{
+    return str_eq(path, STR_LIT("/apis")) || str_starts(path, STR_LIT("/apis/"));
+}
+
+static void reply_unknown(const struct admin_request *request, unsigned allowed,
+                          struct admin_reply *reply)
+{
+    bool api = is_api(request->path);
+
+    if (allowed == 0 && api) {
+        admin_reply_status(reply, 404, "NotFound", "There is nothing at this path.");
+    } else if (allowed == 0) {
+        admin_reply_error(reply, 404, "not_found", "There is nothing at this path.");
+    } else if (api) {
+        admin_reply_status(reply, 405, "MethodNotAllowed", "This path takes another method.");
+    } else {
+        admin_reply_error(reply, 405, "method_not_allowed", "This path takes another method.");
+    }
+    if (allowed != 0) {
+        (void)snprintf(reply->allow, sizeof(reply->allow), "%s",
+                       allowed == ADMIN_POST ? "POST" : "GET, HEAD");
+    }
+}
+
 void admin_route(struct admin *admin, struct admin_request *request, struct admin_reply *reply)
 {
     unsigned allowed = 0;
 
     if (request->path.len == 0) {
         request->path = STR_LIT("/");
+    }
+    if (admin->api_needs_peer && !request->has_peer && is_api(request->path)) {
+        admin_reply_status(reply, 401, "Unauthorized",
+                           "This needs a client certificate by admin.tls.api_client_ca.");
+        return;
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         struct str encoded = STR_EMPTY;
@@ -341,11 +376,5 @@ void admin_route(struct admin *admin, struct admin_request *request, struct admi
             return;
         }
     }
-    if (allowed == 0) {
-        admin_reply_error(reply, 404, "not_found", "There is nothing at this path.");
-        return;
-    }
-    admin_reply_error(reply, 405, "method_not_allowed", "This path takes another method.");
-    (void)snprintf(reply->allow, sizeof(reply->allow), "%s",
-                   allowed == ADMIN_POST ? "POST" : "GET, HEAD");
+    reply_unknown(request, allowed, reply);
 }

@@ -19,6 +19,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
 #include <nearside/loop/loop.h>
+#include <nearside/net/tls_bufferevent.h>
 #include <nearside/obs/log.h>
 
 #include <event2/buffer.h>
@@ -102,7 +103,9 @@ static void adopt(void *arg)
 static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
 {
     struct server *server = OBJ_CAST(arg, server, SERVER_MAGIC);
-    struct bufferevent *bufferevent = bufferevent_socket_new(base, -1, 0);
+    struct tls_ctx *tls = server->admin->tls;
+    struct bufferevent *bufferevent =
+        tls == NULL ? bufferevent_socket_new(base, -1, 0) : tls_bufferevent_new(tls, base);
     struct adoption *adoption;
 
     ASSERT(bufferevent != NULL); /* a small structural object: see mem.h */
@@ -146,16 +149,19 @@ static void read_request(struct server *server, struct evhttp_request *http_requ
 {
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(http_request);
     struct evkeyvalq *headers = evhttp_request_get_input_headers(http_request);
+    struct evhttp_connection *conn = evhttp_request_get_connection(http_request);
     char *peer = NULL;
     uint16_t port = 0;
 
-    evhttp_connection_get_peer(evhttp_request_get_connection(http_request), &peer, &port);
+    evhttp_connection_get_peer(conn, &peer, &port);
     *ret_request = (struct admin_request){
         .method = method_of(http_request),
         .path = str_of(evhttp_uri_get_path(uri)),
         .query = str_of(evhttp_uri_get_query(uri)),
         .peer = peer == NULL ? "" : peer,
         .loopback = server->loopback,
+        .has_peer = tls_bufferevent_has_peer(evhttp_connection_get_bufferevent(conn)),
+        .accept = evhttp_find_header(headers, "Accept"),
         .authorization = evhttp_find_header(headers, "Authorization"),
         .admin_token = evhttp_find_header(headers, "X-Admin-Token"),
         .origin = evhttp_find_header(headers, "Origin"),

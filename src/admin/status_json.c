@@ -10,6 +10,7 @@
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/fleet/home.h>
+#include <nearside/fleet/load.h>
 #include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
@@ -20,6 +21,7 @@ struct gathering {
     const struct conf *conf;
     const struct fleet_view *view;
     const struct peers *peers;
+    const struct load_reports *loads;
     uint64_t now_ns;
 };
 
@@ -117,6 +119,57 @@ const char *status_endpoint_word(const struct view_endpoint *endpoint)
     return endpoint->drained ? "drained" : endpoint_state_word(endpoint->state);
 }
 
+static void member_load(json_t *object, const char *key, const struct load *load,
+                        enum load_signal signal)
+{
+    double value;
+
+    if (load_value(load, signal, &value)) {
+        member_number(object, key, value);
+    } else {
+        member_null(object, key);
+    }
+}
+
+static void add_load_signals(json_t *object, const struct load *load)
+{
+    member_load(object, "waiting", load, LOAD_WAITING);
+    member_load(object, "running", load, LOAD_RUNNING);
+    member_load(object, "kv_cache", load, LOAD_KV_CACHE);
+    member_load(object, "gpu", load, LOAD_GPU);
+}
+
+/* What the endpoint's own page says: null where it is not read. */
+static void add_endpoint_load(json_t *object, const struct gathering *from,
+                              const struct view_endpoint *endpoint)
+{
+    const struct load_report *report = load_reports_find(from->loads, endpoint->live->id);
+    static const struct load nothing;
+    json_t *load;
+
+    if (report == NULL) {
+        member_null(object, "load");
+        return;
+    }
+    load = member_object(object, "load");
+    add_load_signals(load, load_report_is_fresh(report, from->now_ns) ? &report->load : &nothing);
+    if (report->read_ns != 0) {
+        member_age(load, "age_s", from, report->read_ns);
+    } else {
+        member_null(load, "age_s");
+    }
+    member_text(load, "reason", report->reason);
+}
+
+static void add_region_load(json_t *object, const struct gathering *from,
+                            const struct view_region *region)
+{
+    struct load load;
+
+    load_of_region(from->loads, region->slot, from->now_ns, &load);
+    add_load_signals(member_object(object, "load"), &load);
+}
+
 static void add_endpoint(json_t *endpoints, const struct gathering *from,
                          const struct view_endpoint *endpoint)
 {
@@ -134,6 +187,7 @@ static void add_endpoint(json_t *endpoints, const struct gathering *from,
     member_count(item, "pending", atomic_load(&endpoint->live->pending));
     member_count(item, "inflight", atomic_load(&endpoint->live->inflight));
     member_count(item, "requests", atomic_load(&endpoint->live->requests));
+    add_endpoint_load(item, from, endpoint);
 }
 
 static void add_endpoints(json_t *object, const struct gathering *from,
@@ -266,6 +320,7 @@ static void add_region(json_t *regions, const struct gathering *from,
     member_count(item, "detect_hung_ms", conf_detect_hung_ms(&region->conf->health));
     add_ttft(item, "ttft_p50_ms", region->slot, 0.5);
     add_ttft(item, "ttft_p99_ms", region->slot, 0.99);
+    add_region_load(item, from, region);
     add_fleet_view(item, from, region);
     add_redis(item, from, region);
     add_endpoints(item, from, region);
@@ -492,6 +547,7 @@ json_t *status_build(struct admin *admin)
         .conf = admin->source.conf(admin->source.arg),
         .view = fleet_view_now(admin->fleet),
         .peers = admin->source.peers(admin->source.arg),
+        .loads = admin->source.loads(admin->source.arg),
         .now_ns = loop_now_ns(admin->loop),
     };
     json_t *root = json_object();

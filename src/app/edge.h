@@ -31,6 +31,7 @@ struct fleet;
 struct health;
 struct resolver;
 struct trace;
+struct tls_ctx;
 
 /* A bound address, by the text of its config: it is never bound again while it stays. The sockets
  * are kept here for a new program; a worker listens on a duplicate. */
@@ -84,7 +85,8 @@ struct edge {
     struct cache *cache;
     struct trace *trace;
     struct admin *admin;
-    char *admin_bind; /* owned; what is served now */
+    char *admin_bind;          /* owned; what is served now */
+    struct tls_ctx *admin_tls; /* ref held; NULL: plain text */
     struct proxy_shared shared;
     struct worker **workers; /* owned array */
     uint32_t worker_count;
@@ -136,8 +138,16 @@ void edge_open_doors(struct edge *edge);
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
 struct log_conf;
-/* Warn of listener certificates that have expired, or will within two weeks. */
-void edge_warn_certificates(const struct edge *edge);
+
+/* certificate.c */
+
+/* The admin listener's context; NULL when it speaks plain text. */
+enum status edge_load_admin_tls(const struct conf *conf, struct tls_ctx **ret_tls,
+                                struct errbuf *err) MUST_CHECK;
+/* Every certificate of ours that is in use; `arg` is the edge. */
+void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
+/* Warn of those that have expired, or will within two weeks. */
+void edge_warn_certificates(struct edge *edge);
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* drain.c */

@@ -25,14 +25,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CERTIFICATE_WARN_DAYS 14
-
 /* What a reload has built and not committed yet. */
 struct change {
     struct conf *conf;
     struct world *world;
     struct edge_listener *listeners;
     struct log_change *log;
+    struct tls_ctx *admin_tls;
     int admin_fd; /* -1: the admin listener stays, or goes */
     bool admin_moves;
 };
@@ -46,6 +45,7 @@ static void change_drop(struct change *change)
     if (change->admin_fd >= 0) {
         (void)close(change->admin_fd);
     }
+    tls_ctx_unref(change->admin_tls);
     world_unref(change->world);
     conf_unref(change->conf);
 }
@@ -54,6 +54,9 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
 {
     const struct conf_admin *conf = &change->conf->admin;
 
+    if (edge_load_admin_tls(change->conf, &change->admin_tls, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
     change->admin_moves = strcmp(conf->bind, edge->admin_bind) != 0;
     if (!change->admin_moves || conf->bind[0] == '\0') {
         return STATUS_OK;
@@ -120,6 +123,9 @@ static void commit_admin(struct edge *edge, struct change *change)
 {
     const struct conf_admin *conf = &change->conf->admin;
 
+    admin_set_tls(edge->admin, change->admin_tls, conf->tls.api_client_ca[0] != '\0');
+    tls_ctx_unref(edge->admin_tls);
+    edge->admin_tls = change->admin_tls;
     if (change->admin_moves) {
         admin_serve(edge->admin, change->admin_fd, conf->token, addr_is_loopback(&conf->addr));
         change->admin_fd = -1;
@@ -127,25 +133,6 @@ static void commit_admin(struct edge *edge, struct change *change)
         edge->admin_bind = mem_strdup(conf->bind);
     } else {
         admin_set_token(edge->admin, conf->token);
-    }
-}
-
-void edge_warn_certificates(const struct edge *edge)
-{
-    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
-
-    for (uint32_t i = 0; i < edge->conf->listener_count; i++) {
-        int64_t at_s = edge->world->listener_tls[i] == NULL
-                           ? 0
-                           : tls_ctx_expires_at(edge->world->listener_tls[i]);
-        int64_t days = (at_s - now_s) / 86400;
-        if (at_s != 0 && at_s <= now_s) {
-            log_error("certificate_expired", "listener=%s days_ago=%lld",
-                      edge->conf->listeners[i].bind, (long long)-days);
-        } else if (at_s != 0 && days < CERTIFICATE_WARN_DAYS) {
-            log_warn("certificate_expires", "listener=%s days=%lld", edge->conf->listeners[i].bind,
-                     (long long)days);
-        }
     }
 }
 

@@ -19,6 +19,7 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/health/health.h>
 #include <nearside/kv/kv.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/log.h>
 #include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
@@ -261,6 +262,11 @@ static const struct peers *source_peers(void *arg)
     return health_peers(((struct edge *)arg)->health);
 }
 
+static const struct load_reports *source_loads(void *arg)
+{
+    return health_loads(((struct edge *)arg)->health);
+}
+
 /* Ids may repeat, also over workers: the newest is meant. */
 static bool source_explain(void *arg, struct str id, struct buf *out)
 {
@@ -328,10 +334,13 @@ static enum status start_admin(struct edge *edge, struct errbuf *err)
         .purge = source_purge,
         .explain = source_explain,
         .peers = source_peers,
+        .loads = source_loads,
+        .certificates = edge_certificates,
     };
     const struct conf_admin *conf = &edge->conf->admin;
 
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
+    admin_set_tls(edge->admin, edge->admin_tls, conf->tls.api_client_ca[0] != '\0');
     edge->admin_bind = mem_strdup(conf->bind);
     if (conf->bind[0] == '\0') {
         return STATUS_OK;
@@ -390,6 +399,7 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     struct log_conf log;
 
     if (world_new(edge->conf, NULL, &edge->world, err) != STATUS_OK ||
+        edge_load_admin_tls(edge->conf, &edge->admin_tls, err) != STATUS_OK ||
         edge_bind(edge, edge->conf, &listeners, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -541,6 +551,7 @@ void edge_free(struct edge *edge)
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
     mem_free(edge->program);
+    tls_ctx_unref(edge->admin_tls);
     world_unref(edge->world);
     conf_unref(edge->conf);
     if (ran) {

@@ -41,6 +41,13 @@ void redis_slots_init(struct cache_worker *worker)
 /* A slot without a Redis is fine. */
 static void slot_close(struct redis_slot *slot)
 {
+    struct cache *cache = slot->worker->cache;
+
+    if (slot->kv != NULL) {
+        /* Another one's refusals are not this one's. */
+        (void)cache_redis_note(cache, slot->region_slot, CACHE_REDIS_GET, KV_ERROR_NONE);
+        (void)cache_redis_note(cache, slot->region_slot, CACHE_REDIS_SET, KV_ERROR_NONE);
+    }
     kv_free(slot->kv); /* drops its commands without a callback */
     slot->kv = NULL;
     cache_lookups_lose(&slot->lookups);

@@ -103,6 +103,11 @@ static bool region_speaks_tls(const struct conf_region *region)
             return true;
         }
     }
+    for (uint32_t i = 0; i < region->exporter_count; i++) {
+        if (region->exporters[i].tls) {
+            return true;
+        }
+    }
     return region->redis.url[0] != '\0' && region->redis.tls;
 }
 
@@ -122,8 +127,8 @@ static enum status check_tls(const struct conf_reader *reader, const char *path,
     }
     if (is_set && !region_speaks_tls(region)) {
         return conf_reader_fail(reader, place.text,
-                                "found settings for TLS, but no endpoint is https:// and redis is "
-                                "not rediss://, allowed: none here, or such a URL");
+                                "found settings for TLS, but no endpoint or exporter is https:// "
+                                "and redis is not rediss://, allowed: none here, or such a URL");
     }
     return STATUS_OK;
 }
@@ -227,9 +232,29 @@ static enum status check_cache(const struct conf_reader *reader)
     return STATUS_OK;
 }
 
+/* Certificate and key go together; a CA for clients means nothing without them. */
+static enum status check_admin(const struct conf_reader *reader)
+{
+    const struct conf_admin_tls *tls = &reader->conf->admin.tls;
+    bool has_certificate = tls->certificate[0] != '\0';
+
+    if (has_certificate != (tls->key[0] != '\0')) {
+        return conf_reader_fail(
+            reader, "admin.tls", "found a %s without a %s, allowed: both or neither",
+            has_certificate ? "certificate" : "key", has_certificate ? "key" : "certificate");
+    }
+    if (tls->api_client_ca[0] != '\0' && !has_certificate) {
+        return conf_reader_fail(reader, "admin.tls.api_client_ca",
+                                "found one without a certificate, allowed: with certificate and "
+                                "key");
+    }
+    return STATUS_OK;
+}
+
 enum status conf_check(const struct conf_reader *reader)
 {
-    if (check_binds(reader) != STATUS_OK || check_cache(reader) != STATUS_OK ||
+    if (check_admin(reader) != STATUS_OK || check_binds(reader) != STATUS_OK ||
+        check_cache(reader) != STATUS_OK ||
         check_buffers(reader, "limits", &reader->conf->limits) != STATUS_OK) {
         return STATUS_INVALID;
     }

@@ -337,14 +337,14 @@ static void write_texts(struct writer *writer, const struct conf_key *key, const
 }
 
 static void write_endpoints(struct writer *writer, const struct conf_key *key,
-                            const struct conf_region *region)
+                            const struct conf_endpoint *endpoints, uint32_t count)
 {
     const char *urls[CONF_ENDPOINTS_MAX];
 
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        urls[i] = region->endpoints[i].url;
+    for (uint32_t i = 0; i < count; i++) {
+        urls[i] = endpoints[i].url;
     }
-    write_texts(writer, key, urls, region->endpoint_count);
+    write_texts(writer, key, urls, count);
 }
 
 /* The top-level struct that a region's group overrides: it bears the same name in the root. */
@@ -363,7 +363,9 @@ static void write_region(struct writer *writer, const struct conf *conf,
         const void *field = (const char *)region + key->offset;
 
         if (strcmp(key->name, "endpoints") == 0) {
-            write_endpoints(writer, key, region);
+            write_endpoints(writer, key, region->endpoints, region->endpoint_count);
+        } else if (strcmp(key->name, "exporters") == 0) {
+            write_endpoints(writer, key, region->exporters, region->exporter_count);
         } else if (strcmp(key->name, "models") == 0) {
             write_texts(writer, key, region->models, region->model_count);
         } else if (key->type == CONF_OVERRIDE) {

@@ -142,6 +142,39 @@ static enum status read_endpoints(const struct conf_reader *reader, const char *
     return STATUS_OK;
 }
 
+static enum status read_exporters(const struct conf_reader *reader, const char *region_path,
+                                  struct conf_region *region)
+{
+    struct conf_path path = conf_path_member(region_path, "exporters");
+    config_setting_t *setting = conf_reader_find(reader, path.text);
+
+    if (setting == NULL) {
+        return STATUS_OK;
+    }
+    if (open_texts(reader, setting, path.text, "exporters", CONF_ENDPOINTS_MAX) != STATUS_OK) {
+        return STATUS_INVALID;
+    }
+    uint32_t count = (uint32_t)config_setting_length(setting);
+
+    region->exporters = mem_new_array(count, struct conf_endpoint);
+    for (uint32_t i = 0; i < count; i++) {
+        const config_setting_t *item = config_setting_get_elem(setting, i);
+        const char *text = config_setting_get_string(item);
+        struct conf_path place = conf_path_item(path.text, i);
+
+        if (text == NULL) {
+            return conf_reader_refuse(reader, place.text, item,
+                                      conf_table_find(&conf_table_region, "exporters"));
+        }
+        if (conf_endpoint_read(reader, place.text, str_of(text), &region->exporters[i]) !=
+            STATUS_OK) {
+            return STATUS_INVALID;
+        }
+        region->exporter_count++;
+    }
+    return STATUS_OK;
+}
+
 static bool has_model(const struct conf_region *region, const char *name)
 {
     for (uint32_t i = 0; i < region->model_count; i++) {
@@ -276,6 +309,7 @@ static enum status read_region(struct conf_reader *reader, const config_setting_
                                 conf_table_find(&conf_table_region, "name")->allowed);
     }
     if (read_endpoints(reader, path, region) != STATUS_OK ||
+        read_exporters(reader, path, region) != STATUS_OK ||
         read_models(reader, path, region) != STATUS_OK ||
         read_redis(reader, path, &region->redis) != STATUS_OK) {
         return STATUS_INVALID;

@@ -123,6 +123,11 @@ static bool request_path_is_good(const char *text)
     return true;
 }
 
+static bool page_path_is_good(const char *text)
+{
+    return text[0] == '\0' || request_path_is_good(text);
+}
+
 static bool header_name_is_good(const char *text)
 {
     size_t len = strlen(text);
@@ -233,11 +238,25 @@ static const struct conf_key listener_keys[] = {
 TABLE(conf_table_listener, "listeners[]", listener_keys,
       "Where clients connect: a list of groups, at least one.");
 
+static const struct conf_key admin_tls_keys[] = {
+    STRING(CONF_FILE, "certificate", conf_admin_tls, certificate, "",
+           "PEM file: the certificate, then its chain. \"\": plain text."),
+    STRING(CONF_FILE, "key", conf_admin_tls, key, "", "PEM file: the certificate's private key."),
+    STRING(CONF_FILE, "api_client_ca", conf_admin_tls, api_client_ca, "",
+           "PEM file: requests under /apis/ must come with a certificate signed by one of these "
+           "(Kubernetes: the request header client CA); all others need none. \"\": nobody does."),
+    CHOICE(conf_admin_tls, min_version, enum conf_tls_version, version_words,
+           "Oldest TLS version accepted."),
+};
+TABLE(conf_table_admin_tls, "admin.tls", admin_tls_keys,
+      "TLS of the operator's listener. A reload reads the files again.");
+
 static const struct conf_key admin_keys[] = {
     STRING(CONF_TEXT, "bind", conf_admin, bind, "127.0.0.1:9901",
            "Address and port of the status page, metrics and controls. \"\": none."),
     STRING(CONF_SECRET, "token", conf_admin, token, "",
            "Bearer token that POSTs must carry. \"\": POSTs are accepted on a loopback bind only."),
+    GROUP(CONF_GROUP, conf_admin, tls, conf_table_admin_tls, "TLS of the operator's listener."),
 };
 TABLE(conf_table_admin, "admin", admin_keys, "The operator's listener.");
 
@@ -349,6 +368,23 @@ TABLE(conf_table_warmup, "warmup", warmup_keys,
       "warming, and gets requests only where nothing is up; then slow start begins. An answer "
       "with 4xx ends the warm-up with a warning: a wrong prompt must not keep a region out.");
 
+static const struct conf_key metrics_keys[] = {
+    STRING(CONF_TEXT, "path", conf_metrics, path, "",
+           "Page to ask every endpoint for, like \"/metrics\". \"\": none is asked.",
+           .accepts = page_path_is_good,
+           .allowed = "\"\", or a path that begins with /, without spaces, at most 1024 characters"),
+    STRING(CONF_TEXT, "exporter_path", conf_metrics, exporter_path, "/metrics",
+           "Page to ask the region's `exporters` for.", .accepts = request_path_is_good,
+           .allowed = "a path that begins with /, without spaces, at most 1024 characters"),
+    U32(conf_metrics, interval_ms, 5000, 100, HOUR_MS, "ms", "Between two readings of a page."),
+    U32(conf_metrics, timeout_ms, 2000, 10, 600000, "ms", "A page that is not whole by then failed."),
+};
+TABLE(conf_table_metrics, "metrics", metrics_keys,
+      "Load as the engines tell it: the pages they write for Prometheus. Waiting, running and KV "
+      "cache use are understood by the names of vLLM, SGLang, TGI, llama.cpp and Triton, GPU use by "
+      "those of DCGM and Triton. Figures that were not renewed for three intervals and a timeout are "
+      "dropped. Shown, and told to autoscalers; routing goes by what this edge sees itself.");
+
 static const struct conf_key timeouts_keys[] = {
     U32(conf_timeouts, connect_ms, 1000, 1, 600000, "ms", "Connecting to an endpoint, TLS included."),
     U32(conf_timeouts, request_ms, 30000, 1, DAY_MS, "ms",
@@ -454,6 +490,10 @@ static const struct conf_key region_keys[] = {
             "endpoint, resolved again by TTL.",
             .allowed = "an array of 1 to 1024 URLs, [ \"http://10.0.0.5:8000\" ]",
             .required = true),
+    SPECIAL(CONF_TEXTS, "exporters", NULL,
+            "URLs of GPU exporters (DCGM), http://host[:port]; every address of a host name is read. "
+            "See metrics.",
+            .allowed = "an array of up to 1024 URLs, [ \"http://10.0.0.5:9400\" ]"),
     STRING(CONF_TEXT, "redis", conf_region, redis.url, "",
            "redis://[user:password@]host[:port][/database], or rediss:// for TLS. \"\": none."),
     STRING(CONF_SECRET, "redis_user", conf_region, redis.user, "",
@@ -466,6 +506,8 @@ static const struct conf_key region_keys[] = {
           "Any key of the top-level health, for this region.", .sample = "path = \"/health\";"),
     GROUP(CONF_OVERRIDE, conf_region, warmup, conf_table_warmup,
           "Any key of the top-level warmup, for this region.", .sample = "requests = 2;"),
+    GROUP(CONF_OVERRIDE, conf_region, metrics, conf_table_metrics,
+          "Any key of the top-level metrics, for this region.", .sample = "path = \"/metrics\";"),
     GROUP(CONF_OVERRIDE, conf_region, timeouts, conf_table_timeouts,
           "Any key of the top-level timeouts, for this region.",
           .sample = "first_token_ms = 120000;"),
@@ -486,6 +528,7 @@ static const struct conf_key root_keys[] = {
     GROUP(CONF_GROUP, conf, routing, conf_table_routing, ""),
     GROUP(CONF_GROUP, conf, health, conf_table_health, ""),
     GROUP(CONF_GROUP, conf, warmup, conf_table_warmup, ""),
+    GROUP(CONF_GROUP, conf, metrics, conf_table_metrics, ""),
     GROUP(CONF_GROUP, conf, timeouts, conf_table_timeouts, ""),
     GROUP(CONF_GROUP, conf, retry, conf_table_retry, ""),
     GROUP(CONF_GROUP, conf, limits, conf_table_limits, ""),

@@ -55,6 +55,7 @@ void conf_make_regions(struct conf *conf, uint32_t count)
         conf_table_defaults(&conf_table_region, &conf->regions[i]);
         conf->regions[i].redis.host = "";
         conf->regions[i].health = conf->health;
+        conf->regions[i].metrics = conf->metrics;
         conf->regions[i].timeouts = conf->timeouts;
         conf->regions[i].limits = conf->limits;
         conf->regions[i].warmup = conf->warmup;
@@ -130,6 +131,7 @@ static void conf_free(struct conf *conf)
     }
     for (uint32_t i = 0; i < conf->region_count; i++) {
         mem_free(conf->regions[i].endpoints);
+        mem_free(conf->regions[i].exporters);
         mem_free(conf->regions[i].models);
     }
     mem_free(conf->listeners);

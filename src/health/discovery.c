@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names to addresses, again and again: one lookup per endpoint name and per Redis name.
+ * Names to addresses, again and again: one lookup per name of an endpoint, a Redis, an exporter.
  *
  * Happy path:
  *   1. Ask at once when a config brings the name.
@@ -30,6 +30,9 @@
 #define LOOKUP_TTL_S_MAX 300
 #define LOOKUP_RETRY_MS  5000
 
+/* What a name's addresses are for. */
+enum lookup_use { LOOKUP_ENDPOINT, LOOKUP_REDIS, LOOKUP_EXPORTER };
+
 struct lookup {
     uint32_t magic;
     struct list link;
@@ -38,7 +41,7 @@ struct lookup {
     char *region_name; /* owned */
     char *host;        /* owned */
     uint16_t port;
-    bool is_redis;
+    enum lookup_use use;
     uint32_t region_index; /* in health->conf */
     uint32_t endpoint_index;
     struct dns_query *query; /* under way, or NULL */
@@ -102,10 +105,16 @@ static void on_good(struct lookup *lookup, const struct addr *addrs, size_t coun
     if (!address_set_merge(&lookup->set, addrs, count)) {
         return;
     }
-    if (lookup->is_redis) {
-        tell_redis(lookup);
-    } else {
+    switch (lookup->use) {
+    case LOOKUP_ENDPOINT:
         tell_endpoints(lookup);
+        break;
+    case LOOKUP_REDIS:
+        tell_redis(lookup);
+        break;
+    case LOOKUP_EXPORTER:
+        load_watch_sync(lookup->health);
+        break;
     }
 }
 
@@ -117,7 +126,7 @@ static void on_bad(struct lookup *lookup, enum dns_result result)
                  lookup->host, dns_result_word(result), lookup->set.count);
     }
     deadline_set_in_ms(&lookup->next, health_jitter_ms(lookup->health, LOOKUP_RETRY_MS));
-    if (lookup->set.count == 0 && !lookup->is_redis) {
+    if (lookup->set.count == 0 && lookup->use == LOOKUP_ENDPOINT) {
         tell_endpoints(lookup); /* that there are none: the region need not wait for a verdict */
     }
 }
@@ -147,7 +156,7 @@ static void ask(struct lookup *lookup)
 struct wanted {
     const char *host;
     uint16_t port;
-    bool is_redis;
+    enum lookup_use use;
     uint32_t region_index;
     uint32_t endpoint_index;
 };
@@ -160,7 +169,7 @@ static struct lookup *find(struct health *health, const struct wanted *wanted)
     LIST_FOREACH (item, &health->lookups) {
         struct lookup *lookup = LIST_ITEM(item, struct lookup, link);
 
-        if (lookup->is_redis == wanted->is_redis && lookup->port == wanted->port &&
+        if (lookup->use == wanted->use && lookup->port == wanted->port &&
             strcmp(lookup->host, wanted->host) == 0 &&
             strcmp(lookup->region_name, region_name) == 0) {
             return lookup;
@@ -175,7 +184,7 @@ static void keep(struct lookup *lookup, const struct wanted *wanted)
 {
     lookup->region_index = wanted->region_index;
     lookup->endpoint_index = wanted->endpoint_index;
-    if (lookup->is_redis && lookup->redis_addr.len != 0) {
+    if (lookup->use == LOOKUP_REDIS && lookup->redis_addr.len != 0) {
         fleet_set_redis_addr(lookup->health->fleet, lookup->region_index, &lookup->redis_addr);
     }
 }
@@ -189,7 +198,7 @@ static struct lookup *begin(struct health *health, const struct wanted *wanted)
     lookup->region_name = mem_strdup(health->conf->regions[wanted->region_index].name);
     lookup->host = mem_strdup(wanted->host);
     lookup->port = wanted->port;
-    lookup->is_redis = wanted->is_redis;
+    lookup->use = wanted->use;
     lookup->region_index = wanted->region_index;
     lookup->endpoint_index = wanted->endpoint_index;
     deadline_init(&lookup->next, health->loop, on_next, lookup);
@@ -227,9 +236,30 @@ static void follow_region(struct health *health, uint32_t region_index)
     if (region->redis.url[0] != '\0' && !region->redis.is_address) {
         follow(health, &(struct wanted){.host = region->redis.host,
                                         .port = region->redis.port,
-                                        .is_redis = true,
+                                        .use = LOOKUP_REDIS,
                                         .region_index = region_index});
     }
+    for (uint32_t i = 0; i < region->exporter_count; i++) {
+        if (!region->exporters[i].is_address) {
+            follow(health, &(struct wanted){.host = region->exporters[i].host,
+                                            .port = region->exporters[i].port,
+                                            .use = LOOKUP_EXPORTER,
+                                            .region_index = region_index});
+        }
+    }
+}
+
+size_t discovery_exporter(struct health *health, uint32_t region_index,
+                          const struct conf_endpoint *exporter, const struct addr **ret_addrs)
+{
+    struct wanted wanted = {.host = exporter->host,
+                            .port = exporter->port,
+                            .use = LOOKUP_EXPORTER,
+                            .region_index = region_index};
+    const struct lookup *lookup = find(health, &wanted);
+
+    *ret_addrs = lookup == NULL ? NULL : lookup->set.addrs;
+    return lookup == NULL ? 0 : lookup->set.count;
 }
 
 void discovery_sync(struct health *health)
@@ -259,7 +289,7 @@ void discovery_hurry(struct health *health, const char *host)
         struct lookup *lookup = LIST_ITEM(item, struct lookup, link);
         bool rested = now_ns - lookup->started_ns >= LOOKUP_TTL_S * NS_PER_S;
 
-        if (lookup->query == NULL && rested && !lookup->is_redis &&
+        if (lookup->query == NULL && rested && lookup->use == LOOKUP_ENDPOINT &&
             strcmp(lookup->host, host) == 0) {
             deadline_set_in_ms(&lookup->next, 0);
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Health as a whole: which targets, lookups and Redis watches there are.
+ * Health as a whole: which targets, lookups, Redis watches and load pages there are.
  *
  * They follow the fleet's view. Whoever changes the set of endpoints (a config, an answer of DNS)
  * calls health_sync() after it; what carries the sync's generation stays, the rest ends.
@@ -30,6 +30,7 @@ struct health *health_new(struct loop *loop, struct fleet *fleet, struct resolve
     list_init(&health->target_list);
     list_init(&health->lookups);
     list_init(&health->redis_watches);
+    load_reports_init(&health->loads);
     health->shared = shared_new(health);
     guard_start(health);
     return health;
@@ -91,6 +92,12 @@ void health_sync(struct health *health)
             target_free(target);
         }
     }
+    load_watch_sync(health);
+}
+
+const struct load_reports *health_loads(const struct health *health)
+{
+    return &health->loads;
 }
 
 /* ---- configs ---- */
@@ -150,6 +157,7 @@ void health_free(struct health *health)
         return;
     }
     guard_stop(health);
+    load_watch_stop(health);
     redis_watch_stop(health);
     shared_free(health->shared);
     discovery_stop(health);

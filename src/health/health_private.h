@@ -16,6 +16,7 @@
 #include <nearside/base/rng.h>
 #include <nearside/base/table.h>
 #include <nearside/conf/tree.h>
+#include <nearside/fleet/load.h>
 #include <nearside/fleet/view.h>
 #include <nearside/health/health.h>
 #include <nearside/loop/loop.h>
@@ -54,6 +55,7 @@ struct health {
     struct list target_list;
     struct list lookups;
     struct list redis_watches;
+    struct load_reports loads;                      /* their owners are in load_watch.c */
     struct shared *shared;                          /* owned; what edges share through Redis */
     struct region_guard guards[METRIC_REGIONS_MAX]; /* by region slot: they outlive reloads */
     struct deadline guard_tick;
@@ -159,7 +161,16 @@ uint64_t passive_full_ms(uint64_t retry_after_ms);
 void discovery_sync(struct health *health);
 /* An endpoint of that host went down: its name may mean something else by now. */
 void discovery_hurry(struct health *health, const char *host);
+/* The addresses that an exporter's name stands for now; valid until the next turn. */
+size_t discovery_exporter(struct health *health, uint32_t region_index,
+                          const struct conf_endpoint *exporter, const struct addr **ret_addrs);
 void discovery_stop(struct health *health);
+
+/* ---- load_watch.c ---- */
+
+/* Read the pages that health->conf and the fleet's endpoints ask for, and no others. */
+void load_watch_sync(struct health *health);
+void load_watch_stop(struct health *health);
 
 /* ---- redis_watch.c ---- */
 

@@ -58,7 +58,8 @@ static int on_alpn(SSL *ssl, const unsigned char **ret_name, unsigned char *ret_
     return SSL_TLSEXT_ERR_ALERT_FATAL; /* no_application_protocol */
 }
 
-static enum status require_client_ca(SSL_CTX *ssl_ctx, const char *path, struct errbuf *err)
+/* `mode`: SSL_VERIFY_PEER, perhaps with SSL_VERIFY_FAIL_IF_NO_PEER_CERT. */
+static enum status ask_client_ca(SSL_CTX *ssl_ctx, const char *path, int mode, struct errbuf *err)
 {
     enum status status = tls_load_ca(ssl_ctx, path, err);
     STACK_OF(X509_NAME) * names;
@@ -72,7 +73,7 @@ static enum status require_client_ca(SSL_CTX *ssl_ctx, const char *path, struct 
         return STATUS_INVALID;
     }
     SSL_CTX_set_client_CA_list(ssl_ctx, names); /* takes the names */
-    SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(ssl_ctx, mode, NULL);
     return STATUS_OK;
 }
 
@@ -89,8 +90,10 @@ static enum status set_up(struct tls_ctx *ctx, SSL_CTX *ssl_ctx,
     (void)SSL_CTX_set_tlsext_servername_callback(ssl_ctx, on_server_name);
     (void)SSL_CTX_set_tlsext_servername_arg(ssl_ctx, ctx);
     SSL_CTX_set_alpn_select_cb(ssl_ctx, on_alpn, NULL);
-    return conf->client_ca[0] == '\0' ? STATUS_OK
-                                      : require_client_ca(ssl_ctx, conf->client_ca, err);
+    return conf->client_ca[0] == '\0'
+               ? STATUS_OK
+               : ask_client_ca(ssl_ctx, conf->client_ca,
+                               SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, err);
 }
 
 enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_ctx **ret_ctx,
@@ -114,4 +117,27 @@ enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_
     }
     *ret_ctx = ctx;
     return STATUS_OK;
+}
+
+enum status tls_ctx_new_admin(const struct conf_admin_tls *conf, struct tls_ctx **ret_ctx,
+                              struct errbuf *err)
+{
+    struct conf_certificate pair = {.certificate = conf->certificate, .key = conf->key};
+    struct conf_listener_tls listener = {.certificates = &pair,
+                                         .certificate_count = 1,
+                                         .client_ca = "",
+                                         .min_version = conf->min_version};
+    struct tls_ctx *ctx;
+    enum status status = tls_ctx_new_server(&listener, &ctx, err);
+
+    if (status == STATUS_OK && conf->api_client_ca[0] != '\0') {
+        status = ask_client_ca(ctx->ctxs[0], conf->api_client_ca, SSL_VERIFY_PEER, err);
+        if (status != STATUS_OK) {
+            tls_ctx_unref(ctx);
+        }
+    }
+    if (status == STATUS_OK) {
+        *ret_ctx = ctx;
+    }
+    return status;
 }

@@ -31,6 +31,8 @@ enum {
     SERIES_METRIC_L_FROM_TO_REASON = REGION_VALUES * REGION_VALUES * OUTCOME_COUNT,
     SERIES_METRIC_L_REGION_OUTCOME = REGION_VALUES * OUTCOME_COUNT,
     SERIES_METRIC_L_REGION_PROBE = REGION_VALUES * PROBE_CLASS_COUNT,
+    SERIES_METRIC_L_REGION_RESULT = REGION_VALUES * METRIC_RESULTS,
+    SERIES_METRIC_L_REGION_GENAI = REGION_VALUES * METRIC_OPERATIONS * METRIC_PROVIDERS,
     SERIES_METRIC_L_TIER_RESULT = METRIC_TIERS * METRIC_CACHE_RESULTS,
     SERIES_METRIC_L_REGION_KV_ERROR = REGION_VALUES * KV_ERROR_COUNT,
     SERIES_METRIC_L_TOKENS = METRIC_TOKENS,
@@ -230,6 +232,21 @@ static const char *result_word(unsigned value)
     return value == METRIC_SUCCESS ? "success" : "failure";
 }
 
+static const char *operation_word(unsigned value)
+{
+    static const char *const words[METRIC_OPERATIONS] = {
+        [METRIC_OPERATION_CHAT] = "chat",
+        [METRIC_OPERATION_TEXT] = "text_completion",
+        [METRIC_OPERATION_EMBEDDINGS] = "embeddings",
+    };
+    return words[value];
+}
+
+static const char *provider_word(unsigned value)
+{
+    return value == METRIC_PROVIDER_OPENAI ? "openai" : "anthropic";
+}
+
 static const char *limit_word(unsigned value)
 {
     static const char *const words[LIMIT_COUNT] = {
@@ -275,6 +292,12 @@ static const struct metric_dim dims[][METRIC_DIMS_MAX] = {
     [METRIC_L_REGION_PROBE] = {DIM_REGION("region"),
                                {"class", PROBE_CLASS_COUNT, probe_class_value_word, false},
                                DIM_UNUSED},
+    [METRIC_L_REGION_RESULT] = {DIM_REGION("region"),
+                                {"result", METRIC_RESULTS, result_word, false},
+                                DIM_UNUSED},
+    [METRIC_L_REGION_GENAI] = {DIM_REGION("region"),
+                               {"gen_ai_operation_name", METRIC_OPERATIONS, operation_word, false},
+                               {"gen_ai_provider_name", METRIC_PROVIDERS, provider_word, false}},
     [METRIC_L_TIER_RESULT] = {{"tier", METRIC_TIERS, tier_word, false},
                               {"result", METRIC_CACHE_RESULTS, cache_result_word, false},
                               DIM_UNUSED},
@@ -358,8 +381,14 @@ static size_t bucket_of(uint64_t ns)
 void metric_observe_ns(struct metric_block *block, enum metric_family family, unsigned l0,
                        uint64_t ns)
 {
+    metric_observe_labels_ns(block, family, l0, 0, 0, ns);
+}
+
+void metric_observe_labels_ns(struct metric_block *block, enum metric_family family, unsigned l0,
+                              unsigned l1, unsigned l2, uint64_t ns)
+{
     ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
-    size_t first = series_cell(family, l0, 0, 0);
+    size_t first = series_cell(family, l0, l1, l2);
 
     add_to_cell(block, first + bucket_of(ns), 1);
     add_to_cell(block, first + METRIC_BUCKET_COUNT, (int64_t)ns);
@@ -408,9 +437,10 @@ static int64_t sum_of_cell(size_t cell)
     return (int64_t)sum;
 }
 
-void metric_read_histogram(enum metric_family family, unsigned l0, struct metric_histogram *ret)
+void metric_read_histogram(enum metric_family family, unsigned l0, unsigned l1, unsigned l2,
+                           struct metric_histogram *ret)
 {
-    size_t first = series_cell(family, l0, 0, 0);
+    size_t first = series_cell(family, l0, l1, l2);
 
     *ret = (struct metric_histogram){0};
     for (size_t i = 0; i < METRIC_BUCKET_COUNT; i++) {
@@ -428,7 +458,7 @@ int64_t metric_sum(enum metric_family family, unsigned l0, unsigned l1, unsigned
     if (rows[family].type != METRIC_HISTOGRAM) {
         return sum_of_cell(series_cell(family, l0, l1, l2));
     }
-    metric_read_histogram(family, l0, &histogram);
+    metric_read_histogram(family, l0, 0, 0, &histogram);
     return (int64_t)(l1 == 0 ? histogram.count : histogram.sum_ns);
 }
 
@@ -438,7 +468,7 @@ double metric_quantile(enum metric_family family, unsigned l0, double q)
     double below = 0;
 
     ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
-    metric_read_histogram(family, l0, &histogram);
+    metric_read_histogram(family, l0, 0, 0, &histogram);
     if (histogram.count == 0) {
         return 0;
     }

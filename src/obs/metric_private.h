@@ -63,6 +63,7 @@ struct metric_histogram {
     uint64_t sum_ns;
 };
 
-void metric_read_histogram(enum metric_family family, unsigned l0, struct metric_histogram *ret);
+void metric_read_histogram(enum metric_family family, unsigned l0, unsigned l1, unsigned l2,
+                           struct metric_histogram *ret);
 
 #endif

@@ -169,7 +169,8 @@ static void append_histogram(struct buf *out, const struct series *series)
     struct metric_histogram histogram;
     uint64_t below = 0;
 
-    metric_read_histogram(series->family, series->values[0], &histogram);
+    metric_read_histogram(series->family, series->values[0], series->values[1], series->values[2],
+                          &histogram);
     if (histogram.count == 0 && series->dims[0].is_region) {
         return;
     }

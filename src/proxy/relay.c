@@ -143,6 +143,7 @@ static void commit(struct request *request)
         metric_observe_ns(worker->metrics, METRIC_FAILOVER_SECONDS, 0,
                           now_ns - request->first_failure_ns);
     }
+    stale_drop(request); /* nothing else can answer now */
     start_fill(request);
     share_begin(request);
     forward_answer_head(request, request->answer);

@@ -179,7 +179,7 @@ static void entry_fields(struct client_conn *conn, const struct cache_entry *ent
     }
 }
 
-/* Whole seconds, downwards: what is past its time by a moment has -1, not 0. */
+/* Whole seconds, downwards: what has just passed its time has -1, not 0. */
 static int64_t floor_s(int64_t ms)
 {
     return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000);
@@ -191,7 +191,7 @@ static void entry_status(struct client_conn *conn, const struct cache_entry *ent
     uint64_t now_ms = clock_wall_ms();
     uint64_t stored_ms = cache_entry_stored_wall_ms(entry);
     int64_t age_s = now_ms > stored_ms ? (int64_t)((now_ms - stored_ms) / 1000) : 0;
-    int64_t ttl_s = floor_s((int64_t)(stored_ms + cache_entry_ttl_ms(entry) - now_ms));
+    int64_t ttl_s = floor_s((int64_t)(stored_ms + cache_entry_ttl_ms(entry) - now_ms) - 1);
     const char *detail = tier == METRIC_TIER_MEMORY ? "memory" : "redis";
     char text[64];
     size_t len = (size_t)snprintf(text, sizeof(text), "nearside; hit; ttl=%lld; detail=%s",

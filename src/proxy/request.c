@@ -507,6 +507,7 @@ static void count_request(struct request *request, uint64_t now_ns)
         metric_add(metrics, METRIC_REQUESTS, slot, request->status / 100 - 1, 0, 1);
     }
     metric_observe_ns(metrics, METRIC_REQUEST_SECONDS, slot, now_ns - request->started_ns);
+    request_count_genai(request, now_ns);
     if (request->commit_ns == 0) {
         request_observe_overhead(request);
     }

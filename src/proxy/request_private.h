@@ -251,6 +251,8 @@ void request_finish(struct request *request);
 void request_wait_begin(struct request *request); /* time from here on is others' */
 void request_wait_end(struct request *request);
 void request_observe_overhead(struct request *request);
+/* Count a request that ends under OpenTelemetry's names, if it is one of theirs (genai.c). */
+void request_count_genai(const struct request *request, uint64_t now_ns);
 void request_reply(struct request *request);                 /* move to REPLY */
 uint64_t request_deadline_ns(const struct request *request); /* total_ms; 0: none */
 

@@ -131,6 +131,11 @@ static bool region_speaks_tls(const struct conf_region *region)
             return true;
         }
     }
+    for (uint32_t i = 0; i < region->exporter_count; i++) {
+        if (region->exporters[i].tls) {
+            return true;
+        }
+    }
     return region->redis.tls;
 }
 

@@ -358,7 +358,7 @@ def test_redis_with_password(make_proxy, make_redis, pod):
 def test_redis_over_tls_with_an_acl_user(make_proxy, make_redis, pod, authority):
     redis = make_redis("tls", user="nearside", password="secret", user_rules="~* &* +@all",
                        tls=authority.issue("redis"))
-    proxy = make_proxy([region("near", pod, redis, tls={"ca": authority.cert})], cache=ON)
+    proxy = make_proxy([region("near", pod, redis, tls={"ca": authority.cert})], cache={**ON, "redis_timeout_ms": 2000})
     wait_redis(proxy)
     ask(proxy, answers.chat("x"))
     wait_until(lambda: ns_keys(redis), "a key in Redis")

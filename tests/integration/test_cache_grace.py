@@ -10,7 +10,7 @@ from env import answers
 from env.conf import region
 from env.waiting import wait_until
 
-ON = {"enabled": True, "ttl_s": 1, "grace_s": 3600}
+ON = {"enabled": True, "ttl_s": 1, "grace_s": 3600, "redis_timeout_ms": 500}
 QUICK = {"cache": ON, "timeouts": {"connect_ms": 300, "first_token_ms": 1000}}
 
 

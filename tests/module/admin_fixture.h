@@ -13,6 +13,7 @@
 #include <nearside/conf/parse.h>
 #include <nearside/conf/tree.h>
 #include <nearside/fleet/fleet.h>
+#include <nearside/fleet/load.h>
 #include <nearside/fleet/peers.h>
 #include <nearside/loop/loop.h>
 
@@ -48,6 +49,7 @@ struct fixture {
     unsigned redis_purges;
 
     struct peers peers;
+    struct load_reports loads;
 
     /* The answer under way, or the last one. */
     int client;
@@ -135,6 +137,17 @@ static inline bool source_explain(void *arg, struct str id, struct buf *out)
     }
     buf_append_str(out, STR_LIT("{\"id\":\"a/b\"}\n"));
     return true;
+}
+
+static inline const struct load_reports *source_loads(void *arg)
+{
+    return &((struct fixture *)arg)->loads;
+}
+
+static inline void source_certificates(void *arg, admin_certificate_fn each, void *each_arg)
+{
+    (void)arg;
+    each("listener", "0.0.0.0:8443", 2000000000, each_arg);
 }
 
 static inline const struct peers *source_peers(void *arg)
@@ -343,6 +356,8 @@ static inline void start_admin(struct fixture *f)
         .purge = source_purge,
         .explain = source_explain,
         .peers = source_peers,
+        .loads = source_loads,
+        .certificates = source_certificates,
     };
 
     f->admin = admin_new(f->loop, f->fleet, &source);
@@ -363,6 +378,7 @@ static inline int set_up(void **state)
     f->last_reload = (struct admin_reload){.ok = true, .wall_ms = clock_wall_ms()};
     f->reload_ok = true;
     peers_init(&f->peers);
+    load_reports_init(&f->loads);
     buf_init(&f->answer);
     deadline_init(&f->guard, f->loop, on_guard, f);
     deadline_init(&f->look, f->loop, on_look, f);
@@ -382,6 +398,7 @@ static inline int tear_down(void **state)
     admin_free(f->admin);
     fleet_free(f->fleet);
     peers_done(&f->peers);
+    load_reports_done(&f->loads);
     deadline_done(&f->guard);
     deadline_done(&f->look);
     loop_free(f->loop);

@@ -287,7 +287,7 @@ static inline void put_into_redis(struct fixture *fixture, unsigned number,
                                   const char *quoted_value)
 {
     char name[CACHE_KEY_TEXT_LEN];
-    char command[512];
+    char command[1024];
     char reply[256];
     struct cache_key key = key_of(number);
 

@@ -23,8 +23,10 @@ struct admin;
 struct buf;
 struct conf;
 struct fleet;
+struct load_reports;
 struct loop;
 struct peers;
+struct tls_ctx;
 
 /* The last attempt to load a config, or to replace the program. */
 struct admin_reload {
@@ -39,6 +41,11 @@ struct admin_cache {
     uint64_t entries;
     uint64_t evictions;
 };
+
+/* A certificate of ours: `kind` is "listener", "admin" or "region" (shown to its endpoints), `name`
+ * says which one. */
+typedef void (*admin_certificate_fn)(const char *kind, const char *name, int64_t expires_at_s,
+                                     void *arg);
 
 /* What a region's Redis refuses to the cache; static words. */
 struct admin_redis {
@@ -67,6 +74,10 @@ struct admin_source {
     bool (*explain)(void *arg, struct str id, struct buf *out);
     /* What other edges report; borrowed. */
     const struct peers *(*peers)(void *arg);
+    /* What pods and exporters say about their load; borrowed. */
+    const struct load_reports *(*loads)(void *arg);
+    /* Call `each` for every certificate that is in use. */
+    void (*certificates)(void *arg, admin_certificate_fn each, void *each_arg);
 };
 
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);
@@ -79,6 +90,9 @@ enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
 void admin_serve(struct admin *admin, int fd, const char *token, bool loopback);
 /* The socket it is served on; -1: none. Borrowed. */
 int admin_socket(const struct admin *admin);
+/* Connections from now on speak TLS as `tls` says (a reference is taken); NULL: plain text. With
+ * `api_needs_peer`, requests under /apis/ are refused unless the client has shown a certificate. */
+void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer);
 /* Change the token alone. */
 void admin_set_token(struct admin *admin, const char *token);
 

@@ -6,8 +6,8 @@
  * read it without a lock. A request keeps the tree it began with. Strings are NUL-terminated,
  * never NULL (empty: not set) and owned by the tree.
  *
- * Units are in the names. Per-region `health`, `warmup`, `timeouts` and `limits` are complete: what
- * the region does not override is copied from the top level when the tree is built.
+ * Units are in the names. Per-region `health`, `warmup`, `metrics`, `timeouts` and `limits` are
+ * complete: what the region does not override is copied from the top level when the tree is built.
  */
 #ifndef NEARSIDE_CONF_TREE_H
 #define NEARSIDE_CONF_TREE_H
@@ -63,10 +63,19 @@ struct conf_listener {
     struct conf_listener_tls tls;
 };
 
+/* How the admin listener speaks TLS. */
+struct conf_admin_tls {
+    const char *certificate;   /* path, PEM chain; empty: plain text */
+    const char *key;           /* path, PEM */
+    const char *api_client_ca; /* path; empty: requests under /apis/ need no certificate */
+    enum conf_tls_version min_version;
+};
+
 struct conf_admin {
     const char *bind; /* empty: no admin listener */
     struct addr addr;
     const char *token; /* secret; empty: POSTs only from a loopback bind */
+    struct conf_admin_tls tls;
 };
 
 struct conf_log {
@@ -129,6 +138,14 @@ struct conf_warmup {
     uint32_t requests; /* 0: none */
     const char *path;
     const char *body; /* empty: a request for one token */
+    uint32_t timeout_ms;
+};
+
+/* Reading load from the pages that engines and GPU exporters write for Prometheus. */
+struct conf_metrics {
+    const char *path;          /* of every endpoint; empty: not asked */
+    const char *exporter_path; /* of every exporter */
+    uint32_t interval_ms;
     uint32_t timeout_ms;
 };
 
@@ -215,12 +232,15 @@ struct conf_region {
     const char *name;
     struct conf_endpoint *endpoints; /* owned array, at least one */
     uint32_t endpoint_count;
+    struct conf_endpoint *exporters; /* owned array; of GPU figures */
+    uint32_t exporter_count;
     struct conf_redis redis;
     const char **models; /* owned array; none: all */
     uint32_t model_count;
     struct conf_region_tls tls;
     struct conf_health health;
     struct conf_warmup warmup;
+    struct conf_metrics metrics;
     struct conf_timeouts timeouts;
     struct conf_limits limits;
 };
@@ -239,6 +259,7 @@ struct conf {
     struct conf_routing routing;
     struct conf_health health;
     struct conf_warmup warmup;
+    struct conf_metrics metrics;
     struct conf_timeouts timeouts;
     struct conf_retry retry;
     struct conf_limits limits;

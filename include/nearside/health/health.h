@@ -26,6 +26,7 @@
 struct conf;
 struct fleet;
 struct health;
+struct load_reports;
 struct peers;
 struct loop;
 struct resolver;
@@ -60,6 +61,8 @@ void health_when_shared(struct health *health, void (*fn)(void *arg), void *arg)
 void health_set_silent(struct health *health, bool silent);
 /* What other edges report (fleet/peers.h); borrowed, changes with time. */
 const struct peers *health_peers(const struct health *health);
+/* What pods and exporters say about their load (fleet/load.h); borrowed, changes with time. */
+const struct load_reports *health_loads(const struct health *health);
 
 /* How an attempt on an endpoint ended, as a worker saw it. */
 struct attempt_report {

@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+struct conf_admin_tls;
 struct conf_listener_tls;
 struct conf_region_tls;
 struct tls_ctx;
@@ -21,6 +22,10 @@ struct tls_ctx;
  * http/1.1. */
 enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_ctx **ret_ctx,
                                struct errbuf *err) MUST_CHECK;
+/* For the admin listener: one certificate. With api_client_ca clients may show a certificate, and a
+ * bad one ends the handshake; who must have shown one, the caller says. */
+enum status tls_ctx_new_admin(const struct conf_admin_tls *conf, struct tls_ctx **ret_ctx,
+                              struct errbuf *err) MUST_CHECK;
 /* Towards a region: CA file or the system's, optional client certificate, verification of chain
  * and host name unless the config turns it off. A server_name of the config is asked for and
  * checked in place of what stream_connect() is given. */

@@ -138,6 +138,7 @@ bool kv_error_is_said(enum kv_error error);
     X(CACHE_FOLLOWERS, "cache_followers")                                                          \
     X(CACHE_FOLLOWER_LAG, "cache_follower_lag")                                                    \
     X(REDIS_PENDING, "redis_pending")                                                              \
+    X(METRICS_PAGE, "metrics_page_bytes")                                                          \
     X(FILE_DESCRIPTORS, "file_descriptors")                                                        \
     X(TRACE_QUEUE, "trace_queue_spans")                                                            \
     X(LOG_BUFFER, "log_buffer")
@@ -159,6 +160,8 @@ enum metric_labels {
     METRIC_L_FROM_TO_REASON,  /* from, to (regions), reason (outcome) */
     METRIC_L_REGION_OUTCOME,  /* region, outcome */
     METRIC_L_REGION_PROBE,    /* region, class: tcp tls http match generate */
+    METRIC_L_REGION_RESULT,   /* region, result: success failure */
+    METRIC_L_REGION_GENAI,    /* region, OpenTelemetry's operation name and provider name */
     METRIC_L_TIER_RESULT,     /* tier: memory redis; result: hit miss error timeout store reject
                                  collapsed stale */
     METRIC_L_REGION_KV_ERROR, /* region, error */
@@ -182,6 +185,15 @@ enum metric_cache_result {
     METRIC_CACHE_STALE,     /* answered past its time, because no region could */
     METRIC_CACHE_RESULTS
 };
+/* Words of OpenTelemetry's conventions for generative AI. The provider is whose dialect a path
+ * speaks, which is what the convention asks for when more cannot be known. */
+enum metric_operation {
+    METRIC_OPERATION_CHAT,
+    METRIC_OPERATION_TEXT,
+    METRIC_OPERATION_EMBEDDINGS,
+    METRIC_OPERATIONS
+};
+enum metric_provider { METRIC_PROVIDER_OPENAI, METRIC_PROVIDER_ANTHROPIC, METRIC_PROVIDERS };
 enum metric_result { METRIC_SUCCESS, METRIC_FAILURE, METRIC_RESULTS };
 enum metric_tokens { METRIC_TOKENS_PROMPT, METRIC_TOKENS_COMPLETION, METRIC_TOKENS };
 enum metric_stage { METRIC_STAGE_ENTRY, METRIC_STAGE_SENT, METRIC_STAGES };
@@ -269,6 +281,8 @@ enum metric_phase {
       "Exchanges of shared state with a region's Redis.")                                          \
     X(PROBE_FAILURES, "nearside_probe_failures_total", METRIC_COUNTER, METRIC_L_REGION_PROBE,      \
       "Health probes that failed, by what they failed at.")                                        \
+    X(LOAD_READS, "nearside_load_reads_total", METRIC_COUNTER, METRIC_L_REGION_RESULT,             \
+      "Readings of the metrics pages of endpoints and exporters.")                                 \
     X(TRACE_SPANS, "nearside_trace_spans_total", METRIC_COUNTER, METRIC_L_RESULT,                  \
       "Spans that the collector took, or that were dropped.")                                      \
     X(WARMUPS, "nearside_warmup_requests_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,          \
@@ -276,7 +290,15 @@ enum metric_phase {
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
       "Configuration reloads.")                                                                    \
     X(UPGRADES, "nearside_upgrades_total", METRIC_COUNTER, METRIC_L_RESULT,                        \
-      "Upgrades of the program: taken over by this process, or failed while it stayed.")
+      "Upgrades of the program: taken over by this process, or failed while it stayed.")           \
+    X(GENAI_SECONDS, "gen_ai_server_request_duration_seconds", METRIC_HISTOGRAM,                   \
+      METRIC_L_REGION_GENAI,                                                                       \
+      "Time from a request's first byte to the answer's last, of successful requests that a "      \
+      "region served, under OpenTelemetry's name.")                                                \
+    X(GENAI_TTFT, "gen_ai_server_time_to_first_token_seconds", METRIC_HISTOGRAM,                   \
+      METRIC_L_REGION_GENAI,                                                                       \
+      "Time from a request's last byte to the first content byte, of successful requests that a "  \
+      "region served, under OpenTelemetry's name.")
 
 enum metric_family {
 #define X(id, name, type, labels, help) METRIC_##id,
@@ -313,9 +335,12 @@ static inline void metric_limit_hit(struct metric_block *block, enum limit limit
     metric_add(block, METRIC_LIMIT_HITS, (unsigned)limit, 0, 0, 1);
 }
 
-/* One observation of a histogram family. */
+/* One observation of a histogram family with at most one label. */
 void metric_observe_ns(struct metric_block *block, enum metric_family family, unsigned l0,
                        uint64_t ns);
+/* The same with all labels. */
+void metric_observe_labels_ns(struct metric_block *block, enum metric_family family, unsigned l0,
+                              unsigned l1, unsigned l2, uint64_t ns);
 
 /* The slot of a region's name, given on first use and kept. METRIC_REGION_NONE when all 64 are
  * taken. Thread: control. */

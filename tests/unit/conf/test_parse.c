@@ -122,6 +122,10 @@ static const struct bad_case listener_cases[] = {
             "\"key.pem\"; },\n"
             "{ certificate = \"cert.pem\"; key = \"key.pem\"; client_ca = \"ca.pem\"; } ); } );",
      "t.conf:3: listeners[0].tls[1].client_ca: found another value than in the listener's first"},
+    {REGION LISTEN "\nadmin = { tls = { certificate = \"cert.pem\"; }; };",
+     "t.conf:2: admin.tls: found a certificate without a key"},
+    {REGION LISTEN "\nadmin = { tls = { api_client_ca = \"ca.pem\"; }; };",
+     "t.conf:2: admin.tls.api_client_ca: found one without a certificate"},
 };
 
 static const struct bad_case region_cases[] = {
@@ -179,6 +183,18 @@ static const struct bad_case region_cases[] = {
      "regions[0].tls.ca: found"},
     {LISTEN REGION_WITH("redis = \"rediss://r\"; tls = { server_name = \"a b\"; };"),
      "tls.server_name: found"},
+    /* load */
+    {LISTEN REGION_WITH("exporters = [ 7 ];"), "regions[0].exporters[0]: found 7"},
+    {LISTEN REGION_WITH("exporters = \"http://a:9400\";"),
+     "regions[0].exporters: found \"http://a:9400\", allowed: an array of up to 1024 URLs"},
+    {LISTEN REGION_WITH("exporters = [ \"http://a:9400/metrics\" ];"),
+     "regions[0].exporters[0]: found \"http://a:9400/metrics\""},
+    {LISTEN REGION_WITH("metrics = { path = \"metrics\"; };"),
+     "regions[0].metrics.path: found \"metrics\", allowed: \"\", or a path that begins with /"},
+    {LISTEN REGION_WITH("metrics = { exporter_path = \"\"; };"),
+     "regions[0].metrics.exporter_path: found \"\""},
+    {LISTEN REGION_WITH("metrics = { interval_ms = 10; };"),
+     "regions[0].metrics.interval_ms: found 10, allowed: an integer from 100"},
     /* overrides */
     {LISTEN "\n" REGION_WITH("\nhealth = {\n fal = 3; };"),
      "t.conf:4: regions[0].health.fal: found an unknown"},

@@ -261,6 +261,28 @@ static void test_values_of_a_region_inherit_what_it_does_not_override(void **sta
     conf_unref(conf);
 }
 
+static void test_values_of_load_pages(void **state)
+{
+    struct conf *conf =
+        read_good(*state, LISTEN "metrics = { path = \"/metrics\"; interval_ms = 200; };"
+                                 "regions = ( { name = \"a\"; endpoints = [ \"http://a\" ];"
+                                 " exporters = [ \"http://10.0.0.1:9400\", \"https://Gpus.test\" ];"
+                                 " tls = { verify = false; }; metrics = { path = \"\"; }; },"
+                                 "{ name = \"b\"; endpoints = [ \"http://b\" ]; } );");
+    const struct conf_region *a = &conf->regions[0];
+
+    assert_string_equal(a->metrics.path, "");
+    assert_string_equal(a->metrics.exporter_path, "/metrics");
+    assert_int_equal(a->metrics.interval_ms, 200);
+    assert_int_equal(a->exporter_count, 2);
+    assert_true(a->exporters[0].is_address);
+    assert_string_equal(a->exporters[1].host, "gpus.test");
+    assert_true(a->exporters[1].tls);
+    assert_string_equal(conf->regions[1].metrics.path, "/metrics");
+    assert_int_equal(conf->regions[1].exporter_count, 0);
+    conf_unref(conf);
+}
+
 static void test_values_let_a_short_interval_stand_for_the_fast_one(void **state)
 {
     struct conf *conf = read_good(*state, LISTEN "health = { interval_ms = 200; };" REGION_WITH(
@@ -322,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_values_of_an_included_file_count),
         cmocka_unit_test(test_values_in_comments_and_strings_are_no_numbers),
         cmocka_unit_test(test_values_of_a_region_inherit_what_it_does_not_override),
+        cmocka_unit_test(test_values_of_load_pages),
         cmocka_unit_test(test_values_let_a_short_interval_stand_for_the_fast_one),
         cmocka_unit_test(test_values_of_redis_are_stored_without_its_secrets),
         cmocka_unit_test(test_values_survive_their_file_when_read_from_disk),

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""What /metrics promises: names, form, bounds; and a real Prometheus that reads it."""
+import re
+import time
+
+import pytest
+from env import answers
+from env.conf import region
+from env.prometheus import ALERTS, Prometheus, promtool
+
+# The contract with users. Names stay; others may join them.
+PROMISED = {
+    "nearside_requests_total": "counter",
+    "nearside_request_duration_seconds": "histogram",
+    "nearside_ttft_seconds": "histogram",
+    "nearside_upstream_connect_seconds": "histogram",
+    "nearside_overhead_seconds": "histogram",
+    "nearside_region_path_latency_seconds": "gauge",
+    "nearside_region_state": "gauge",
+    "nearside_region_near": "gauge",
+    "nearside_endpoint_state": "gauge",
+    "nearside_pending_requests": "gauge",
+    "nearside_inflight_requests": "gauge",
+    "nearside_failovers_total": "counter",
+    "nearside_failover_duration_seconds": "histogram",
+    "nearside_retries_total": "counter",
+    "nearside_attempt_outcomes_total": "counter",
+    "nearside_cache_requests_total": "counter",
+    "nearside_cache_bytes": "gauge",
+    "nearside_redis_up": "gauge",
+    "nearside_reloads_total": "counter",
+    "nearside_config_generation": "gauge",
+    "nearside_client_disconnects_total": "counter",
+    "nearside_stream_tokens_total": "counter",
+    "nearside_limit_hits_total": "counter",
+    "nearside_certificate_expiry_seconds": "gauge",
+    "llm_pending_requests": "gauge",
+    "dcgm_gpu_utilization": "gauge",
+    "gen_ai_server_request_duration_seconds": "histogram",
+    "gen_ai_server_time_to_first_token_seconds": "histogram",
+}
+
+
+@pytest.fixture
+def pods(make_pod):
+    return [make_pod("near", path_delay_ms=2), make_pod("far", path_delay_ms=20)]
+
+
+@pytest.fixture
+def proxy(make_proxy, pods):
+    return make_proxy([region("near", pods[0]), region("far", pods[1])])
+
+
+@pytest.fixture
+def make_prometheus(tmp_path, make_proxy):
+    servers = []
+
+    def make(*proxies, **options):
+        targets = [f"127.0.0.1:{proxy.admin_port}" for proxy in proxies]
+        servers.append(Prometheus(tmp_path, targets, **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+def use(proxy):
+    """A bit of everything that is counted."""
+    assert proxy.chat(answers.chat("a")).status == 200
+    assert proxy.chat(answers.chat("b", stream=True)).status == 200
+    assert proxy.get("/echo").status == 200
+    assert proxy.request("GET", "/echo", headers={"X-Pod-Fault": "status:500"}).status >= 200
+
+
+def test_every_promised_family_is_there_with_its_type(proxy):
+    types = proxy.metrics().types
+    assert {name: types.get(name) for name in PROMISED} == PROMISED
+
+
+def test_promtool_finds_nothing_to_complain_about(proxy):
+    promtool("check", "metrics", text=proxy.metrics().text)
+    use(proxy)
+    promtool("check", "metrics", text=proxy.metrics().text)
+
+
+def test_histograms_have_bounds_from_a_millisecond_to_ten_minutes(proxy):
+    use(proxy)
+    text = proxy.metrics().text
+    bounds = [float(bound) for bound in re.findall(
+        r'nearside_request_duration_seconds_bucket\{region="near",le="([^"]+)"\}', text)]
+    assert bounds == sorted(bounds) and bounds[-1] == float("inf")
+    assert {0.001, 600.0} <= set(bounds)
+    inside = [bound for bound in bounds if 0.001 <= bound <= 600]
+    assert all(b <= 3 * a for a, b in zip(inside, inside[1:])), "a gap in which nothing is seen"
+
+
+def test_nothing_a_client_sends_becomes_a_label(proxy):
+    use(proxy)
+    before = len(proxy.metrics().samples)
+    for i in range(50):
+        body = answers.chat(f"prompt {i}", model=f"model-{i}", user=f"user-{i}")
+        headers = {"Authorization": f"Bearer key-{i}", "X-Request-Id": f"id-{i}",
+                   "X-Nearside-Regions": "near"}
+        assert proxy.post(f"/v1/chat/completions?n={i}", body, headers).status == 200
+    assert len(proxy.metrics().samples) - before < 10
+
+
+def test_open_telemetry_names_count_what_a_region_served(proxy):
+    ours = {"region": "near", "gen_ai_operation_name": "chat", "gen_ai_provider_name": "openai"}
+    name = "gen_ai_server_time_to_first_token_seconds_count"
+    use(proxy)
+    proxy.wait_metric(name, ours, 2)
+    proxy.wait_metric("gen_ai_server_request_duration_seconds_count", ours, 2)
+    proxy.wait_metric(name, {}, 2)  # nothing but these: /echo is none of theirs
+
+
+def test_certificates_tell_when_they_expire(make_proxy, pods, authority):
+    soon, later = authority.issue("soon", days=3), authority.issue("later", days=20)
+    shown = authority.issue("shown", days=10, purpose="client")
+    proxy = make_proxy(
+        [region("near", f"https://127.0.0.1:{pods[0].port}",
+                tls={"ca": authority.cert, "certificate": shown.cert, "key": shown.key})],
+        listeners=[{"bind": "127.0.0.1:0", "tls": [
+            {"certificate": later.cert, "key": later.key},
+            {"certificate": soon.cert, "key": soon.key}]}], wait="listening")
+
+    def days(kind, name):
+        expiry = proxy.metrics().value("nearside_certificate_expiry_seconds",
+                                       {"kind": kind, "name": name})
+        return round((expiry - time.time()) / 86400)
+
+    assert days("listener", "127.0.0.1:0") == 3
+    assert days("region", "near") == 10
+    assert proxy.expect_log("certificate_expires", kind="listener")["days"] in (2, 3)
+
+
+def test_prometheus_scrapes_an_edge(proxy, make_prometheus):
+    prometheus = make_prometheus(proxy)
+    use(proxy)
+    prometheus.wait_query('up{job="nearside"} == 1')
+    near = prometheus.wait_query('nearside_requests_total{region="near",class="2xx"} >= 3')
+    assert len(near) == 1
+    quantile = prometheus.wait_query(
+        "histogram_quantile(0.99, sum by (le) (nearside_ttft_seconds_bucket))")
+    assert 0 < float(quantile[0]["value"][1]) < 10
+    kinds = prometheus.ask("/api/v1/metadata", metric="nearside_ttft_seconds")
+    assert kinds["nearside_ttft_seconds"][0]["type"] == "histogram"
+
+
+def test_a_region_that_fails_raises_the_alert(proxy, pods, make_prometheus):
+    prometheus = make_prometheus(proxy, rules=[ALERTS])
+    prometheus.wait_query('up{job="nearside"} == 1')
+    pods[0].kill()
+    proxy.wait_region("near", "down")
+    alert = prometheus.wait_alert("NearsideRegionDown", 30)
+    assert alert["labels"]["region"] == "near"
+    assert "near" in alert["annotations"]["summary"]
