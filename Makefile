@@ -5,6 +5,7 @@ FLAVOUR ?= release
 BUILD   := $(if $(filter release,$(FLAVOUR)),build,build/$(FLAVOUR))
 PREFIX  ?= /usr/local
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 VERSION := $(shell cat VERSION)
 
 Q        := $(if $(V),,@)
@@ -44,7 +45,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz pictures \
-        fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro
+        fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro deb deb-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -65,9 +66,11 @@ help:
 	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
-	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md'
+	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md, nearside.conf(5)'
 	@echo 'make pictures   the status page in a real browser: build/pictures, docs/img/status-page.png'
 	@echo 'make install    PREFIX=/usr/local DESTDIR='
+	@echo 'make deb        build/deb/nearside_VERSION_ARCH.deb'
+	@echo 'make deb-test   the package in a fresh Debian root: installed, run, upgraded, purged'
 	@echo 'make sizes      longest files and functions'
 
 deps:
@@ -236,8 +239,21 @@ fuzz:
 
 fuzz-targets: $(FUZZ_TARGETS)
 
+deb:
+	@sh scripts/deps.sh deb
+	@sh scripts/deb.sh
+
+deb-test: deb
+	@sh scripts/deb_test.sh
+
 install: build
 	install -D -m 755 $(BUILD)/nearside $(DESTDIR)$(PREFIX)/sbin/nearside
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/sbin/nearside|$(PREFIX)/sbin/nearside|' conf/systemd/nearside.service >$(DESTDIR)$(UNITDIR)/nearside.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/nearside.service
+	install -D -m 644 docs/man/nearside.8 $(DESTDIR)$(PREFIX)/share/man/man8/nearside.8
+	install -D -m 644 docs/man/nearside.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/nearside.conf.5
+	install -D -m 644 conf/completion/nearside.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nearside
 	install -D -m 644 conf/nearside.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/nearside.conf
 	install -D -m 644 conf/minimal.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/minimal.conf
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nearside/README.md
@@ -245,6 +261,9 @@ install: build
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/sbin/nearside $(DESTDIR)$(PREFIX)/share/doc/nearside
+	rm -f $(DESTDIR)$(UNITDIR)/nearside.service $(DESTDIR)$(PREFIX)/share/man/man8/nearside.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man5/nearside.conf.5 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nearside
 
 clean:
 	rm -rf build

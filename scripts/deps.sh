@@ -5,6 +5,7 @@
 #   scripts/deps.sh demo      build + what `make demo` runs
 #   scripts/deps.sh test      build + what `make test` runs
 #   scripts/deps.sh lint      what `make lint` runs
+#   scripts/deps.sh deb       build + what `make deb` and `make deb-test` run
 #   scripts/deps.sh bench     build + what `make bench` and `make bench-smoke` run
 #
 # Services that packages bring (redis-server) are not started: the demo and the tests start
@@ -13,8 +14,9 @@ set -eu
 
 BUILD="gcc make pkg-config libc6-dev libevent-dev libssl-dev libhiredis-dev libc-ares-dev libconfig-dev libjansson-dev libzstd-dev"
 DEMO="redis-server curl python3"
-TEST="chromium clang libclang-rt-14-dev redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis python3-yaml python3-jsonschema prometheus libcmocka-dev openssl nodejs procps iproute2 nftables valgrind strace util-linux"
+TEST="chromium clang libclang-rt-14-dev redis-server redis-tools curl python3 python3-pytest python3-pytest-timeout python3-pytest-xdist python3-dnslib python3-redis python3-yaml python3-jsonschema prometheus libcmocka-dev openssl nodejs procps iproute2 nftables valgrind strace util-linux man-db mandoc systemd dpkg-dev debhelper fakeroot lintian"
 BENCH="haproxy nginx-light h2o varnish wrk openssl python3 valgrind strace procps util-linux"
+DEB="dpkg-dev debhelper fakeroot lintian debootstrap"
 LINT="clang clang-format python3 libclang-rt-14-dev"
 
 case "${1:-}" in
@@ -22,8 +24,9 @@ build) wanted="$BUILD" ;;
 demo)  wanted="$BUILD $DEMO" ;;
 test)  wanted="$BUILD $TEST" ;;
 lint)  wanted="$BUILD $LINT libcmocka-dev" ;;
+deb)   wanted="$BUILD $DEB" ;;
 bench) wanted="$BUILD $BENCH" ;;
-*)     echo "usage: $0 build|demo|test|lint|bench" >&2; exit 2 ;;
+*)     echo "usage: $0 build|demo|test|lint|deb|bench" >&2; exit 2 ;;
 esac
 
 have() {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Regenerate what the binary knows best: conf/nearside.conf, docs/configuration.md and
-# docs/metrics.md, from the tables they are declared in.
+# Regenerate what the binary knows best: conf/nearside.conf, docs/configuration.md,
+# docs/metrics.md and docs/man/nearside.conf.5, from the tables they are declared in.
 #
 #   scripts/docs.sh BINARY           write them
 #   scripts/docs.sh BINARY --check   fail if one of them is out of date, write nothing
@@ -27,4 +27,5 @@ make_page() {
 make_page conf conf/nearside.conf
 make_page configuration docs/configuration.md
 make_page metrics docs/metrics.md
+make_page man docs/man/nearside.conf.5
 exit $stale

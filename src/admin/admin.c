@@ -82,6 +82,11 @@ static void forget_token(struct admin *admin)
     mem_free(admin->token);
 }
 
+int admin_socket(const struct admin *admin)
+{
+    return admin->server == NULL ? -1 : server_socket(admin->server);
+}
+
 void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer)
 {
     struct tls_ctx *old = admin->tls;

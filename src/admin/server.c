@@ -270,6 +270,11 @@ struct server *server_new(struct admin *admin, int fd, bool loopback)
     return server;
 }
 
+int server_socket(const struct server *server)
+{
+    return server->bound == NULL ? -1 : evhttp_bound_socket_get_fd(server->bound);
+}
+
 void server_retire(struct server *server)
 {
     server->listener = NULL;

@@ -13,6 +13,7 @@ struct server;
 
 /* Serve on `fd`; ownership passes. `loopback`: it is bound to a loopback address. */
 struct server *server_new(struct admin *admin, int fd, bool loopback);
+int server_socket(const struct server *server); /* -1: retired */
 /* Close the listening socket now, finish the replies under way, then free. */
 void server_retire(struct server *server);
 /* Close everything and free. Not from a callback of the server. NULL is fine. */

@@ -68,6 +68,20 @@ static uint64_t sum_of(enum metric_family family, unsigned l0, unsigned l1)
 
 /* ---- the process ---- */
 
+static void add_upgrade(json_t *edge, const struct admin_reload *last)
+{
+    json_t *upgrade;
+
+    if (last == NULL) {
+        member_null(edge, "last_upgrade");
+        return;
+    }
+    upgrade = member_object(edge, "last_upgrade");
+    member_bool(upgrade, "ok", last->ok);
+    member_time(upgrade, "time", last->wall_ms);
+    member_text_or_null(upgrade, "error", last->error);
+}
+
 static void add_edge(json_t *root, const struct gathering *from)
 {
     const struct admin_source *source = &from->admin->source;
@@ -93,6 +107,7 @@ static void add_edge(json_t *root, const struct gathering *from)
     member_bool(reload, "ok", last->ok);
     member_time(reload, "time", last->wall_ms);
     member_text_or_null(reload, "error", last->error);
+    add_upgrade(edge, source->last_upgrade(source->arg));
 }
 
 static void add_routing(json_t *root, const struct gathering *from)

@@ -6,12 +6,17 @@
  *   reload.c   read, validate, build all that can fail, commit, hand over
  *   drain.c    stop accepting, let requests finish, end
  *   trim.c     give free memory back
+ *   upgrade.c  give the listening sockets to a new program, and go when it serves
+ *   launch.c   how the new program is started
+ *   successor.c  the new program's half of that
+ *   service.c  what the service manager is told
  *
  * Thread: control.
  */
 #ifndef NEARSIDE_APP_EDGE_H
 #define NEARSIDE_APP_EDGE_H
 
+#include "inheritance.h"
 #include "options.h"
 #include "trim.h"
 
@@ -20,20 +25,53 @@
 #include <nearside/proxy/worker.h>
 
 #define EDGE_MAGIC   0x65646765u
-#define EDGE_SIGNALS 5
+#define EDGE_SIGNALS 6
 #define EDGE_OPEN_MS 2000 /* the doors open by then, whatever the first probes say */
 
 struct cache;
 struct fleet;
 struct health;
 struct resolver;
+struct trace;
 struct tls_ctx;
 
-/* A bound address, by the text of its config: it is never bound again while it stays. */
+/* A bound address, by the text of its config: it is never bound again while it stays. The sockets
+ * are kept here for a new program; a worker listens on a duplicate. */
 struct edge_listener {
     char *bind;       /* owned */
     struct addr addr; /* with the real port */
-    int *fds;         /* owned; one per worker, -1 once handed over */
+    int *sockets;     /* owned; one per worker, or what an old program left */
+    uint32_t socket_count;
+    int *fds; /* owned; duplicates, the n-th for worker n modulo workers; -1 once handed over */
+    uint32_t fd_count;
+};
+
+/* An upgrade, of either side.
+ *
+ *   old:  NONE ──SIGUSR2──> STARTING ──"ready"──> OPENING ──"open"──> REPLACED
+ *           ^──────────────────┴──────────────────────┘ failure: it stays in service
+ *   new:  STANDBY ──first verdicts──> READY ──"go"──> NONE
+ *
+ * Waits: STARTING, OPENING, STANDBY and READY the other side, deadline upgrade_timeout_s. */
+enum upgrade_state {
+    UPGRADE_NONE,
+    UPGRADE_STARTING,
+    UPGRADE_OPENING,
+    UPGRADE_REPLACED,
+    UPGRADE_STANDBY,
+    UPGRADE_READY,
+    UPGRADE_STATE_COUNT
+};
+
+struct upgrade {
+    enum upgrade_state state;
+    int channel;           /* to the other side; -1: none */
+    struct watch *watch;   /* of the channel */
+    pid_t successor;       /* 0: none */
+    uint32_t regions_told; /* READY: the number in the last "ready" */
+    struct deadline deadline;
+    bool tried;               /* last is set */
+    struct admin_reload last; /* how the last one went */
 };
 
 struct edge {
@@ -47,6 +85,7 @@ struct edge {
     struct resolver *resolver;
     struct health *health;
     struct cache *cache;
+    struct trace *trace;
     struct admin *admin;
     int admin_fd;              /* bound, not served yet; -1: none */
     char *admin_bind;          /* owned; what is served now */
@@ -56,6 +95,11 @@ struct edge {
     uint32_t worker_count;
     struct edge_listener *listeners; /* owned array, in the config's order */
     uint32_t listener_count;
+    struct inheritance *inheritance; /* borrowed */
+    struct upgrade upgrade;
+    char *program; /* owned; what an upgrade starts; empty: not found */
+    struct deadline watchdog;
+    uint64_t watchdog_us; /* 0: none */
     struct loop_signal *signals[EDGE_SIGNALS];
     struct deadline open_deadline;
     struct deadline drain_deadline;
@@ -71,18 +115,24 @@ struct edge {
 
 /* startup.c */
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
-                       struct errbuf *err) MUST_CHECK;
-void edge_run(struct edge *edge); /* until it is over */
+                       struct inheritance *inheritance, struct errbuf *err) MUST_CHECK;
+/* Until it is over. STATUS_FAILED: it never served, because the old program went on. */
+enum status edge_run(struct edge *edge) MUST_CHECK;
 void edge_free(struct edge *edge);
 /* The config that the options name. */
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err) MUST_CHECK;
 
+/* Accept clients, and show the operator's page. */
+void edge_open(struct edge *edge);
+
 /* listen.c: sockets of a config's listeners; those that `edge` has already are not bound again
- * (their fds are NULL). */
+ * (their fds are NULL), nor those that it inherited. */
 enum status edge_bind(const struct edge *edge, const struct conf *conf,
                       struct edge_listener **ret_listeners, struct errbuf *err) MUST_CHECK;
-void edge_listeners_free(struct edge_listener *listeners, uint32_t count, uint32_t workers);
+void edge_listeners_free(struct edge_listener *listeners, uint32_t count);
+/* Close the edge's own descriptors; workers have theirs. */
+void edge_listeners_close(struct edge *edge);
 /* Replace the edge's listeners by `listeners` (ownership passes), handing new sockets to the
  * workers if the doors are open. */
 void edge_listeners_commit(struct edge *edge, struct edge_listener *listeners, uint32_t count);
@@ -112,7 +162,46 @@ void edge_on_trim_tick(struct deadline *deadline, void *arg);
 
 /* drain.c */
 void edge_drain(struct edge *edge);
+/* The same after an upgrade: no request may be lost, since somebody else accepts. */
+void edge_hand_over(struct edge *edge);
 void edge_on_drained(void *arg);
 void edge_on_drain_deadline(struct deadline *deadline, void *arg);
+
+/* upgrade.c */
+void upgrade_init(struct edge *edge);
+void upgrade_done(struct edge *edge);
+/* SIGUSR2: start the program anew and hand over to it once it is ready. */
+void upgrade_start(struct edge *edge);
+/* The edge is about to stop: end a successor that does not serve yet. */
+void upgrade_abandon(struct edge *edge);
+bool upgrade_is_under_way(const struct edge *edge);
+/* Is what the new program reaches good enough, given the regions that this one reaches? */
+bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there);
+/* Shared by both sides: the one mover, the channel, the record. */
+void upgrade_move(struct edge *edge, enum upgrade_state next);
+bool upgrade_say(struct edge *edge, const char *format, ...) PRINTF_LIKE(2, 3);
+void upgrade_note(struct edge *edge, bool ok, const char *error);
+uint32_t upgrade_regions_reached(struct edge *edge);
+
+/* launch.c: the absolute path by which argv[0] can be run again, links not followed: what they
+ * point to may change. The caller frees it; empty: none is found. */
+char *launch_program(const char *argv0);
+/* Start edge->program: sets upgrade.successor and upgrade.channel. False: *ret_error is an errno.
+ */
+bool launch(struct edge *edge, int *ret_error) MUST_CHECK;
+
+/* successor.c: nothing of it does anything in a process that replaces none. */
+void successor_start(struct edge *edge);
+bool successor_stands_by(const struct edge *edge);
+/* Verdicts are in, or have changed: tell the old program. */
+void successor_tell(struct edge *edge);
+
+/* service.c */
+void service_init(struct edge *edge);
+void service_start(struct edge *edge);
+void service_serving(const struct edge *edge);
+void service_reloading(void);
+void service_stopping(const struct edge *edge);
+void service_replaced(pid_t successor);
 
 #endif

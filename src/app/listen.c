@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The sockets of the listeners: one per worker and address (SO_REUSEPORT), bound on the control
- * thread before anything is committed, handed to the workers when the doors open.
+ * thread before anything is committed, or left by the program that this one replaces. Duplicates
+ * are handed to the workers when the doors open.
  */
 #include "edge.h"
 
@@ -10,6 +11,8 @@
 #include <nearside/net/listener.h>
 #include <nearside/obs/log.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,43 +32,95 @@ static void fds_close(int *fds, uint32_t count)
     for (uint32_t i = 0; fds != NULL && i < count; i++) {
         if (fds[i] >= 0) {
             (void)close(fds[i]);
+            fds[i] = -1;
         }
     }
 }
 
-void edge_listeners_free(struct edge_listener *listeners, uint32_t count, uint32_t workers)
+static void listener_close(struct edge_listener *listener)
+{
+    fds_close(listener->fds, listener->fd_count);
+    fds_close(listener->sockets, listener->socket_count);
+}
+
+void edge_listeners_close(struct edge *edge)
+{
+    for (uint32_t i = 0; i < edge->listener_count; i++) {
+        listener_close(&edge->listeners[i]);
+    }
+}
+
+void edge_listeners_free(struct edge_listener *listeners, uint32_t count)
 {
     for (uint32_t i = 0; listeners != NULL && i < count; i++) {
-        fds_close(listeners[i].fds, workers);
+        listener_close(&listeners[i]);
         mem_free(listeners[i].fds);
+        mem_free(listeners[i].sockets);
         mem_free(listeners[i].bind);
     }
     mem_free(listeners);
 }
 
-/* One socket per worker. With port 0 the first one's port is taken for all. */
-static enum status bind_all(struct edge_listener *listener, uint32_t workers, struct errbuf *err)
+/* The workers' descriptors. There may be fewer workers than sockets were left, or more. */
+static enum status duplicate(struct edge_listener *listener, uint32_t workers, struct errbuf *err)
 {
-    listener->fds = mem_new_array(workers, int);
-    for (uint32_t i = 0; i < workers; i++) {
-        listener->fds[i] = -1;
-    }
-    if (listener_check_free(&listener->addr, err) != STATUS_OK) {
-        return STATUS_FAILED;
-    }
-    for (uint32_t i = 0; i < workers; i++) {
-        socklen_t len = sizeof(listener->addr.sa);
-        enum status status = listener_bind(&listener->addr, &listener->fds[i], err);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        if (addr_port(&listener->addr) == 0 &&
-            getsockname(listener->fds[i], &listener->addr.sa.any, &len) != 0) {
-            err_set(err, "%s: cannot tell the port", listener->bind);
+    listener->fd_count = workers > listener->socket_count ? workers : listener->socket_count;
+    listener->fds = mem_new_array(listener->fd_count, int);
+    for (uint32_t i = 0; i < listener->fd_count; i++) {
+        listener->fds[i] = fcntl(listener->sockets[i % listener->socket_count], F_DUPFD_CLOEXEC, 0);
+        if (listener->fds[i] < 0) {
+            listener->fd_count = i;
+            err_set(err, "%s: no descriptor is left: errno %d", listener->bind, errno);
             return STATUS_FAILED;
         }
     }
     return STATUS_OK;
+}
+
+static enum status learn_port(struct edge_listener *listener, struct errbuf *err)
+{
+    socklen_t len = sizeof(listener->addr.sa);
+
+    if (addr_port(&listener->addr) == 0 &&
+        getsockname(listener->sockets[0], &listener->addr.sa.any, &len) != 0) {
+        err_set(err, "%s: cannot tell the port", listener->bind);
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
+/* One socket per worker. With port 0 the first one's port is taken for all. */
+static enum status bind_all(struct edge_listener *listener, uint32_t workers, struct errbuf *err)
+{
+    if (listener_check_free(&listener->addr, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    listener->sockets = mem_new_array(workers, int);
+    for (; listener->socket_count < workers; listener->socket_count++) {
+        if (listener_bind(&listener->addr, &listener->sockets[listener->socket_count], err) !=
+            STATUS_OK) {
+            return STATUS_FAILED;
+        }
+        if (listener->socket_count == 0 && learn_port(listener, err) != STATUS_OK) {
+            listener->socket_count = 1; /* so that it is closed */
+            return STATUS_FAILED;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status obtain(const struct edge *edge, struct edge_listener *listener,
+                          struct errbuf *err)
+{
+    enum status status;
+
+    if (inheritance_take(edge->inheritance, INHERITED_LISTENER, listener->bind, &listener->sockets,
+                         &listener->socket_count)) {
+        status = learn_port(listener, err);
+    } else {
+        status = bind_all(listener, edge->worker_count, err);
+    }
+    return status == STATUS_OK ? duplicate(listener, edge->worker_count, err) : status;
 }
 
 enum status edge_bind(const struct edge *edge, const struct conf *conf,
@@ -81,10 +136,10 @@ enum status edge_bind(const struct edge *edge, const struct conf *conf,
         if (present != NULL) {
             continue;
         }
-        status = bind_all(&listeners[i], edge->worker_count, err);
+        status = obtain(edge, &listeners[i], err);
         if (status != STATUS_OK) {
             err_wrap(err, "listener");
-            edge_listeners_free(listeners, conf->listener_count, edge->worker_count);
+            edge_listeners_free(listeners, conf->listener_count);
             return status;
         }
     }
@@ -100,8 +155,8 @@ static void hand_over(struct edge *edge, uint32_t index)
     if (listener->fds == NULL || listener->fds[0] < 0) {
         return;
     }
-    for (uint32_t i = 0; i < edge->worker_count; i++) {
-        worker_send_listener(edge->workers[i], index, listener->fds[i]);
+    for (uint32_t i = 0; i < listener->fd_count; i++) {
+        worker_send_listener(edge->workers[i % edge->worker_count], index, listener->fds[i]);
         listener->fds[i] = -1;
     }
     (void)addr_format(&listener->addr, text);
@@ -113,9 +168,14 @@ static void hand_over(struct edge *edge, uint32_t index)
 static void inherit(struct edge *edge, struct edge_listener *listener)
 {
     for (uint32_t i = 0; i < edge->listener_count; i++) {
-        if (listener->fds == NULL && strcmp(edge->listeners[i].bind, listener->bind) == 0) {
-            listener->fds = edge->listeners[i].fds;
-            edge->listeners[i].fds = NULL;
+        struct edge_listener *old = &edge->listeners[i];
+        if (listener->fds == NULL && strcmp(old->bind, listener->bind) == 0) {
+            listener->fds = old->fds;
+            listener->fd_count = old->fd_count;
+            listener->sockets = old->sockets;
+            listener->socket_count = old->socket_count;
+            old->fds = NULL;
+            old->sockets = NULL;
         }
     }
 }
@@ -130,7 +190,7 @@ void edge_listeners_commit(struct edge *edge, struct edge_listener *listeners, u
     }
     edge->listeners = listeners;
     edge->listener_count = count;
-    edge_listeners_free(old, old_count, edge->worker_count);
+    edge_listeners_free(old, old_count);
     for (uint32_t i = 0; edge->doors_open && i < count; i++) {
         hand_over(edge, i);
     }

@@ -45,8 +45,10 @@ static int print_docs(const char *what)
         admin_metrics_docs(&out);
     } else if (strcmp(what, "conf") == 0) {
         conf_describe(NULL, &out);
+    } else if (strcmp(what, "man") == 0) {
+        conf_describe_man(&out);
     } else {
-        err_set(&err, "--docs %s: allowed are configuration, metrics, conf", what);
+        err_set(&err, "--docs %s: allowed are configuration, metrics, conf, man", what);
         return complain(&err, EXIT_BAD_CONFIG);
     }
     return print_buf(&out);
@@ -96,6 +98,7 @@ static int test_config(const struct options *options)
 
 static int run(const struct options *options)
 {
+    struct inheritance inheritance;
     struct conf *conf;
     struct errbuf err;
     struct edge edge;
@@ -105,16 +108,22 @@ static int run(const struct options *options)
     if (status != STATUS_OK) {
         return complain(&err, status == STATUS_FAILED ? EXIT_NOT_STARTED : EXIT_BAD_CONFIG);
     }
-    status = edge_start(&edge, options, conf, &err);
-    conf_unref(conf);
+    inheritance_init(&inheritance);
+    status = inheritance_receive(&inheritance, &err);
     if (status != STATUS_OK) {
-        (void)complain(&err, EXIT_NOT_STARTED);
-        edge_free(&edge);
-        return EXIT_NOT_STARTED;
+        conf_unref(conf);
+        return complain(&err, EXIT_NOT_STARTED);
     }
-    edge_run(&edge);
+    status = edge_start(&edge, options, conf, &inheritance, &err);
+    conf_unref(conf);
+    if (status == STATUS_OK) {
+        status = edge_run(&edge);
+    } else {
+        (void)complain(&err, EXIT_NOT_STARTED);
+    }
     edge_free(&edge);
-    return EXIT_OK;
+    inheritance_done(&inheritance);
+    return status == STATUS_OK ? EXIT_OK : EXIT_NOT_STARTED;
 }
 
 int main(int argc, char **argv)

@@ -18,6 +18,7 @@ const char options_help[] =
     "  nearside --version | --help\n"
     "\n"
     "signals:  SIGHUP reload   SIGTERM, SIGINT drain and stop   SIGUSR1 reopen log files\n"
+    "          SIGUSR2 hand over to the program file as it is now, without dropping a stream\n"
     "exit:     0 clean   1 bad config or usage   2 could not start\n";
 
 enum { OPTION_PRINT_CONFIG = 256, OPTION_VERSION, OPTION_HELP, OPTION_DOCS };
@@ -54,7 +55,7 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
     int letter;
 
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, "c:th", long_options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, ":c:th", long_options, NULL)) != -1) {
         switch (letter) {
         case 'c':
             options.file = optarg;
@@ -76,15 +77,15 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
             options.action = ACTION_DOCS;
             options.docs = optarg;
             break;
+        case ':':
+            err_set(err, "%s: needs a value (see --help)", argv[optind - 1]);
+            return STATUS_INVALID;
         default:
-            if (optopt == 'c') {
-                err_set(err, "-c: needs a FILE");
-            } else {
-                err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
-            }
+            err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
             return STATUS_INVALID;
         }
     }
+    options.argv = argv;
     options.region_count = argc - optind;
     options.regions = argv + optind;
     if (check(&options, err) != STATUS_OK) {

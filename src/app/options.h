@@ -14,7 +14,7 @@ enum action {
     ACTION_PRINT_CONFIG, /* --print-config */
     ACTION_VERSION,
     ACTION_HELP,
-    ACTION_DOCS, /* --docs configuration|metrics|conf: reference pages, for the build */
+    ACTION_DOCS, /* --docs configuration|metrics|conf|man: reference pages, for the build */
 };
 
 struct options {
@@ -23,6 +23,7 @@ struct options {
     const char *docs;
     int region_count; /* REGION=URL arguments */
     char **regions;
+    char **argv; /* as main() got it: an upgrade starts the program by it */
 };
 
 enum status options_parse(int argc, char **argv, struct options *ret_options,

@@ -19,6 +19,7 @@
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric.h>
 #include <nearside/proxy/world.h>
+#include <nearside/trace/trace.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -35,10 +36,10 @@ struct change {
     bool admin_moves;
 };
 
-static void change_drop(struct edge *edge, struct change *change)
+static void change_drop(struct change *change)
 {
     if (change->listeners != NULL) {
-        edge_listeners_free(change->listeners, change->conf->listener_count, edge->worker_count);
+        edge_listeners_free(change->listeners, change->conf->listener_count);
     }
     log_abandon(change->log);
     if (change->admin_fd >= 0) {
@@ -183,6 +184,7 @@ static void commit(struct edge *edge, struct change *change)
     cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
     fleet_apply(edge->fleet, edge->conf);
     health_apply(edge->health, edge->conf, edge->world->region_tls);
+    trace_apply(edge->trace, edge->conf);
     commit_admin(edge, change);
     warn_restart(edge, old_conf);
     edge_warn_certificates(edge);
@@ -191,7 +193,7 @@ static void commit(struct edge *edge, struct change *change)
     conf_unref(old_conf);
 }
 
-bool edge_reload(struct edge *edge)
+static bool reload(struct edge *edge)
 {
     struct change change = {.admin_fd = -1};
     struct errbuf err = {.text = ""};
@@ -199,6 +201,9 @@ bool edge_reload(struct edge *edge)
 
     if (edge->draining) {
         err_set(&err, "draining: the process is about to end");
+        ok = false;
+    } else if (upgrade_is_under_way(edge)) {
+        err_set(&err, "an upgrade of the program is under way; the new one reads the file anyway");
         ok = false;
     } else {
         ok = build(edge, &change, &err) == STATUS_OK;
@@ -211,7 +216,7 @@ bool edge_reload(struct edge *edge)
         log_warn("reload_failed", "error=\"%s\"",
                  log_quote(str_of(err.text), quoted, sizeof(quoted)));
         fleet_note(edge->fleet, "reload", "", "", "failed", err.text);
-        change_drop(edge, &change);
+        change_drop(&change);
         return false;
     }
     commit(edge, &change);
@@ -219,4 +224,19 @@ bool edge_reload(struct edge *edge)
              edge->conf->region_count);
     fleet_note(edge->fleet, "reload", "", "", "ok", "");
     return true;
+}
+
+bool edge_reload(struct edge *edge)
+{
+    bool serves = edge->doors_open && !edge->draining;
+    bool ok;
+
+    if (serves) {
+        service_reloading();
+    }
+    ok = reload(edge);
+    if (serves) {
+        service_serving(edge);
+    }
+    return ok;
 }

@@ -25,6 +25,7 @@
 #include <nearside/obs/log.h>
 #include <nearside/proxy/explain.h>
 #include <nearside/proxy/world.h>
+#include <nearside/trace/trace.h>
 
 #include <signal.h>
 #include <string.h>
@@ -75,7 +76,8 @@ static bool all_probed(const struct fleet_view *view)
             return false; /* its name is still being resolved */
         }
         for (uint32_t e = 0; e < view->regions[r].endpoint_count; e++) {
-            if (view->regions[r].endpoints[e].state == ENDPOINT_UNKNOWN) {
+            enum endpoint_state state = view->regions[r].endpoints[e].state;
+            if (state == ENDPOINT_UNKNOWN || state == ENDPOINT_WARMING) {
                 return false;
             }
         }
@@ -83,12 +85,38 @@ static bool all_probed(const struct fleet_view *view)
     return true;
 }
 
+void edge_open(struct edge *edge)
+{
+    const struct conf_admin *conf = &edge->conf->admin;
+
+    edge_open_doors(edge);
+    /* Until it hands over, the old program's page stays. */
+    if (edge->admin_fd >= 0 && !successor_stands_by(edge)) {
+        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
+        edge->admin_fd = -1;
+    }
+    inheritance_done(edge->inheritance);
+    service_serving(edge);
+}
+
+/* Enough is known to serve well, or was waited for long enough. */
+static void open_or_tell(struct edge *edge)
+{
+    if (successor_stands_by(edge)) {
+        successor_tell(edge);
+    } else if (!edge->doors_open) {
+        edge_open(edge);
+    }
+}
+
 static void open_when_known(struct edge *edge, const struct fleet_view *view)
 {
     if (!edge->doors_open && edge->shared_read && deadline_is_set(&edge->open_deadline) &&
         all_probed(view)) {
         deadline_cancel(&edge->open_deadline);
-        edge_open_doors(edge);
+        open_or_tell(edge);
+    } else if (edge->upgrade.state == UPGRADE_READY) {
+        successor_tell(edge);
     }
 }
 
@@ -115,7 +143,7 @@ static void on_view(struct fleet_view *view, void *arg)
 static void on_open_deadline(struct deadline *deadline, void *arg)
 {
     (void)deadline;
-    edge_open_doors(OBJ_CAST(arg, edge, EDGE_MAGIC));
+    open_or_tell(OBJ_CAST(arg, edge, EDGE_MAGIC));
 }
 
 static void on_signal(int signal_number, void *arg)
@@ -128,6 +156,9 @@ static void on_signal(int signal_number, void *arg)
         break;
     case SIGUSR1:
         log_reopen();
+        break;
+    case SIGUSR2:
+        upgrade_start(edge);
         break;
     default:
         edge_drain(edge);
@@ -157,6 +188,13 @@ static struct conf *source_conf(void *arg)
 static const struct admin_reload *source_last_reload(void *arg)
 {
     return &((struct edge *)arg)->last_reload;
+}
+
+static const struct admin_reload *source_last_upgrade(void *arg)
+{
+    const struct upgrade *upgrade = &((struct edge *)arg)->upgrade;
+
+    return upgrade->tried ? &upgrade->last : NULL;
 }
 
 static void source_cache(void *arg, struct admin_cache *ret_cache)
@@ -270,6 +308,24 @@ static unsigned raise_descriptor_limit(void)
     return (unsigned)limit.rlim_cur;
 }
 
+static enum status bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err)
+{
+    const struct conf_admin *conf = &edge->conf->admin;
+    uint32_t count;
+    int *sockets;
+
+    if (inheritance_take(edge->inheritance, INHERITED_ADMIN, conf->bind, &sockets, &count)) {
+        *ret_fd = sockets[0];
+        mem_free(sockets);
+        return STATUS_OK;
+    }
+    if (admin_bind(&conf->addr, ret_fd, err) != STATUS_OK) {
+        err_wrap(err, "admin");
+        return STATUS_FAILED;
+    }
+    return STATUS_OK;
+}
+
 static void warn_unreadable(const char *what, const char *path)
 {
     if (path[0] != '\0' && access(path, R_OK) != 0) {
@@ -320,6 +376,7 @@ static void start_admin(struct edge *edge)
         .metrics = edge->metrics,
         .conf = source_conf,
         .last_reload = source_last_reload,
+        .last_upgrade = source_last_upgrade,
         .cache = source_cache,
         .redis = source_redis,
         .is_draining = source_is_draining,
@@ -337,7 +394,8 @@ static void start_admin(struct edge *edge)
     edge->admin = admin_new(edge->loop, edge->fleet, &source);
     admin_set_tls(edge->admin, edge->admin_tls, conf->tls.api_client_ca[0] != '\0');
     edge->admin_bind = mem_strdup(conf->bind);
-    if (edge->admin_fd >= 0) {
+    /* Until it hands over, the old program's page stays. */
+    if (edge->admin_fd >= 0 && !successor_stands_by(edge)) {
         admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
         edge->admin_fd = -1;
     }
@@ -345,7 +403,7 @@ static void start_admin(struct edge *edge)
 
 static void start_signals(struct edge *edge)
 {
-    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT};
+    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
 
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
         edge->signals[i] = loop_signal_new(edge->loop, numbers[i], on_signal, edge);
@@ -357,6 +415,7 @@ static enum status start_workers(struct edge *edge, struct errbuf *err)
     struct worker_deps deps = {
         .cache = edge->cache,
         .health = edge->health,
+        .trace = edge->trace,
         .shared = &edge->shared,
         .worker_count = edge->worker_count,
         .control = edge->loop,
@@ -392,11 +451,7 @@ static enum status start_privileged(struct edge *edge, struct errbuf *err)
         return STATUS_FAILED;
     }
     edge_listeners_commit(edge, listeners, edge->conf->listener_count);
-    if (admin->bind[0] != '\0' && admin_bind(&admin->addr, &edge->admin_fd, err) != STATUS_OK) {
-        err_wrap(err, "admin");
-        return STATUS_FAILED;
-    }
-    return STATUS_OK;
+    return admin->bind[0] == '\0' ? STATUS_OK : bind_admin(edge, &edge->admin_fd, err);
 }
 
 /* The parts that may refuse: certificates, ports, rights, files. Log files are opened by the user
@@ -422,12 +477,52 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
     return STATUS_OK;
 }
 
-enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
-                       struct errbuf *err)
+/* Drains hold from the first view on. */
+static void restore_drains(struct edge *edge)
 {
-    *edge = (struct edge){.magic = EDGE_MAGIC, .options = options, .admin_fd = -1};
+    for (uint32_t i = 0; i < edge->inheritance->count; i++) {
+        const struct inherited *item = &edge->inheritance->items[i];
+        struct str text = str_of(item->text);
+        size_t space = str_find_char(text, ' ');
+        if (item->kind == INHERITED_DRAIN) {
+            fleet_restore_drain(edge->fleet, str_eq(str_slice(text, 0, space), STR_LIT("region")),
+                                str_slice(text, space + 1, text.len));
+        }
+    }
+}
+
+static bool was_warm(const char *region, const char *address, void *arg)
+{
+    const struct inheritance *inheritance = arg;
+    char *text = mem_printf("%s %s", region, address);
+    bool found = false;
+
+    for (uint32_t i = 0; i < inheritance->count && !found; i++) {
+        found = inheritance->items[i].kind == INHERITED_WARM &&
+                str_eq(str_of(inheritance->items[i].text), str_of(text));
+    }
+    mem_free(text);
+    return found;
+}
+
+static void start_fleet(struct edge *edge)
+{
+    edge->fleet = fleet_new(edge->loop, on_view, edge);
+    restore_drains(edge);
+    fleet_apply(edge->fleet, edge->conf);
+    edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
+    health_when_shared(edge->health, on_shared_read, edge);
+    health_know_warm(edge->health, was_warm, edge->inheritance);
+}
+
+enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
+                       struct inheritance *inheritance, struct errbuf *err)
+{
+    *edge = (struct edge){
+        .magic = EDGE_MAGIC, .options = options, .inheritance = inheritance, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
+    edge->program = launch_program(options->argv[0]);
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
     crash_report_on_stderr();
@@ -437,6 +532,8 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
     deadline_init(&edge->drain_deadline, edge->loop, edge_on_drain_deadline, edge);
     deadline_init(&edge->trim_deadline, edge->loop, edge_on_trim_tick, edge);
+    upgrade_init(edge);
+    service_init(edge);
     edge->worker_count = conf->edge.workers;
     edge->workers = mem_new_array(edge->worker_count, struct worker *);
     if (start_fallible(edge, err) != STATUS_OK) {
@@ -444,10 +541,10 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     }
     edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
     cache_set_grace(edge->cache, conf->cache.grace_s * 1000ULL);
-    edge->fleet = fleet_new(edge->loop, on_view, edge);
-    fleet_apply(edge->fleet, edge->conf);
-    edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
-    health_when_shared(edge->health, on_shared_read, edge);
+    edge->trace = trace_new(edge->loop, edge->resolver, edge->metrics);
+    trace_apply(edge->trace, edge->conf);
+    start_fleet(edge);
+    successor_start(edge);
     start_admin(edge);
     if (start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
@@ -462,13 +559,15 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge_warn_unverified(edge);
     warn_descriptors(edge);
     warn_rights(edge);
+    service_start(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
 }
 
-void edge_run(struct edge *edge)
+enum status edge_run(struct edge *edge)
 {
     loop_run(edge->loop);
+    return edge->doors_open || edge->draining ? STATUS_OK : STATUS_FAILED;
 }
 
 static void on_last_message(struct loop_message *message, void *arg)
@@ -508,9 +607,15 @@ void edge_free(struct edge *edge)
     hear_the_rest(edge);
     admin_free(edge->admin);
     health_free(edge->health);
+    trace_free(edge->trace);
     fleet_free(edge->fleet);
     resolver_free(edge->resolver);
-    edge_listeners_free(edge->listeners, edge->listener_count, edge->worker_count);
+    edge_listeners_free(edge->listeners, edge->listener_count);
+    if (edge->admin_fd >= 0) {
+        (void)close(edge->admin_fd);
+    }
+    upgrade_done(edge);
+    deadline_done(&edge->watchdog);
     deadline_done(&edge->open_deadline);
     deadline_done(&edge->drain_deadline);
     deadline_done(&edge->trim_deadline);
@@ -519,9 +624,7 @@ void edge_free(struct edge *edge)
     proxy_shared_done(&edge->shared);
     mem_free(edge->workers);
     mem_free(edge->admin_bind);
-    if (edge->admin_fd >= 0) {
-        (void)close(edge->admin_fd);
-    }
+    mem_free(edge->program);
     tls_ctx_unref(edge->admin_tls);
     world_unref(edge->world);
     conf_unref(edge->conf);

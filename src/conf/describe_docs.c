@@ -101,26 +101,7 @@ static void append_allowed(struct buf *out, const struct conf_key *key)
     struct buf text;
 
     buf_init(&text);
-    switch (key->type) {
-    case CONF_U32:
-    case CONF_U64:
-        buf_printf(&text, "%llu to %llu", (unsigned long long)key->low,
-                   (unsigned long long)key->high);
-        break;
-    case CONF_REAL:
-        conf_append_real(&text, key->real_low);
-        buf_printf(&text, " to ");
-        conf_append_real(&text, key->real_high);
-        break;
-    case CONF_WORD:
-    case CONF_CHOICE:
-    case CONF_BLOCKS:
-        conf_key_allowed(key, &text);
-        break;
-    default:
-        buf_printf(&text, "%s", key->allowed == NULL ? "" : key->allowed);
-        break;
-    }
+    conf_key_range(key, &text);
     append_cell(out, buf_str(&text));
     buf_done(&text);
 }

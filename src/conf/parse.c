@@ -35,7 +35,7 @@ static enum status read_tree(struct conf_reader *reader)
     struct conf *conf = reader->conf;
 
     if (conf_section_read(reader, root, "", &conf_table_root, conf) != STATUS_OK ||
-        read_admin_bind(reader) != STATUS_OK ||
+        read_admin_bind(reader) != STATUS_OK || conf_tracing_read(reader) != STATUS_OK ||
         conf_health_finish(reader, "health", &conf->health) != STATUS_OK ||
         conf_listeners_read(reader) != STATUS_OK || conf_regions_read(reader) != STATUS_OK) {
         return STATUS_INVALID;

@@ -88,6 +88,9 @@ enum status conf_regions_read(struct conf_reader *reader) MUST_CHECK;
 enum status conf_health_finish(const struct conf_reader *reader, const char *path,
                                struct conf_health *health) MUST_CHECK;
 
+/* Take tracing.otlp_url apart. */
+enum status conf_tracing_read(struct conf_reader *reader) MUST_CHECK;
+
 /* What no single key can know: combinations, duplicates, the failover promise. */
 enum status conf_check(const struct conf_reader *reader) MUST_CHECK;
 

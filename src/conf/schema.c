@@ -82,7 +82,8 @@
 #define MIB      (1024ULL * KIB)
 #define GIB      (1024ULL * MIB)
 #define TIB      (1024ULL * GIB)
-#define TEXT_MAX 1024 /* bytes of a path, a model's name */
+#define TEXT_MAX 1024  /* bytes of a path, a model's name */
+#define BODY_MAX 65536 /* bytes of a prompt */
 
 /* clang-format off */
 static const char *const level_words[]   = {"error", "warn", "info", "debug", NULL};
@@ -140,6 +141,11 @@ static bool text_is_short(const char *text)
     return strlen(text) <= TEXT_MAX;
 }
 
+static bool body_is_short(const char *text)
+{
+    return strlen(text) <= BODY_MAX;
+}
+
 static bool server_name_is_good(const char *text)
 {
     return text[0] == '\0' || conf_host_is_good(str_of(text));
@@ -192,7 +198,7 @@ static const struct conf_key edge_keys[] = {
     U32(conf_edge, workers, 0, 0, CONF_WORKERS_MAX, "threads",
         "Worker threads. 0: one per CPU this process may run on.", .change = CONF_RESTART),
     U32(conf_edge, drain_timeout_s, 30, 0, 86400, "s",
-        "On SIGTERM, how long requests in flight may take to finish."),
+        "On SIGTERM, and after an upgrade, how long requests in flight may take to finish."),
     STRING(CONF_TEXT, "user", conf_edge, user, "",
            "User to become once the ports are bound and the certificates are read. Files that a "
            "reload reads, and log files, must be open to it. \"\": stay as started.",
@@ -204,6 +210,8 @@ static const struct conf_key edge_keys[] = {
     BOOL(conf_edge, core_dumps, false,
          "Let a crash leave a core file and a debugger attach: it holds keys and prompts.",
          .change = CONF_RESTART),
+    U32(conf_edge, upgrade_timeout_s, 60, 1, 3600, "s",
+        "On SIGUSR2, how long the new program may take to be ready before it is given up."),
     BLOCKS(conf_edge, trusted_proxies,
            "Peers whose X-Forwarded-* and Forwarded are believed and extended, and whose "
            "X-Forwarded-For names the client. From all others these fields are dropped."),
@@ -273,8 +281,29 @@ static const struct conf_key log_keys[] = {
     STRING(CONF_SINK, "file", conf_log, file, "-", "Events. \"-\": stderr; \"\": none."),
     STRING(CONF_SINK, "access_file", conf_log, access_file, "-",
            "One line per request. \"-\": stdout; \"\": none."),
+    REAL(conf_log, access_sample, 1, 0, 1, "share",
+         "Requests that get a line, at random. Those that failed always do: status 500 and above, "
+         "or an end other than ok."),
 };
 TABLE(conf_table_log, "log", log_keys, "What is written, and where.");
+
+static const struct conf_key tracing_keys[] = {
+    STRING(CONF_TEXT, "otlp_url", conf_tracing, otlp_url, "",
+           "Where to POST spans: http://host[:port][/path], path /v1/traces where none is given. \"\": "
+           "no traces; traceparent passes through as it came."),
+    STRING(CONF_SECRET, "authorization", conf_tracing, authorization, "",
+           "Sent to the collector as Authorization. \"\": none."),
+    STRING(CONF_TEXT, "service", conf_tracing, service, "nearside", "service.name of the spans.",
+           .accepts = text_is_short, .allowed = "a string of at most 1024 bytes"),
+    REAL(conf_tracing, sample, 1, 0, 1, "share",
+         "Traces begun here that are recorded. One that a client began is recorded if it says so."),
+    U32(conf_tracing, queue_spans, 4096, 1, 1000000, "spans",
+        "Held at once, those under way included; further ones are dropped and counted."),
+    U32(conf_tracing, timeout_ms, 5000, 10, 600000, "ms", "For the collector's answer."),
+};
+TABLE(conf_table_tracing, "tracing", tracing_keys,
+      "One span per request, with its attempts as events, for an OpenTelemetry collector (OTLP over "
+      "HTTP, as JSON).");
 
 static const struct conf_key routing_keys[] = {
     REAL(conf_routing, latency_budget_ms, 50, 0, 60000, "ms",
@@ -332,6 +361,25 @@ TABLE(conf_table_health, "health", health_keys,
       "Probing. A refusing endpoint is down after interval_ms + (fall - 1) * fast_interval_ms, a "
       "vanished one after interval_ms + fall * max(timeout_ms, fast_interval_ms); 10 % more for "
       "jitter. Both must stay within routing.failover_deadline_s.");
+
+static const struct conf_key warmup_keys[] = {
+    U32(conf_warmup, requests, 0, 0, 1000, "requests",
+        "Prompts, one after the other, that an endpoint must have answered. 0: none."),
+    STRING(CONF_TEXT, "path", conf_warmup, path, "/v1/chat/completions", "Where to POST them.",
+           .accepts = request_path_is_good,
+           .allowed = "a path that begins with /, without spaces, at most 1024 characters"),
+    STRING(CONF_TEXT, "body", conf_warmup, body, "",
+           "What to POST, JSON. \"\": a chat request for one token of health.generate.model, or of the "
+           "region's first model.", .accepts = body_is_short,
+           .allowed = "a string of at most 65536 bytes"),
+    U32(conf_warmup, timeout_ms, 60000, 10, HOUR_MS, "ms",
+        "An answer that is not whole by then failed; the prompt is sent again."),
+};
+TABLE(conf_table_warmup, "warmup", warmup_keys,
+      "Prompts for an endpoint that is new, or back from down, before it counts as up: its first "
+      "answers load weights and compile kernels, and no client should wait for that. Until then it is "
+      "warming, and gets requests only where nothing is up; then slow start begins. An answer "
+      "with 4xx ends the warm-up with a warning: a wrong prompt must not keep a region out.");
 
 static const struct conf_key metrics_keys[] = {
     STRING(CONF_TEXT, "path", conf_metrics, path, "",
@@ -502,6 +550,8 @@ static const struct conf_key region_keys[] = {
     GROUP(CONF_GROUP, conf_region, tls, conf_table_region_tls, "TLS to the region."),
     GROUP(CONF_OVERRIDE, conf_region, health, conf_table_health,
           "Any key of the top-level health, for this region.", .sample = "path = \"/health\";"),
+    GROUP(CONF_OVERRIDE, conf_region, warmup, conf_table_warmup,
+          "Any key of the top-level warmup, for this region.", .sample = "requests = 2;"),
     GROUP(CONF_OVERRIDE, conf_region, metrics, conf_table_metrics,
           "Any key of the top-level metrics, for this region.", .sample = "path = \"/metrics\";"),
     GROUP(CONF_OVERRIDE, conf_region, timeouts, conf_table_timeouts,
@@ -520,8 +570,10 @@ static const struct conf_key root_keys[] = {
     SPECIAL(CONF_GROUPS, "listeners", &conf_table_listener, "", .required = true),
     GROUP(CONF_GROUP, conf, admin, conf_table_admin, ""),
     GROUP(CONF_GROUP, conf, log, conf_table_log, ""),
+    GROUP(CONF_GROUP, conf, tracing, conf_table_tracing, ""),
     GROUP(CONF_GROUP, conf, routing, conf_table_routing, ""),
     GROUP(CONF_GROUP, conf, health, conf_table_health, ""),
+    GROUP(CONF_GROUP, conf, warmup, conf_table_warmup, ""),
     GROUP(CONF_GROUP, conf, metrics, conf_table_metrics, ""),
     GROUP(CONF_GROUP, conf, timeouts, conf_table_timeouts, ""),
     GROUP(CONF_GROUP, conf, retry, conf_table_retry, ""),

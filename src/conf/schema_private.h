@@ -99,6 +99,8 @@ void conf_table_defaults(const struct conf_table *table, void *target);
 
 /* What a key allows, for people: "an integer from 1 to 100". */
 void conf_key_allowed(const struct conf_key *key, struct buf *out);
+/* The same in short: "1 to 100"; nothing where all is said by the type. */
+void conf_key_range(const struct conf_key *key, struct buf *out);
 
 /* A default in the file's syntax: `1000`, `"info"`, `true`. */
 void conf_key_default(const struct conf_key *key, struct buf *out);

@@ -271,3 +271,27 @@ void conf_append_quoted(struct buf *out, const char *text)
     }
     buf_append_char(out, '"');
 }
+
+void conf_key_range(const struct conf_key *key, struct buf *out)
+{
+    switch (key->type) {
+    case CONF_U32:
+    case CONF_U64:
+        buf_printf(out, "%llu to %llu", (unsigned long long)key->low,
+                   (unsigned long long)key->high);
+        break;
+    case CONF_REAL:
+        conf_append_real(out, key->real_low);
+        buf_printf(out, " to ");
+        conf_append_real(out, key->real_high);
+        break;
+    case CONF_WORD:
+    case CONF_CHOICE:
+    case CONF_BLOCKS:
+        conf_key_allowed(key, out);
+        break;
+    default:
+        buf_printf(out, "%s", key->allowed == NULL ? "" : key->allowed);
+        break;
+    }
+}

@@ -58,6 +58,7 @@ void conf_make_regions(struct conf *conf, uint32_t count)
         conf->regions[i].metrics = conf->metrics;
         conf->regions[i].timeouts = conf->timeouts;
         conf->regions[i].limits = conf->limits;
+        conf->regions[i].warmup = conf->warmup;
     }
 }
 

@@ -110,6 +110,23 @@ uint64_t fleet_endpoint_drained_since(const struct fleet *fleet,
     return drain == NULL ? 0 : drain->since_ns;
 }
 
+void fleet_each_drain(const struct fleet *fleet,
+                      void (*each)(bool is_region, const char *name, void *arg), void *arg)
+{
+    struct list *item;
+
+    LIST_FOREACH (item, &fleet->drains) {
+        const struct drain *drain = LIST_ITEM(item, struct drain, link);
+
+        each(drain->is_region, drain->text, arg);
+    }
+}
+
+void fleet_restore_drain(struct fleet *fleet, bool is_region, struct str name)
+{
+    (void)remember(fleet, is_region, name, true); /* too many: said in the log */
+}
+
 /* One act: what, and at which other edge (NULL: here). */
 struct act {
     struct str name;

@@ -434,7 +434,7 @@ static void endpoint_move(struct fleet *fleet, struct fleet_region *region,
     enum endpoint_state before = endpoint->state;
     uint64_t now_ns = loop_now_ns(fleet->loop);
 
-    if (before == ENDPOINT_DOWN && next == ENDPOINT_UP) {
+    if ((before == ENDPOINT_DOWN || before == ENDPOINT_WARMING) && next == ENDPOINT_UP) {
         endpoint->ramp_since_ns = now_ns;
     } else if (next == ENDPOINT_DOWN) {
         endpoint->ramp_since_ns = 0;
@@ -457,7 +457,7 @@ void fleet_set_endpoint_state(struct fleet *fleet, uint64_t endpoint_id, enum en
                               const char *reason)
 {
     struct fleet_endpoint *endpoint = find_by_id(fleet, endpoint_id);
-    const char *kept = state == ENDPOINT_DOWN ? reason : "";
+    const char *kept = state == ENDPOINT_DOWN || state == ENDPOINT_WARMING ? reason : "";
 
     if (endpoint == NULL || (endpoint->state == state && strcmp(endpoint->reason, kept) == 0)) {
         return;

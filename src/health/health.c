@@ -43,6 +43,19 @@ uint64_t health_jitter_ms(struct health *health, uint64_t ms)
     return (uint64_t)((double)ms * factor);
 }
 
+void health_know_warm(struct health *health,
+                      bool (*is_warm)(const char *region, const char *address, void *arg),
+                      void *arg)
+{
+    health->is_warm = is_warm;
+    health->is_warm_arg = arg;
+}
+
+void health_set_silent(struct health *health, bool silent)
+{
+    shared_set_silent(health->shared, silent);
+}
+
 /* ---- targets ---- */
 
 static void follow_region(struct health *health, const struct view_region *region, uint32_t index)
@@ -53,6 +66,8 @@ static void follow_region(struct health *health, const struct view_region *regio
 
         if (target == NULL) {
             target = target_new(health, endpoint);
+            target->is_warm = health->is_warm != NULL &&
+                              health->is_warm(region->name, endpoint->address, health->is_warm_arg);
         }
         target_update(target, endpoint, region->conf, index, region->slot);
         target->generation = health->generation;

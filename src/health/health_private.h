@@ -61,8 +61,10 @@ struct health {
     struct deadline guard_tick;
     struct loop_task guard_task; /* queued: a failure was heard of in this turn */
     uint64_t generation;         /* of the last sync: what does not carry it is gone */
-    bool ended;                  /* health_free() was called; reports on their way are dropped */
-    struct loop_message ending;  /* the last one: frees this */
+    bool (*is_warm)(const char *region, const char *address, void *arg); /* NULL: nobody knows */
+    void *is_warm_arg;
+    bool ended;                 /* health_free() was called; reports on their way are dropped */
+    struct loop_message ending; /* the last one: frees this */
 };
 
 /* `ms` with 10 % of jitter either way. */
@@ -71,6 +73,8 @@ uint64_t health_jitter_ms(struct health *health, uint64_t ms);
 void health_sync(struct health *health);
 
 /* ---- target.c ---- */
+
+#define TARGET_MAGIC 0x54415247u
 
 struct target {
     uint32_t magic;
@@ -93,6 +97,11 @@ struct target {
     struct prober *generator;      /* owned; asks for a token now and then; NULL: never did */
     struct deadline next_generate; /* set while generations are wanted */
     uint64_t generated_ns;         /* when the last one began */
+    struct prober *warmer;         /* owned; sends the warm-up's prompts; NULL: not warming */
+    struct deadline next_warm;     /* the next one */
+    uint32_t warm_answers;         /* so far */
+    bool warm_failed;              /* the last one did; said once */
+    bool is_warm;                  /* since it was last down, or from a process before this one */
     struct threshold threshold;
     struct breaker breaker;
     struct breaker_window window;
@@ -110,6 +119,22 @@ void target_free(struct target *target);
 struct target *target_find(const struct health *health, uint64_t endpoint_id);
 /* A blamed failure that a worker saw. */
 void target_on_failure(struct target *target, enum outcome outcome);
+
+/* Its rules, for now. */
+struct threshold_rules target_rules(const struct target *target);
+/* What to ask of whom, but for the prompt. */
+struct probe_target target_probe(const struct target *target);
+/* It has been warmed up. */
+void target_on_warmed(struct target *target);
+/* A sample of path latency; `arg` is the target. */
+void target_on_sample(enum latency_source source, double ms, void *arg);
+
+/* ---- warmup.c ---- */
+
+void warmup_init(struct target *target);
+/* Begin or end the warm-up as the target's state says. */
+void warmup_follow(struct target *target);
+void warmup_end(struct target *target);
 
 /* ---- guard.c ---- */
 

@@ -76,15 +76,22 @@ static bool object_has_token(struct str body)
 
 /* A full pod works, and a request that a pod does not like (no such model, no right to ask) says
  * more about the config than about the engine. */
-enum probe_end probe_judge_generate(const struct probe_answer *answer)
+enum probe_end probe_judge_warmup(const struct probe_answer *answer)
 {
     bool is_full = answer->status == 503 && answer->has_retry_after;
 
     if (is_full || (answer->status >= 400 && answer->status < 500)) {
         return PROBE_END_DECLINED;
     }
-    if (answer->status < 200 || answer->status > 299) {
-        return PROBE_END_STATUS;
+    return answer->status < 200 || answer->status > 299 ? PROBE_END_STATUS : PROBE_END_OK;
+}
+
+enum probe_end probe_judge_generate(const struct probe_answer *answer)
+{
+    enum probe_end end = probe_judge_warmup(answer);
+
+    if (end != PROBE_END_OK) {
+        return end;
     }
     if (answer->is_event_stream ? stream_has_token(answer->body) : object_has_token(answer->body)) {
         return PROBE_END_OK;

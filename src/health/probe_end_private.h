@@ -60,5 +60,7 @@ struct probe_answer {
 enum probe_end probe_judge_health(const struct probe_answer *answer, unsigned expect_min,
                                   unsigned expect_max, struct str match);
 enum probe_end probe_judge_generate(const struct probe_answer *answer);
+/* Of a warm-up's prompt: whatever it asks for, a 2xx is an answer. */
+enum probe_end probe_judge_warmup(const struct probe_answer *answer);
 
 #endif

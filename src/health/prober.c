@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One health probe: a request on a kept connection, and what its timing says about the path. The
- * request is a GET of health.path, or a POST that asks for one token.
+ * request is a GET of health.path, or a POST of a prompt.
  *
  * Happy path:
  *   1. Use the kept connection if it is quiet, else connect (a sample: the handshake).
@@ -132,6 +132,11 @@ void prober_free(struct prober *prober)
     loop_defer_free(prober->loop, prober);
 }
 
+static bool is_prompt(const struct prober *prober)
+{
+    return prober->target.prompt.path != NULL;
+}
+
 bool prober_is_busy(const struct prober *prober)
 {
     return prober->state != PROBER_IDLE;
@@ -211,20 +216,33 @@ static void write_fields(struct prober *prober)
     h1_write_field(&prober->out, STR_LIT("Accept"), STR_LIT("*/*"));
 }
 
-/* The least that makes an engine do its work once. */
-static void write_generate(struct prober *prober, const struct conf_generate *generate)
+/* The least that makes an engine do its work once, unless the config says what to send. */
+static void write_body(struct buf *body, const struct probe_prompt *prompt)
+{
+    if (prompt->body != NULL) {
+        buf_append_str(body, str_of(prompt->body));
+        return;
+    }
+    buf_printf(body, "{");
+    if (prompt->model[0] != '\0') {
+        buf_printf(body, "\"model\":\"");
+        buf_append_json(body, str_of(prompt->model));
+        buf_printf(body, "\",");
+    }
+    buf_printf(body, "\"max_tokens\":1,"
+                     "\"messages\":[{\"role\":\"user\",\"content\":\"ping\"}]}");
+}
+
+static void write_prompt(struct prober *prober, const struct probe_prompt *prompt)
 {
     struct buf body;
     struct buf len;
 
     buf_init(&body);
     buf_init(&len);
-    buf_printf(&body, "{\"model\":\"");
-    buf_append_json(&body, str_of(generate->model));
-    buf_printf(&body, "\",\"max_tokens\":1,"
-                      "\"messages\":[{\"role\":\"user\",\"content\":\"ping\"}]}");
+    write_body(&body, prompt);
     buf_append_u64(&len, buf_len(&body));
-    h1_write_request_line(&prober->out, STR_LIT("POST"), str_of(generate->path));
+    h1_write_request_line(&prober->out, STR_LIT("POST"), str_of(prompt->path));
     write_fields(prober);
     h1_write_field(&prober->out, STR_LIT("Content-Type"), STR_LIT("application/json"));
     h1_write_field(&prober->out, STR_LIT("Content-Length"), buf_str(&len));
@@ -237,8 +255,8 @@ static void write_generate(struct prober *prober, const struct conf_generate *ge
 static void write_request(struct prober *prober)
 {
     buf_clear(&prober->out);
-    if (prober->target.generate != NULL) {
-        write_generate(prober, prober->target.generate);
+    if (is_prompt(prober)) {
+        write_prompt(prober, &prober->target.prompt);
         return;
     }
     h1_write_request_line(&prober->out, STR_LIT("GET"), str_of(prober->target.health->path));
@@ -317,7 +335,7 @@ static enum prober_step read_some(struct prober *prober, bool *ret_ended)
     }
     switch (stream_read(prober->stream, buf_tail(&prober->in), PROBER_READ_BYTES, &len)) {
     case STREAM_OK:
-        if (!prober->got_bytes && prober->warm && prober->target.generate == NULL) {
+        if (!prober->got_bytes && prober->warm && !is_prompt(prober)) {
             prober->sample(LATENCY_PROBE, ms_since(prober, prober->sent_ns), prober->arg);
         }
         prober->got_bytes = true;
@@ -398,7 +416,10 @@ static enum probe_end judge(const struct prober *prober)
                                   .has_retry_after = prober->has_retry_after,
                                   .body = buf_str(&prober->answer)};
 
-    if (prober->target.generate != NULL) {
+    if (prober->target.is_warmup) {
+        return probe_judge_warmup(&answer);
+    }
+    if (is_prompt(prober)) {
         return probe_judge_generate(&answer);
     }
     return probe_judge_health(&answer, health->expect_min, health->expect_max,
@@ -416,8 +437,7 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
         probe_finish(prober, end, reusable);
         return PROBER_DONE;
     }
-    if (prober->target.generate == NULL && stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) &&
-        rtt_us > 0) {
+    if (!is_prompt(prober) && stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && rtt_us > 0) {
         prober->sample(LATENCY_TCP_INFO, (double)rtt_us / 1000.0, prober->arg);
     }
     prober->warm = true;
@@ -434,7 +454,7 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
 /* Bytes of the answer's body: counted, and kept when somebody looks at them. */
 static void take_bytes(struct prober *prober, struct str bytes)
 {
-    bool wanted = prober->target.generate != NULL || prober->target.health->match[0] != '\0';
+    bool wanted = is_prompt(prober) || prober->target.health->match[0] != '\0';
     size_t room = PROBER_BODY_MAX - buf_len(&prober->answer);
 
     prober->body_bytes += bytes.len;
@@ -587,8 +607,8 @@ void prober_start(struct prober *prober, const struct probe_target *target)
     (void)conf_ref(target->conf); /* given back in forget_target() */
     prober->measuring = false;
     prober->verdict = (struct probe_result){.end = PROBE_END_OK};
-    deadline_set_in_ms(&prober->timeout, target->generate != NULL ? target->generate->timeout_ms
-                                                                  : target->health->timeout_ms);
+    deadline_set_in_ms(&prober->timeout,
+                       is_prompt(prober) ? target->prompt.timeout_ms : target->health->timeout_ms);
     if (target->want_handshake || prober->stream == NULL || prober->tls != target->tls ||
         !stream_is_quiet(prober->stream)) {
         connect_anew(prober);

@@ -16,11 +16,18 @@
 #include <stdint.h>
 
 struct conf;
-struct conf_generate;
 struct conf_health;
 struct loop;
 struct prober;
 struct tls_ctx;
+
+/* A prompt to POST instead of asking for the health page. */
+struct probe_prompt {
+    const char *path;
+    const char *model; /* for a body that asks for one token */
+    const char *body;  /* sent as it is; NULL: made here, and its answer must hold a token */
+    uint32_t timeout_ms;
+};
 
 /* What to ask of whom. Strings and settings belong to `conf`, of which the prober holds a reference
  * as long as the probe runs: a reload in the middle of it is harmless. */
@@ -32,9 +39,10 @@ struct probe_target {
     struct tls_ctx *tls;     /* NULL: plain; a reference is taken */
     const char *server_name; /* for TLS */
     const struct conf_health *health;
-    const struct conf_generate *generate; /* ask for a token instead of health->path; or NULL */
-    bool want_handshake;                  /* connect anew, for the sample */
-    bool want_round_trip;                 /* after a connect: ask once more, for the sample */
+    struct probe_prompt prompt; /* path NULL: none */
+    bool is_warmup;             /* any good answer to the prompt will do */
+    bool want_handshake;        /* connect anew, for the sample */
+    bool want_round_trip;       /* after a connect: ask once more, for the sample */
 };
 
 struct probe_result {

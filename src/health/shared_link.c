@@ -41,11 +41,11 @@ _Static_assert(FIXED_WORDS + SHARED_DRAINS_AT_ONCE * DRAIN_WORDS <= KV_COMMAND_W
 _Static_assert(HEAD_ITEMS + PEERS_MAX * PEER_ITEMS + SHARED_DRAINS_MAX * 2 <= KV_ITEMS_MAX,
                "a reading is one reply");
 
-/* KEYS: edges, drains. ARGV: own id, own report, then field and value of drains to be written.
- * Limits as in the headers: 3000 ms PEER_FRESH_MS, 256 PEERS_MAX, 1024 SHARED_DRAINS_MAX. Over
- * 4096 reports are nobody's but a fault's: all go, and those that live come back within a second.
- * Gives: why something was not written or "", what stood under the own id, number of peers; three
- * items per peer (id, age, report); two per drain (field, value). */
+/* KEYS: edges, drains. ARGV: own id, own report ("": none), then field and value of drains to be
+ * written. Limits as in the headers: 3000 ms PEER_FRESH_MS, 256 PEERS_MAX, 1024 SHARED_DRAINS_MAX.
+ * Over 4096 reports are nobody's but a fault's: all go, and those that live come back within a
+ * second. Gives: why something was not written or "", what stood under the own id, number of peers;
+ * three items per peer (id, age, report); two per drain (field, value). */
 static const char script[] =
     "local t = redis.call('TIME') "
     "local now = t[1] * 1000 + math.floor(t[2] / 1000) "
@@ -64,7 +64,9 @@ static const char script[] =
     "local function parse(v) return string.match(v or '', '^(%d+) ([01]) (%d+) (.+)$') end "
     "if redis.call('HLEN', KEYS[1]) > 4096 then write('UNLINK', KEYS[1]) end "
     "local mine = redis.call('HGET', KEYS[1], ARGV[1]) or '' "
-    "write('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now) .. ARGV[2]) "
+    "if ARGV[2] ~= '' then "
+    "  write('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now) .. ARGV[2]) "
+    "end "
     "for i = 3, #ARGV, 2 do "
     "  local e0, _, _, b0 = parse(redis.call('HGET', KEYS[2], ARGV[i])) "
     "  local e1, _, _, b1 = parse(ARGV[i + 1]) "

@@ -111,6 +111,7 @@ struct shared {
     uint64_t sequence;
     struct buf report; /* the newest, as text */
     bool id_taken;     /* another process uses this edge's id; said once */
+    bool silent;       /* another process of this id reports: health_set_silent() */
     bool is_ready;     /* the first readings are in, or were waited for long enough */
     struct deadline look;
     struct deadline ready_due;
@@ -121,6 +122,8 @@ struct shared {
 
 struct shared *shared_new(struct health *health);
 void shared_free(struct shared *shared);
+/* As health_set_silent(). */
+void shared_set_silent(struct shared *shared, bool silent);
 /* A config was applied. */
 void shared_sync(struct shared *shared);
 void shared_on_settled(struct shared *shared);
@@ -130,7 +133,7 @@ void shared_take_report(struct shared *shared, struct str edge, uint64_t age_ms,
 void shared_end_reading(struct shared *shared);
 /* Under this edge's own id stood the report of a newer process. */
 void shared_id_is_taken(struct shared *shared, uint64_t epoch);
-/* This edge's report, as of now. */
+/* This edge's report, as of now; empty while silent: none is to be written. */
 struct str shared_report_now(struct shared *shared);
 
 #endif

@@ -57,9 +57,20 @@ void shared_free(struct shared *shared)
     mem_free(shared);
 }
 
+void shared_set_silent(struct shared *shared, bool silent)
+{
+    shared->silent = silent;
+    if (!silent) {
+        shared_links_hurry(&shared->links);
+    }
+}
+
 struct str shared_report_now(struct shared *shared)
 {
     buf_clear(&shared->report);
+    if (shared->silent) {
+        return STR_EMPTY;
+    }
     shared_report_write(fleet_view_now(shared->health->fleet), shared->epoch, ++shared->sequence,
                         &shared->report);
     return buf_str(&shared->report);
@@ -242,7 +253,7 @@ void shared_take_report(struct shared *shared, struct str edge, uint64_t age_ms,
 
 void shared_id_is_taken(struct shared *shared, uint64_t epoch)
 {
-    if (epoch > shared->epoch && !shared->id_taken) {
+    if (epoch > shared->epoch && !shared->id_taken && !shared->silent) {
         shared->id_taken = true;
         log_warn("edge_id_taken", "edge=%s", shared->health->conf->edge.id);
     }

@@ -15,8 +15,6 @@
 #include <nearside/fleet/fleet.h>
 #include <nearside/obs/log.h>
 
-#define TARGET_MAGIC 0x54415247u
-
 /* Path latency rests on handshakes: one is due this often, whoever keeps connections open. */
 #define HANDSHAKE_MS 5000
 /* And so often a round trip, for paths on which TCP ends nearer than the pods. */
@@ -26,7 +24,6 @@ static void probe_now(struct target *target);
 static void on_probed(const struct probe_result *result, void *arg);
 static void on_next_generate(struct deadline *deadline, void *arg);
 static void follow_generate(struct target *target);
-static void on_sample(enum latency_source source, double ms, void *arg);
 
 static void on_next(struct deadline *deadline, void *arg)
 {
@@ -42,9 +39,10 @@ struct target *target_new(struct health *health, const struct view_endpoint *end
     target->health = health;
     target->live = endpoint_live_ref(endpoint->live);
     target->threshold.state = endpoint->state;
-    target->prober = prober_new(health->loop, on_probed, on_sample, target);
+    target->prober = prober_new(health->loop, on_probed, target_on_sample, target);
     deadline_init(&target->next, health->loop, on_next, target);
     deadline_init(&target->next_generate, health->loop, on_next_generate, target);
+    warmup_init(target);
     deadline_set_in_ms(&target->next, 0);
     table_insert(&health->targets, &target->by_id, hash_u64(target->live->id));
     list_push_back(&health->target_list, &target->link);
@@ -63,6 +61,7 @@ void target_update(struct target *target, const struct view_endpoint *endpoint,
     target->port = endpoint->port;
     target->tls = endpoint->tls;
     follow_generate(target);
+    warmup_follow(target);
 }
 
 void target_free(struct target *target)
@@ -73,6 +72,8 @@ void target_free(struct target *target)
     deadline_done(&target->next_generate);
     prober_free(target->prober);
     prober_free(target->generator);
+    warmup_end(target);
+    deadline_done(&target->next_warm);
     endpoint_live_unref(target->live);
     target->magic = 0;
     loop_defer_free(target->health->loop, target);
@@ -95,10 +96,19 @@ struct target *target_find(const struct health *health, uint64_t endpoint_id)
 
 /* ---- schedule ---- */
 
+struct threshold_rules target_rules(const struct target *target)
+{
+    const struct conf_region *region = target->region;
+
+    return (struct threshold_rules){.fall = region->health.fall,
+                                    .rise = region->health.rise,
+                                    .warmup = region->warmup.requests > 0 && !target->is_warm};
+}
+
 static uint64_t pace_ms(const struct target *target)
 {
     const struct conf_health *conf = &target->region->health;
-    struct threshold_rules rules = {.fall = conf->fall, .rise = conf->rise};
+    struct threshold_rules rules = target_rules(target);
 
     return threshold_is_changing(&target->threshold, TRACK_HEALTH, &rules) ? conf->fast_interval_ms
                                                                            : conf->interval_ms;
@@ -127,7 +137,7 @@ static bool is_older(uint64_t at_ns, uint64_t now_ns, uint64_t age_ms)
     return at_ns == 0 || now_ns - at_ns >= age_ms * NS_PER_MS;
 }
 
-static struct probe_target probe_target_of(const struct target *target)
+struct probe_target target_probe(const struct target *target)
 {
     const struct conf_region *region = target->region;
     const char *server_name = region->tls.server_name;
@@ -145,7 +155,7 @@ static struct probe_target probe_target_of(const struct target *target)
 static void probe_now(struct target *target)
 {
     uint64_t now_ns = loop_now_ns(target->health->loop);
-    struct probe_target what = probe_target_of(target);
+    struct probe_target what = target_probe(target);
 
     what.want_handshake = is_older(target->handshake_ns, now_ns, HANDSHAKE_MS);
     what.want_round_trip = is_older(target->round_trip_ns, now_ns, ROUND_TRIP_MS);
@@ -155,7 +165,7 @@ static void probe_now(struct target *target)
 
 /* ---- verdicts ---- */
 
-static void on_sample(enum latency_source source, double ms, void *arg)
+void target_on_sample(enum latency_source source, double ms, void *arg)
 {
     struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
 
@@ -165,13 +175,6 @@ static void on_sample(enum latency_source source, double ms, void *arg)
         target->round_trip_ns = loop_now_ns(target->health->loop);
     }
     fleet_observe_latency(target->health->fleet, target->live->id, source, ms);
-}
-
-static struct threshold_rules rules_of(const struct target *target)
-{
-    const struct conf_health *conf = &target->region->health;
-
-    return (struct threshold_rules){.fall = conf->fall, .rise = conf->rise};
 }
 
 /* Tell the fleet, and take care of what a change means for the breaker and the name. */
@@ -184,9 +187,11 @@ static void conclude(struct target *target, enum endpoint_state before, const ch
     }
     guard_on_state(target);
     if (after == ENDPOINT_DOWN) {
+        target->is_warm = false; /* it may come back as another process */
         discovery_hurry(target->health, target->host);
     }
     fleet_set_endpoint_state(target->health->fleet, target->live->id, after, reason);
+    warmup_follow(target);
 }
 
 /* Did a real request succeed since the last probe was due? */
@@ -250,7 +255,7 @@ static void judge(struct target *target, const struct probe_result *result, enum
 {
     enum endpoint_state before = target->threshold.state;
     uint64_t now_ns = loop_now_ns(target->health->loop);
-    struct threshold_rules rules = rules_of(target);
+    struct threshold_rules rules = target_rules(target);
     struct probe_fact fact = {.track = track,
                               .verdict = probe_end_row(result->end)->verdict,
                               .had_traffic = had_traffic(target, now_ns),
@@ -270,6 +275,16 @@ static void on_probed(const struct probe_result *result, void *arg)
     schedule(target);
 }
 
+void target_on_warmed(struct target *target)
+{
+    enum endpoint_state before = target->threshold.state;
+
+    target->is_warm = true; /* also where a failed generation keeps it from coming up yet */
+    threshold_warmed(&target->threshold);
+    conclude(target, before, "warmed");
+    warmup_follow(target);
+}
+
 void target_on_failure(struct target *target, enum outcome outcome)
 {
     enum endpoint_state before = target->threshold.state;
@@ -286,7 +301,7 @@ void target_on_failure(struct target *target, enum outcome outcome)
 static void schedule_generate(struct target *target, uint64_t started_ns)
 {
     const struct conf_health *conf = &target->region->health;
-    struct threshold_rules rules = rules_of(target);
+    struct threshold_rules rules = target_rules(target);
     uint64_t pace_ms = threshold_is_changing(&target->threshold, TRACK_GENERATE, &rules)
                            ? conf->interval_ms
                            : conf->generate.interval_s * 1000ULL;
@@ -311,12 +326,15 @@ static void on_generated(const struct probe_result *result, void *arg)
 static void on_next_generate(struct deadline *deadline, void *arg)
 {
     struct target *target = OBJ_CAST(arg, target, TARGET_MAGIC);
-    struct probe_target what = probe_target_of(target);
+    const struct conf_generate *conf = &target->region->health.generate;
+    struct probe_target what = target_probe(target);
 
     (void)deadline;
-    what.generate = &target->region->health.generate;
+    what.prompt = (struct probe_prompt){
+        .path = conf->path, .model = conf->model, .timeout_ms = conf->timeout_ms};
     if (target->generator == NULL) {
-        target->generator = prober_new(target->health->loop, on_generated, on_sample, target);
+        target->generator =
+            prober_new(target->health->loop, on_generated, target_on_sample, target);
     }
     target->generated_ns = loop_now_ns(target->health->loop);
     prober_start(target->generator, &what);

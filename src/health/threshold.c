@@ -56,8 +56,8 @@ static void after_pass(struct threshold *threshold, enum probe_track track,
     if (track == TRACK_HEALTH && run->passes >= THRESHOLD_SLOW_CLEAR) {
         threshold->slow = 0;
     }
-    if (is_recovered(threshold, rules)) {
-        threshold->state = ENDPOINT_UP;
+    if (threshold->state != ENDPOINT_UP && is_recovered(threshold, rules)) {
+        threshold->state = rules->warmup ? ENDPOINT_WARMING : ENDPOINT_UP;
     }
 }
 
@@ -110,6 +110,13 @@ enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome 
     return threshold->state;
 }
 
+void threshold_warmed(struct threshold *threshold)
+{
+    if (threshold->state == ENDPOINT_WARMING && !threshold->runs[TRACK_GENERATE].failed) {
+        threshold->state = ENDPOINT_UP;
+    }
+}
+
 void threshold_forget_generate(struct threshold *threshold)
 {
     threshold->runs[TRACK_GENERATE] = (struct probe_run){.passes = 0};
@@ -125,6 +132,7 @@ bool threshold_is_changing(const struct threshold *threshold, enum probe_track t
     }
     switch (threshold->state) {
     case ENDPOINT_UP:
+    case ENDPOINT_WARMING:
         return run->misses > 0;
     case ENDPOINT_DOWN:
         return run->passes > 0 && run->passes < threshold_needed(threshold, rules);

@@ -2,6 +2,9 @@
 /*
  * When an endpoint counts as up or down: pure rules over runs of probes and failures in passing.
  *
+ * Where prompts have to be answered first (rules.warmup), WARMING stands before each UP below:
+ * threshold_warmed() goes on from there, misses and a refused connection lead to DOWN as ever.
+ *
  *               pass                    fall misses, refused, SLOW_FALL, fall generations failed
  *     UNKNOWN ────────> UP ────────────────────────────────────────────────────────────> DOWN
  *        │              ^                                                                 │ ^
@@ -65,6 +68,7 @@ struct threshold {
 struct threshold_rules {
     uint32_t fall;
     uint32_t rise;
+    bool warmup; /* up only after threshold_warmed() */
 };
 
 struct probe_fact {
@@ -81,6 +85,8 @@ enum endpoint_state threshold_probe(struct threshold *threshold, const struct pr
  * a run of passes (what they mean is the breaker's to say). */
 enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome outcome,
                                       uint64_t now_ns);
+/* It has answered its prompts: WARMING becomes UP, unless generations fail. */
+void threshold_warmed(struct threshold *threshold);
 /* Generations are not asked for any more: they say nothing. */
 void threshold_forget_generate(struct threshold *threshold);
 

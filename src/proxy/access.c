@@ -127,16 +127,36 @@ void access_log_refused(struct client_conn *client, unsigned status, const char 
     end_line(&line);
 }
 
+static void put_trace(struct line *line, const struct request *request)
+{
+    char trace_id[2 * TRACE_ID_BYTES + 1];
+
+    if (request->trace.known) {
+        str_hex(request->trace.context.trace_id, TRACE_ID_BYTES, trace_id);
+        put_text(line, "trace", str_make(trace_id, 2 * TRACE_ID_BYTES));
+    }
+}
+
+/* Whatever went wrong is always written. */
+static bool is_left_out(const struct request *request)
+{
+    double share = request->world->conf->log.access_sample;
+    bool is_good = request->end == REQUEST_END_OK && request->status < 500;
+
+    return share < 1 && is_good && rng_unit(&request->worker->rng) >= share;
+}
+
 void access_log_request(struct request *request, uint64_t now_ns)
 {
     struct buf *out = &request->worker->access_line;
     struct line line = {.out = out, .json = log_access_format() == LOG_FORMAT_JSON};
 
-    if (!log_access_is_on()) {
+    if (!log_access_is_on() || is_left_out(request)) {
         return;
     }
     begin_line(&line, request->client, &request->from);
     put_text(&line, "id", str_make(request->id, request->id_len));
+    put_trace(&line, request);
     put_text(&line, "method", request->head->method_text);
     put_text(&line, "path", str_slice(request->head->target, 0, ACCESS_PATH_MAX));
     put_number(&line, "status", request->status);

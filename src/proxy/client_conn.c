@@ -62,6 +62,16 @@ static void on_read_deadline(struct deadline *deadline, void *arg);
 static void on_write_deadline(struct deadline *deadline, void *arg);
 static void on_drive(struct loop_task *task, void *arg);
 
+static uint32_t idle_ms(const struct client_conn *conn)
+{
+    const struct worker *worker = conn->worker;
+
+    if (worker->handing_over) {
+        return CLIENT_HAND_OVER_MS;
+    }
+    return worker->draining ? CLIENT_DRAIN_MS : conn->world->conf->timeouts.client_idle_ms;
+}
+
 /* The only place that changes conn->state. */
 void client_move(struct client_conn *conn, enum client_state next)
 {
@@ -74,8 +84,7 @@ void client_move(struct client_conn *conn, enum client_state next)
     conn->state = next;
     switch (next) {
     case CLIENT_IDLE:
-        deadline_set_in_ms(&conn->read_deadline,
-                           conn->worker->draining ? CLIENT_DRAIN_MS : timeouts->client_idle_ms);
+        deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
         break;
     case CLIENT_HEAD:
         deadline_set_in_ms(&conn->read_deadline, timeouts->client_header_ms);
@@ -167,8 +176,21 @@ static void finish_idle(struct client_conn *conn)
     }
 }
 
+/* It may ask once more: it was told that the connection stays. */
+static bool was_promised_more(const struct client_conn *conn)
+{
+    return conn->worker->handing_over && !conn->close_after &&
+           (conn->state == CLIENT_IDLE || (conn->state == CLIENT_REQUEST && conn->reply_begun));
+}
+
 void client_drain(struct client_conn *conn)
 {
+    if (was_promised_more(conn)) {
+        if (conn->state == CLIENT_IDLE) {
+            deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
+        }
+        return;
+    }
     conn->close_after = true;
     if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
         /* Just accepted: its first request is probably on its way. */
@@ -725,7 +747,8 @@ void client_request_done(struct client_conn *conn)
 {
     conn->request = NULL;
     conn->paused_source = false;
-    if (conn->worker->draining || (conn->eof && buf_len(&conn->in) == 0)) {
+    if ((conn->worker->draining && !conn->worker->handing_over) ||
+        (conn->eof && buf_len(&conn->in) == 0)) {
         conn->close_after = true;
     }
     if (conn->close_after) {

@@ -20,12 +20,15 @@
 #include <nearside/http/head.h>
 #include <nearside/loop/loop.h>
 
-#define CLIENT_MAGIC        0x636c6e74u
-#define CLIENT_OUT_HIGH     262144 /* unsent bytes at which the source pauses */
-#define CLIENT_OUT_LOW      65536  /* ... and goes on */
-#define CLIENT_READS        4      /* reads per turn and connection */
-#define CLIENT_DRAIN_MS     1000   /* for a first request, when the edge is about to stop */
-#define CLIENT_LINGER_MS    2000   /* for a client to take a last answer and close */
+#define CLIENT_MAGIC    0x636c6e74u
+#define CLIENT_OUT_HIGH 262144 /* unsent bytes at which the source pauses */
+#define CLIENT_OUT_LOW  65536  /* ... and goes on */
+#define CLIENT_READS    4      /* reads per turn and connection */
+/* For a next request, when another process has taken over: those who keep connections busy ask
+ * again within this, and go to the other process after that answer. */
+#define CLIENT_HAND_OVER_MS 5000
+#define CLIENT_DRAIN_MS     1000 /* for a first request, when the edge is about to stop */
+#define CLIENT_LINGER_MS    2000 /* for a client to take a last answer and close */
 #define CLIENT_LINGER_BYTES 1048576
 
 struct request;

@@ -138,13 +138,14 @@ void request_write_head(struct request *request, struct buf *out)
     write_host(out, endpoint);
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (!request_field_ends(request, field)) {
+        if (!request_field_ends(request, field) && !span_field_ends(request, field)) {
             h1_write_field(out, field->name, field->value);
         }
     }
     write_forwarding(request, out);
     forwarded_write_via(out, head, request->world->conf->edge.id);
     h1_write_field(out, STR_LIT("X-Request-Id"), str_make(request->id, request->id_len));
+    span_write_field(request, out);
     write_framing(request, out);
     h1_write_end(out);
 }

@@ -269,6 +269,7 @@ void request_start(struct client_conn *client, const struct http_head *head, str
     request->peer_is_trusted = forwarded_client(
         request->head, &request->peer, &request->world->conf->edge.trusted_proxies, &request->from);
     request_make_id(request);
+    span_begin(request);
     request->api = api_of(head->method, http_target_path(request->head->target));
     request->route.regions = http_head_value(request->head, HTTP_NAME_X_NEARSIDE_REGIONS);
     request->bytes_in = raw.len;
@@ -535,6 +536,7 @@ void request_finish(struct request *request)
         access_log_request(request, now_ns);
     }
     explain_keep(request, now_ns);
+    span_end(request, now_ns);
     follow_leave(request); /* who led and did not end the answer fails those who follow */
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);

@@ -20,6 +20,7 @@
 #include <nearside/cache/rule.h>
 #include <nearside/http/head.h>
 #include <nearside/http/sse.h>
+#include <nearside/http/trace_context.h>
 #include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 #include <nearside/route/route.h>
@@ -71,6 +72,15 @@ struct request_body {
     bool lost;      /* some of it is no longer kept */
 };
 
+/* Whose trace it belongs to. */
+struct request_trace {
+    struct trace_context context; /* this edge's span, when it takes part; else the client's */
+    uint8_t parent_id[TRACE_SPAN_BYTES];
+    bool has_parent; /* the client sent a good traceparent */
+    bool takes_part; /* a collector is configured */
+    bool known;      /* context.trace_id is one */
+};
+
 struct request {
     uint32_t magic;
     enum request_state state;
@@ -94,6 +104,7 @@ struct request {
     struct str model; /* in the arena */
     bool wants_stream;
     bool scan_ok;
+    struct request_trace trace;
     struct cache_control control;
     struct cache_plan plan;
     enum cache_form form; /* with `key`: once key_made */
@@ -331,6 +342,13 @@ void forward_request_head(struct request *request, const struct view_endpoint *e
 void forward_answer_head(struct request *request, const struct http_head *head);
 void forward_interim_head(struct request *request, const struct http_head *head);
 void forward_common_fields(struct request *request);
+
+/* span.c */
+void span_begin(struct request *request); /* once the head is known */
+void span_end(struct request *request, uint64_t now_ns);
+/* Of the request's head: is the field written anew, and writing it. */
+bool span_field_ends(const struct request *request, const struct http_field *field);
+void span_write_field(const struct request *request, struct buf *out);
 
 /* reply.c */
 struct reply_error {

@@ -148,7 +148,9 @@ static void on_accept_failed(struct listener *listener, int error_number, void *
 static void drop_listener(struct worker_listener *listener)
 {
     list_remove(&listener->link);
-    listener_accept_rest(listener->listener);
+    if (!listener->worker->handing_over) {
+        listener_accept_rest(listener->listener);
+    }
     listener_free(listener->listener);
     mem_free(listener->bind);
     loop_defer_free(listener->worker->loop, listener);
@@ -213,9 +215,8 @@ static void on_view_message(struct loop_message *message, void *arg)
     mem_free(mine);
 }
 
-static void on_drain_message(struct loop_message *message, void *arg)
+static void drain(struct worker *worker)
 {
-    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
     struct list *link;
     struct list *after;
 
@@ -227,6 +228,20 @@ static void on_drain_message(struct loop_message *message, void *arg)
         client_drain(LIST_ITEM(link, struct client_conn, link));
     }
     loop_task_queue(worker->loop, &worker->drain_task);
+}
+
+static void on_drain_message(struct loop_message *message, void *arg)
+{
+    drain(OBJ_CAST(arg, worker, WORKER_MAGIC));
+    mem_free(message);
+}
+
+static void on_hand_over_message(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    worker->handing_over = true;
+    drain(worker);
     mem_free(message);
 }
 
@@ -297,6 +312,28 @@ void worker_send_view(struct worker *worker, struct fleet_view *view)
 void worker_send_drain(struct worker *worker)
 {
     post(worker, message_new(), on_drain_message);
+}
+
+void worker_send_hand_over(struct worker *worker)
+{
+    post(worker, message_new(), on_hand_over_message);
+}
+
+static void on_pulse(struct loop_message *message, void *arg)
+{
+    struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
+
+    (void)message;
+    atomic_store_explicit(&worker->pulse_asked, false, memory_order_release);
+}
+
+bool worker_turns(struct worker *worker)
+{
+    if (atomic_exchange_explicit(&worker->pulse_asked, true, memory_order_acq_rel)) {
+        return false;
+    }
+    loop_post(worker->loop, &worker->pulse, on_pulse, worker);
+    return true;
 }
 
 void worker_send_purge_redis(struct worker *worker, unsigned region_slot)

@@ -85,6 +85,9 @@ struct worker {
     struct loop_task queue_task;
     struct loop_task drain_task; /* tell that no connection is left */
     bool draining;
+    bool handing_over;         /* draining, and another process accepts */
+    struct loop_message pulse; /* posted while pulse_asked */
+    atomic_bool pulse_asked;
     bool somebody_was_down; /* in the view before */
     bool drained_told;
     struct loop_task move_task; /* waiting requests left to be moved */

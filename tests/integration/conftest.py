@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from env.certs import Authority  # noqa: E402
 from env.dns import Dns  # noqa: E402
+from env.generations import Generations, adopt_orphans  # noqa: E402
 from env.load import Load  # noqa: E402
 from env.origin import Origin  # noqa: E402
 from env.pod import Pod  # noqa: E402
@@ -92,6 +93,21 @@ def make_proxy(tmp_path, request, make_pod, make_origin, make_redis):
     finally:
         for proxy in proxies:
             proxy.destroy()
+
+
+@pytest.fixture
+def generations(make_proxy):
+    """generations(proxy).upgrade(): replace the program; its old processes must end well."""
+    adopt_orphans()
+    made = []
+
+    def make(proxy):
+        made.append(Generations(proxy))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture

@@ -68,6 +68,12 @@ static inline struct conf *source_conf(void *arg)
     return ((struct fixture *)arg)->conf;
 }
 
+static inline const struct admin_reload *source_last_upgrade(void *arg)
+{
+    (void)arg;
+    return NULL;
+}
+
 static inline const struct admin_reload *source_last_reload(void *arg)
 {
     return &((struct fixture *)arg)->last_reload;
@@ -342,6 +348,7 @@ static inline void start_admin(struct fixture *f)
         .metrics = metric_block_new(),
         .conf = source_conf,
         .last_reload = source_last_reload,
+        .last_upgrade = source_last_upgrade,
         .cache = source_cache,
         .redis = source_redis,
         .is_draining = source_is_draining,

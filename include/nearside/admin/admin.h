@@ -29,7 +29,7 @@ struct metric_block;
 struct peers;
 struct tls_ctx;
 
-/* The last attempt to load a config. */
+/* The last attempt to load a config, or to replace the program. */
 struct admin_reload {
     bool ok;
     uint64_t wall_ms;
@@ -61,6 +61,8 @@ struct admin_source {
     struct metric_block *metrics;    /* the control thread's */
     struct conf *(*conf)(void *arg); /* the one in force; borrowed */
     const struct admin_reload *(*last_reload)(void *arg);
+    /* NULL: the program was never to be replaced. */
+    const struct admin_reload *(*last_upgrade)(void *arg);
     void (*cache)(void *arg, struct admin_cache *ret_cache);
     void (*redis)(void *arg, unsigned region_slot, struct admin_redis *ret_redis);
     bool (*is_draining)(void *arg);
@@ -88,6 +90,8 @@ enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
 /* Serve on `fd` (ownership passes) instead of what was served before; -1: serve nowhere. `token` is
  * copied; empty: none. `loopback`: the bind is a loopback address. Never fails. */
 void admin_serve(struct admin *admin, int fd, const char *token, bool loopback);
+/* The socket it is served on; -1: none. Borrowed. */
+int admin_socket(const struct admin *admin);
 /* Connections from now on speak TLS as `tls` says (a reference is taken); NULL: plain text. With
  * `api_needs_peer`, requests under /apis/ are refused unless the client has shown a certificate. */
 void admin_set_tls(struct admin *admin, struct tls_ctx *tls, bool api_needs_peer);

@@ -14,5 +14,7 @@ void conf_describe(const struct conf *conf, struct buf *out);
 
 /* docs/configuration.md. */
 void conf_describe_docs(struct buf *out);
+/* docs/man/nearside.conf.5. */
+void conf_describe_man(struct buf *out);
 
 #endif

@@ -6,8 +6,8 @@
  * read it without a lock. A request keeps the tree it began with. Strings are NUL-terminated,
  * never NULL (empty: not set) and owned by the tree.
  *
- * Units are in the names. Per-region `health`, `metrics`, `timeouts` and `limits` are complete:
- * what the region does not override is copied from the top level when the tree is built.
+ * Units are in the names. Per-region `health`, `warmup`, `metrics`, `timeouts` and `limits` are
+ * complete: what the region does not override is copied from the top level when the tree is built.
  */
 #ifndef NEARSIDE_CONF_TREE_H
 #define NEARSIDE_CONF_TREE_H
@@ -41,6 +41,7 @@ struct conf_edge {
     const char *user;  /* empty: none to become */
     const char *group; /* empty: the user's */
     bool core_dumps;
+    uint32_t upgrade_timeout_s;
     struct conf_blocks trusted_proxies;
 };
 
@@ -86,6 +87,23 @@ struct conf_log {
     const char *format; /* json text */
     const char *file;
     const char *access_file;
+    double access_sample; /* share of good requests that get a line */
+};
+
+/* Spans for a collector. */
+struct conf_tracing {
+    const char *otlp_url; /* as written; empty: none are made */
+    const char *host;
+    const char *authority; /* for Host */
+    const char *path;
+    uint16_t port;
+    bool is_address;
+    struct addr addr;
+    const char *authorization; /* secret; empty: none */
+    const char *service;
+    double sample;
+    uint32_t queue_spans;
+    uint32_t timeout_ms;
 };
 
 struct conf_routing {
@@ -117,6 +135,14 @@ struct conf_health {
     uint16_t expect_max;
     const char *match; /* must stand in the body; empty: any body will do */
     struct conf_generate generate;
+};
+
+/* Prompts that an endpoint must have answered before it counts as up. */
+struct conf_warmup {
+    uint32_t requests; /* 0: none */
+    const char *path;
+    const char *body; /* empty: a request for one token */
+    uint32_t timeout_ms;
 };
 
 /* Reading load from the pages that engines and GPU exporters write for Prometheus. */
@@ -230,6 +256,7 @@ struct conf_region {
     uint32_t model_count;
     struct conf_region_tls tls;
     struct conf_health health;
+    struct conf_warmup warmup;
     struct conf_metrics metrics;
     struct conf_timeouts timeouts;
     struct conf_limits limits;
@@ -245,8 +272,10 @@ struct conf {
     uint32_t listener_count;
     struct conf_admin admin;
     struct conf_log log;
+    struct conf_tracing tracing;
     struct conf_routing routing;
     struct conf_health health;
+    struct conf_warmup warmup;
     struct conf_metrics metrics;
     struct conf_timeouts timeouts;
     struct conf_retry retry;

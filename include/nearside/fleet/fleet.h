@@ -84,6 +84,13 @@ void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg
 bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bool drained,
                         const char *by) MUST_CHECK;
 
+/* Each drain that is in force, in the words it was given. */
+void fleet_each_drain(const struct fleet *fleet,
+                      void (*each)(bool is_region, const char *name, void *arg), void *arg);
+/* A drain of the process before this one: nobody is told, and no region or endpoint of that name
+ * need exist yet. Before the first fleet_apply(). */
+void fleet_restore_drain(struct fleet *fleet, bool is_region, struct str name);
+
 /* ---- reading ---- */
 
 /* The newest view, made now if something changed since. Borrowed until the next call here. */

@@ -44,10 +44,21 @@ void health_free(struct health *health);
  * reference is taken). */
 void health_apply(struct health *health, struct conf *conf, struct tls_ctx *const *region_tls);
 
+/* Ask `is_warm` about each endpoint (its region's name, ADDRESS:PORT) when it is first seen: one
+ * that is needs no warm-up before it counts as up for the first time. To be said before the first
+ * health_apply(). */
+void health_know_warm(struct health *health,
+                      bool (*is_warm)(const char *region, const char *address, void *arg),
+                      void *arg);
+
 /* Call `fn` once, on a later turn, when operators' drains and other edges' reports have been read
  * from every Redis, or have been waited for half a second, after the first health_apply(). To be
  * said before that. */
 void health_when_shared(struct health *health, void (*fn)(void *arg), void *arg);
+/* While silent, no report of this edge is written to any Redis: another process of the same edge.id
+ * speaks for it, before this one takes over or after it was replaced. Reading goes on, and so do
+ * operators' drains. Not silent at first. */
+void health_set_silent(struct health *health, bool silent);
 /* What other edges report (fleet/peers.h); borrowed, changes with time. */
 const struct peers *health_peers(const struct health *health);
 /* What pods and exporters say about their load (fleet/load.h); borrowed, changes with time. */

@@ -176,6 +176,7 @@ bool kv_error_is_said(enum kv_error error);
     X(REDIS_PENDING, "redis_pending")                                                              \
     X(METRICS_PAGE, "metrics_page_bytes")                                                          \
     X(FILE_DESCRIPTORS, "file_descriptors")                                                        \
+    X(TRACE_QUEUE, "trace_queue_spans")                                                            \
     X(LOG_BUFFER, "log_buffer")
 
 enum limit {
@@ -323,8 +324,14 @@ enum metric_phase {
       "Health probes that failed, by what they failed at.")                                        \
     X(LOAD_READS, "nearside_load_reads_total", METRIC_COUNTER, METRIC_L_REGION_RESULT,             \
       "Readings of the metrics pages of endpoints and exporters.")                                 \
+    X(TRACE_SPANS, "nearside_trace_spans_total", METRIC_COUNTER, METRIC_L_RESULT,                  \
+      "Spans that the collector took, or that were dropped.")                                      \
+    X(WARMUPS, "nearside_warmup_requests_total", METRIC_COUNTER, METRIC_L_REGION_OUTCOME,          \
+      "Prompts sent to warm an endpoint up, by how they ended.")                                   \
     X(RELOADS, "nearside_reloads_total", METRIC_COUNTER, METRIC_L_RESULT,                          \
       "Configuration reloads.")                                                                    \
+    X(UPGRADES, "nearside_upgrades_total", METRIC_COUNTER, METRIC_L_RESULT,                        \
+      "Upgrades of the program: taken over by this process, or failed while it stayed.")           \
     X(GENAI_SECONDS, "gen_ai_server_request_duration_seconds", METRIC_HISTOGRAM,                   \
       METRIC_L_REGION_GENAI,                                                                       \
       "Time from a request's first byte to the answer's last, of successful requests that a "      \

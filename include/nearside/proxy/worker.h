@@ -24,6 +24,7 @@ struct explain_record;
 struct fleet_view;
 struct health;
 struct loop;
+struct trace;
 struct worker;
 struct world;
 
@@ -45,6 +46,7 @@ void proxy_shared_done(struct proxy_shared *shared);
 struct worker_deps {
     struct cache *cache;         /* NULL never; outlives the workers */
     struct health *health;       /* outlives the workers */
+    struct trace *trace;         /* NULL: no spans; outlives the workers */
     struct proxy_shared *shared; /* outlives the workers */
     uint32_t worker_count;       /* how many share the edge's limits */
     struct loop *control;        /* where `drained` is posted */
@@ -59,14 +61,21 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
                           struct fleet_view *view);
 enum status worker_start(struct worker *worker, struct errbuf *err) MUST_CHECK;
 
-/* A listening socket for listener `index` of the world; ownership of `fd` passes. The order of a
- * reload: worker_send_world(), then a socket for each listener that is new. */
+/* A listening socket for listener `index` of the world, besides those it has; ownership of `fd`
+ * passes. The order of a reload: worker_send_world(), then a socket for each listener that is new.
+ */
 void worker_send_listener(struct worker *worker, uint32_t index, int fd);
 /* Requests that begin from now on use `world`. Listeners that it no longer has are closed. */
 void worker_send_world(struct worker *worker, struct world *world);
 void worker_send_view(struct worker *worker, struct fleet_view *view);
 /* Accept no more, close idle connections, end each busy one after its answer. */
 void worker_send_drain(struct worker *worker);
+/* The same, when another process has the listening sockets too: what waits in the kernel's queue is
+ * left to it, and an idle client has some seconds for a next request, which is answered with
+ * "Connection: close", so that none is cut off in the moment it asks. */
+void worker_send_hand_over(struct worker *worker);
+/* Has it turned since the last call? Asks it to turn once more. The first call says yes. */
+bool worker_turns(struct worker *worker);
 /* There may be room for what is queued: look soon. Thread: any, while the worker is not freed. */
 void worker_wake_queue(struct worker *worker);
 /* Delete this edge's keys in the Redis of a region. */

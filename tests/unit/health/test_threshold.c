@@ -25,7 +25,7 @@ struct story {
     bool want_changing;
 };
 
-static const struct story stories[] = {
+static const struct story usual_stories[] = {
     {"nothing known", ENDPOINT_UNKNOWN, "", ENDPOINT_UNKNOWN, true},
     {"fresh, first success", ENDPOINT_UNKNOWN, "p", ENDPOINT_UP, false},
     {"fresh, one miss", ENDPOINT_UNKNOWN, "m", ENDPOINT_UNKNOWN, true},
@@ -80,9 +80,32 @@ static const struct story stories[] = {
     {"a fresh one whose engine hangs", ENDPOINT_UNKNOWN, "hhhp", ENDPOINT_DOWN, true},
 };
 
+/* The same where prompts have to be answered first; w: they have been. */
+static const struct story cold_stories[] = {
+    {"fresh, first success", ENDPOINT_UNKNOWN, "p", ENDPOINT_WARMING, false},
+    {"successes do not warm", ENDPOINT_UNKNOWN, "ppppp", ENDPOINT_WARMING, false},
+    {"warmed", ENDPOINT_UNKNOWN, "pw", ENDPOINT_UP, false},
+    {"warmed, in doubt", ENDPOINT_UNKNOWN, "pwm", ENDPOINT_UP, true},
+    {"warmed before it answered a probe: not said", ENDPOINT_UNKNOWN, "w", ENDPOINT_UNKNOWN, true},
+    {"dies while warming", ENDPOINT_UNKNOWN, "pmmm", ENDPOINT_DOWN, false},
+    {"in doubt while warming", ENDPOINT_UNKNOWN, "pmm", ENDPOINT_WARMING, true},
+    {"refuses while warming", ENDPOINT_UNKNOWN, "pr", ENDPOINT_DOWN, false},
+    {"refuses a client while warming", ENDPOINT_UNKNOWN, "pc", ENDPOINT_DOWN, false},
+    {"never was up: no fall", ENDPOINT_UNKNOWN, "prppwrppw", ENDPOINT_UP, false},
+    {"back from down", ENDPOINT_DOWN, "pp", ENDPOINT_WARMING, false},
+    {"back from down, one success", ENDPOINT_DOWN, "p", ENDPOINT_DOWN, true},
+    {"warmed does not lift from down", ENDPOINT_DOWN, "pw", ENDPOINT_DOWN, true},
+    {"back from down, warmed", ENDPOINT_DOWN, "ppw", ENDPOINT_UP, false},
+    {"up stays up", ENDPOINT_UP, "pmp", ENDPOINT_UP, false},
+    {"the engine hangs while warming", ENDPOINT_UNKNOWN, "phhh", ENDPOINT_DOWN, false},
+    {"warmed, but the engine is in question", ENDPOINT_DOWN, "hhhppw", ENDPOINT_DOWN, false},
+};
+
+static const struct threshold_rules cold = {.fall = FALL, .rise = RISE, .warmup = true};
 static const struct threshold_rules usual = {.fall = FALL, .rise = RISE};
 
 struct teller {
+    const struct threshold_rules *rules;
     struct threshold threshold;
     uint64_t now_ns;
 };
@@ -93,7 +116,7 @@ static void probe(struct teller *teller, enum probe_track track, enum probe_verd
     struct probe_fact fact = {
         .track = track, .verdict = verdict, .had_traffic = had_traffic, .now_ns = teller->now_ns};
 
-    (void)threshold_probe(&teller->threshold, &fact, &usual);
+    (void)threshold_probe(&teller->threshold, &fact, teller->rules);
 }
 
 static void step(struct teller *teller, char what)
@@ -126,27 +149,42 @@ static void step(struct teller *teller, char what)
     case 'c':
         (void)threshold_passive(&teller->threshold, OUTCOME_CONNECT_REFUSED, teller->now_ns);
         break;
+    case 'w':
+        threshold_warmed(&teller->threshold);
+        break;
     default:
         teller->now_ns += THRESHOLD_QUIET_NS;
         break;
     }
 }
 
-static void test_stories_end_as_they_should(void **state)
+static void tell(const struct story *stories, size_t count, const struct threshold_rules *rules)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(stories); i++) {
-        struct teller teller = {.threshold = {.state = stories[i].from}, .now_ns = NS_PER_S};
+    for (size_t i = 0; i < count; i++) {
+        struct teller teller = {
+            .rules = rules, .threshold = {.state = stories[i].from}, .now_ns = NS_PER_S};
 
         for (const char *what = stories[i].steps; *what != '\0'; what++) {
             step(&teller, *what);
         }
         if (teller.threshold.state != stories[i].want ||
-            threshold_is_changing(&teller.threshold, TRACK_HEALTH, &usual) !=
+            threshold_is_changing(&teller.threshold, TRACK_HEALTH, rules) !=
                 stories[i].want_changing) {
             fail_msg("%s: %s", stories[i].what, endpoint_state_word(teller.threshold.state));
         }
     }
+}
+
+static void test_stories_end_as_they_should(void **state)
+{
+    (void)state;
+    tell(usual_stories, ARRAY_LEN(usual_stories), &usual);
+}
+
+static void test_a_cold_endpoint_is_up_only_when_it_has_answered(void **state)
+{
+    (void)state;
+    tell(cold_stories, ARRAY_LEN(cold_stories), &cold);
 }
 
 /* ---- every interleaving, against a second form of the rules that looks back over the history ----
@@ -262,7 +300,8 @@ static void check_history(uint32_t bits, uint32_t length, char from,
 
 static void test_every_interleaving_of_twelve_probes_ends_as_the_rules_say(void **state)
 {
-    static const struct threshold_rules rules[] = {{3, 2}, {1, 1}, {2, 3}, {100, 1}, {4, 16}};
+    static const struct threshold_rules rules[] = {
+        {3, 2, false}, {1, 1, false}, {2, 3, false}, {100, 1, false}, {4, 16, false}};
 
     (void)state;
     for (size_t r = 0; r < ARRAY_LEN(rules); r++) {
@@ -296,12 +335,12 @@ static void test_doublings_stop_at_the_cap(void **state)
         assert_int_equal(threshold_needed(&threshold, &usual), wants[falls]);
     }
     threshold.falls = UINT32_MAX;
-    assert_int_equal(threshold_needed(&threshold, &(struct threshold_rules){3, 50}), 50);
+    assert_int_equal(threshold_needed(&threshold, &(struct threshold_rules){3, 50, false}), 50);
 }
 
 static void test_a_flapping_endpoint_is_told_from_a_failing_one(void **state)
 {
-    struct teller teller = {.threshold = {.state = ENDPOINT_UP}};
+    struct teller teller = {.rules = &usual, .threshold = {.state = ENDPOINT_UP}};
 
     (void)state;
     for (int i = 0; i < 10; i++) {
@@ -317,7 +356,7 @@ static void test_a_flapping_endpoint_is_told_from_a_failing_one(void **state)
 
 static void test_an_engine_not_asked_any_more_says_nothing(void **state)
 {
-    struct teller teller = {.threshold = {.state = ENDPOINT_UP}};
+    struct teller teller = {.rules = &usual, .threshold = {.state = ENDPOINT_UP}};
 
     (void)state;
     for (const char *what = "hhhp"; *what != '\0'; what++) {
@@ -334,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stories_end_as_they_should),
+        cmocka_unit_test(test_a_cold_endpoint_is_up_only_when_it_has_answered),
         cmocka_unit_test(test_every_interleaving_of_twelve_probes_ends_as_the_rules_say),
         cmocka_unit_test(test_only_a_refusal_in_passing_takes_down),
         cmocka_unit_test(test_doublings_stop_at_the_cap),
