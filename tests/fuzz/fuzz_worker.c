@@ -216,6 +216,7 @@ static void make_worker(struct conf *conf)
     };
     struct fleet_view *view;
 
+    proxy_shared_init(&fuzz.shared, 0);
     fleet_apply(fuzz.fleet, conf);
     view = fleet_view_now(fuzz.fleet);
     fuzz.live = view->regions[0].endpoints[0].live;

@@ -212,3 +212,21 @@ def test_a_page_of_another_origin_changes_nothing(make_proxy, pod):
                     {"Host": "evil.example", "Origin": "http://evil.example"}):
         assert proxy.admin_post("/regions/near/drain", headers).status == 403
     assert proxy.region("near")["drained"] is False
+
+
+@root
+def test_an_upgrade_works_after_the_drop(make_proxy, generations, pod):
+    """The new process is nobody from the start: it could not bind these sockets, nor need it. With
+    more workers than sockets it shares them."""
+    proxy = make_dropped(make_proxy, pod)
+    port = proxy.port
+    proxy.write_conf(edge={"workers": 3})
+    history = generations(proxy)
+    history.upgrade()
+    history.wait_old()
+    assert raw.one_request(port, "GET", "/echo").status == 200
+    for thread in status_of(proxy):
+        assert set(thread["Uid"].split()) == {str(NOBODY.pw_uid)}
+        assert int(thread["CapEff"], 16) == int(thread["CapPrm"], 16) == 0
+    history.upgrade()
+    assert raw.one_request(port, "GET", "/echo").status == 200
