@@ -13,6 +13,7 @@
  * The input is a list of acts: an operation, a length or an index, bytes.
  */
 #include <conf/parse_private.h>
+#include <proxy/admission_private.h>
 #include <proxy/client_private.h>
 #include <proxy/worker_private.h>
 
@@ -53,7 +54,7 @@ static const char conf_text[] =
     "edge = { id = \"fuzz\"; workers = 1; trusted_proxies = [\"10.0.0.0/8\"]; };\n"
     "listeners = ( { bind = \"127.0.0.1:0\"; } );\n"
     "log = { file = \"\"; access_file = \"\"; };\n"
-    "limits = { header_bytes = 2048; body_bytes = 16384; buffer_bytes = 4096;\n"
+    "limits = { header_bytes = 2048; uri_bytes = 1024; body_bytes = 16384; buffer_bytes = 4096;\n"
     "           buffer_total_bytes = 65536; };\n"
     "retry = { attempts = 1; };\n"
     "cache = { enabled = false; };\n"
@@ -343,7 +344,7 @@ static struct str act(struct str input)
 static const struct h1_limits wide = {
     .head_bytes = 65536, .uri_bytes = 65536, .fields = HTTP_FIELDS_MAX};
 static const struct h1_limits edge_limits = {
-    .head_bytes = 2048, .uri_bytes = CLIENT_URI_BYTES, .fields = HTTP_FIELDS_MAX};
+    .head_bytes = 2048, .uri_bytes = 1024, .fields = HTTP_FIELDS_MAX};
 
 /* Skip a body; false: it is not whole or not well-formed (then *ret_bad). */
 static bool skip_body(struct str *rest, const struct http_head *head, bool *ret_bad)
@@ -499,6 +500,7 @@ static void begin(void)
     fuzz.upstream_count = 0;
     atomic_store(&fuzz.live->full_until_ns, 0);
     atomic_store(&fuzz.live->failures, 0);
+    ASSERT(admission_take(fuzz.worker, fds[0], &peer, false) == ADMISSION_GRANTED);
     client_new(fuzz.worker, fuzz.world, 0, fds[0], &peer);
     run(fuzz.loop, TURNS);
 }
