@@ -52,6 +52,26 @@ static void table_close(struct buf *out)
 
 /* ---- the parts ---- */
 
+/* One sentence with the names of the regions whose certificates are not checked. */
+static void add_unchecked(struct buf *out, const json_t *root)
+{
+    size_t named = 0;
+    size_t index;
+    json_t *region;
+
+    json_array_foreach(page_at(root, "regions"), index, region)
+    {
+        if (strcmp(page_text_at(region, "tls_verify"), "off") == 0) {
+            add(out,
+                named++ == 0 ? "<p>Certificates are not checked (tls.verify = false): " : ", ");
+            page_escape(out, page_text_at(region, "name"));
+        }
+    }
+    if (named > 0) {
+        add(out, ".</p>\n");
+    }
+}
+
 static void add_lead(struct buf *out, const json_t *root)
 {
     add(out, "<p>Without a script this page does not update itself: load it again.</p>\n");
@@ -63,6 +83,7 @@ static void add_lead(struct buf *out, const json_t *root)
         page_escape(out, page_text_at(root, "edge/last_reload/error"));
         add(out, "</p>\n");
     }
+    add_unchecked(out, root);
     if (!json_is_string(page_at(root, "home"))) {
         add(out, "<p>No region can serve new requests.</p>\n");
         return;

@@ -84,6 +84,21 @@ static void draw_choice(const json_t *status, struct page *page)
     line_end(page);
 }
 
+static void draw_unchecked(const json_t *status, struct page *page)
+{
+    size_t index;
+    json_t *region;
+
+    json_array_foreach(value_at(status, "regions"), index, region)
+    {
+        if (strcmp(value_text_at(region, "tls_verify"), "off") == 0) {
+            line_add(page, LINE_WARN, "! certificates of %s are not checked",
+                     value_text_at(region, "name"));
+            line_end(page);
+        }
+    }
+}
+
 static void draw_warnings(const json_t *status, struct page *page)
 {
     const json_t *edge = value_at(status, "edge");
@@ -104,6 +119,12 @@ static void draw_warnings(const json_t *status, struct page *page)
                  value_text_at(value_at(edge, "last_reload"), "error"));
         line_end(page);
     }
+    if (json_is_false(value_at(value_at(edge, "last_upgrade"), "ok"))) {
+        line_add(page, LINE_WARN, "! last upgrade failed: %s",
+                 value_text_at(value_at(edge, "last_upgrade"), "error"));
+        line_end(page);
+    }
+    draw_unchecked(status, page);
     json_object_foreach(limits, limit, count)
     {
         line_add(page, LINE_WARN, "! limit hit: %s, %lld times in the last minute", limit,

@@ -103,7 +103,14 @@ const char *value_state_word(const json_t *one)
     bool is_aside = strcmp(value_text_at(one, "breaker"), "open") == 0 ||
                     strcmp(value_text_at(one, "breaker"), "trial") == 0;
 
-    return is_aside && !value_is_true_at(one, "drained") ? "aside" : value_text_at(one, "state");
+    if (value_is_true_at(one, "drained")) {
+        return value_text_at(one, "state");
+    }
+    /* Up, but an operator took out every pod that is. */
+    if (strcmp(value_text_at(one, "verdict"), "no_endpoint") == 0) {
+        return "no pod";
+    }
+    return is_aside ? "aside" : value_text_at(one, "state");
 }
 
 enum line_style value_state_style(const json_t *one)

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shutil
+import signal
+import time
 
 import pytest
 from env import answers
 from env.browser import Browser
 from env.conf import region
-from env.processes import TOP
+from env.processes import TOP, binary
 from env.waiting import wait_until
 
 CARD = "#region-list > li:nth-child({}) "
@@ -138,6 +141,90 @@ def test_other_edges_views_stand_beside_this_ones(browser, make_proxy, make_redi
     assert "test (this)" in table and "other" in table and "Majority" in table
     browser.wait_text("#alerts", "Drained by an operator: distant.")
     browser.wait_text("#timeline", "by operator at other")
+
+
+def test_what_engines_and_gpus_say_stands_on_the_region_they_are_of(browser, make_proxy,
+                                                                     make_origin, near, far):
+    page = b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 87\n'
+
+    def exporter(peer, line, headers):
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+        return False
+
+    proxy = make_proxy([region("near", near, exporters=[make_origin(exporter).url]),
+                        region("distant", far, metrics={"path": ""})],
+                       metrics={"path": "/metrics", "interval_ms": 100, "timeout_ms": 300})
+    wait_until(lambda: proxy.region("near")["load"]["gpu"] == 0.87, "the use of GPUs")
+    open_page(browser, proxy)
+    browser.wait_text(CARD.format(1) + ".facts", "GPU\n87 %")
+    browser.wait_text(CARD.format(1) + ".facts", "Engine queue\n0")
+    browser.wait_text(CARD.format(1) + ".facts", "KV cache")
+    assert "GPU" not in browser.text(CARD.format(2)), "nobody tells of these"
+    assert "KV cache" not in browser.text(CARD.format(2))
+
+
+def test_a_redis_that_refuses_a_command_is_told_with_what_helps(browser, make_proxy, make_redis,
+                                                                near):
+    redis = make_redis()
+    proxy = make_proxy([region("near", near, redis)], cache={"enabled": True})
+    wait_until(lambda: proxy.region("near")["redis"]["up"], "Redis")
+    open_page(browser, proxy)
+    assert "Redis of near" not in browser.text("#alerts")
+    redis.client.config_set("maxmemory-policy", "noeviction")
+    redis.client.config_set("maxmemory", 1)
+
+    def is_refused():
+        proxy.chat(answers.chat(f"new {time.monotonic_ns()}", stream=False, max_tokens=2))
+        return proxy.region("near")["redis"]["error"]
+
+    wait_until(is_refused, "a refused command")
+    browser.wait_text("#alerts", "Redis of near refuses set: oom. ")
+    assert proxy.region("near")["redis"]["advice"] in browser.text("#alerts")
+    browser.wait_text(CARD.format(1) + ".facts", "Redis\nrefuses")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_certificates_that_are_not_checked_are_warned_of(browser, make_pod, make_proxy, authority,
+                                                         far, scripts):
+    certificate = authority.issue("pod")
+    pod = make_pod("tls", scheme="https", tls_cert=certificate.cert, tls_key=certificate.key)
+    proxy = make_proxy([region("near", pod, tls={"verify": False}), region("distant", far)])
+    proxy.wait_region("near", "up")
+    wanted = "Certificates are not checked (tls.verify = false): near."
+    if not scripts:
+        assert wanted in proxy.admin("GET", "/").text
+        return
+    open_page(browser, proxy)
+    browser.wait_text("#alerts", wanted)
+    assert "TLS\nunchecked" in browser.text(CARD.format(1) + ".facts")
+    assert "TLS" not in browser.text(CARD.format(2))
+    proxy.reload_ok(regions=[region("near", pod, tls={"ca": authority.cert}),
+                             region("distant", far)])
+    browser.wait("!document.querySelector('#alerts').innerText.includes('Certificates')")
+
+
+def test_a_region_whose_pods_are_all_drained_does_not_look_well(browser, proxy, far):
+    proxy.admin_post(f"/endpoints/127.0.0.1:{far.port}/drain")
+    open_page(browser, proxy)
+    browser.wait_text(CARD.format(2) + ".condition", "pods drained")
+    assert "Every pod that is up was drained: distant." in browser.text("#alerts")
+    assert "1 up, 1 pods drained" in browser.text("#regions-summary")
+
+
+def test_a_failed_upgrade_is_told(browser, make_proxy, near, tmp_path, monkeypatch):
+    program = tmp_path / "nearside"
+    shutil.copy2(binary("NEARSIDE_BIN", "build/nearside"), program)
+    monkeypatch.setenv("NEARSIDE_BIN", str(program))
+    proxy = make_proxy([region("near", near)])
+    proxy.allow_errors("upgrade_failed")
+    program.unlink()
+    program.write_text("this is no program")
+    program.chmod(0o755)
+    open_page(browser, proxy)
+    proxy.process.signal(signal.SIGUSR2)
+    browser.wait_text("#alerts", "The last upgrade failed; ")
+    assert "cannot be run" in browser.text("#alerts")
+    browser.wait_text("#timeline", "Upgrade failed")
 
 
 # ---- it lives ----

@@ -94,6 +94,11 @@ function regionAlerts(regions) {
             (names) => `Put aside because real requests failed: ${names}.`),
         ...alertOfThose(regions, (one) => one.drained, 'drained', 'held',
             (names) => `Drained by an operator: ${names}.`),
+        ...alertOfThose(regions, hasPodsDrained, 'pods drained', 'held',
+            (names) => `Every pod that is up was drained: ${names}.`),
+        ...alertOfThose(regions, (one) => one.tls_verify === 'off', 'unchecked', 'warn',
+            (names) => `Certificates are not checked (tls.verify = false): ${names}. ` +
+                'Anyone on the way can read and change what goes there.'),
         ...alertOfThose(regions, (one) => one.redis.configured && !one.redis.up, 'redis', 'warn',
             (names) => `Redis does not answer: ${names}. Requests go on without its cache.`),
         ...regions.filter((one) => one.redis.error).map(({ name, redis }) => [`refuses ${name}`, 'warn',
@@ -110,10 +115,14 @@ function homeAlerts(status) {
 
 function edgeAlerts({ edge, limits_hit_recently: recent }) {
     const alerts = [];
+    const { version, last_upgrade: upgrade } = edge;
     const limits = Object.keys(recent).map(plainWord);
     if (!edge.last_reload.ok) {
         alerts.push(['reload', 'warn', `The last reload was refused; generation ${edge.config_generation} ` +
             `stays in force. ${edge.last_reload.error}`]);
+    }
+    if (upgrade && !upgrade.ok) {
+        alerts.push(['upgrade', 'warn', `The last upgrade failed; ${version} goes on. ${upgrade.error}`]);
     }
     if (limits.length > 0) {
         alerts.push(['limits', 'warn', `Limits hit in the last minute: ${limits.join(', ')}.`]);

@@ -64,7 +64,11 @@ function makePod(view) {
 
 const stateTexts = { unknown: 'not probed yet', up: 'up', degraded: 'degraded', down: 'down', drained: 'drained' };
 
+// It is up, but an operator took every pod out that is.
+const hasPodsDrained = (region) => region.verdict === 'no_endpoint' && !region.drained;
+
 function regionState(region) {
+    if (hasPodsDrained(region)) return ['drained', 'pods drained'];
     if (!region.drained && region.breaker !== 'closed') {
         return ['aside', region.breaker === 'open' ? 'put aside' : 'on trial'];
     }
@@ -80,6 +84,10 @@ function redisFact(region) {
     if (!region.redis.configured) return ['Redis', 'none', ''];
     if (region.redis.error) return ['Redis', 'refuses', `${region.redis.error_command}: ${region.redis.error}`, 'warn'];
     return ['Redis', region.redis.up ? 'up' : 'down', region.redis.address ?? '', region.redis.up ? null : 'warn'];
+}
+
+function tlsFact({ tls_verify: verify }) {
+    return ['TLS', verify === 'off' ? 'unchecked' : null, 'tls.verify = false', 'warn'];
 }
 
 function votesFact(region, peers) {
@@ -109,6 +117,7 @@ function regionFacts(region, status) {
         ['TTFT p99', msText(region.ttft_recent_p99_ms), `since the start ${msText(region.ttft_p99_ms)}`],
         ...loadFacts(region.load),
         redisFact(region),
+        tlsFact(region),
         votesFact(region, status.peers),
         ['Slow start', region.weight < 1 ? ratioText(region.weight) : null],
     ];

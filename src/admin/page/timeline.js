@@ -34,6 +34,7 @@ const eventWriters = {
         `Redis of ${event.region} is ${event.to}`, plainWord(event.reason)],
     reload: (event) => event.to === 'ok'
         ? ['info', 'Configuration reloaded', ''] : ['warn', 'Reload refused', event.reason],
+    upgrade: (event) => upgradeSentence(event),
     start: (event) => ['info', `Started, version ${event.to}`, ''],
     edge_suspect: (event) => event.to === 'yes'
         ? ['bad', 'This edge is suspect', event.reason]
@@ -42,6 +43,12 @@ const eventWriters = {
         `${event.region} probed at once: another edge sees it down`, plainWord(event.reason)],
     addresses: (event) => ['info', `New addresses in ${event.region}`, event.reason],
 };
+
+function upgradeSentence(event) {
+    if (event.to === 'started') return ['info', 'Upgrade: the new program starts', event.reason];
+    return event.to === 'ok' ? ['good', 'Upgraded: this process took over', '']
+        : ['bad', 'Upgrade failed', event.reason];
+}
 
 const stateTone = (state) => state === 'up' ? 'good' : state === 'down' ? 'bad' : 'warn';
 

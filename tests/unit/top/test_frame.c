@@ -14,11 +14,12 @@
 static const char status_text[] =
     "{\"edge\":{\"id\":\"fra-1\",\"version\":\"1.2\",\"uptime_s\":7300,\"config_generation\":3,"
     "\"time\":\"2026-11-22T10:20:30.123Z\",\"draining\":false,\"suspect\":false,"
-    "\"last_reload\":{\"ok\":true}},"
+    "\"last_reload\":{\"ok\":true},\"last_upgrade\":{\"ok\":false,\"error\":\"it ended\"}},"
     "\"home\":\"eu-west\",\"home_since_s\":65,"
     "\"choice\":{\"why\":\"the closest\",\"next\":\"ap-south\"},"
     "\"regions\":["
-    "{\"name\":\"us-east\",\"state\":\"down\",\"breaker\":\"closed\",\"since_s\":12,"
+    "{\"name\":\"us-east\",\"tls_verify\":\"off\",\"state\":\"down\",\"breaker\":\"closed\","
+    "\"since_s\":12,"
     "\"path_latency_ms\":null,\"pending\":0,\"inflight\":0,\"share\":null,"
     "\"redis\":{\"configured\":true,\"up\":false},\"endpoints\":["
     "{\"address\":\"10.0.0.5:8000\",\"state\":\"down\",\"breaker\":\"closed\",\"since_s\":12,"
@@ -81,6 +82,8 @@ static void test_it_tells_where_requests_go_what_is_wrong_and_what_happened(void
         "Nearside fra-1  1.2  up 2 h 1 min  generation 3\n",
         "New requests go to eu-west, 0.42 ms, near, for 1 min: the closest\n",
         "If it fails: ap-south\n",
+        "! last upgrade failed: it ended\n",
+        "! certificates of us-east are not checked\n",
         "! limit hit: queue_length, 5 times in the last minute\n",
         "answers/s 12.3   queued 1   waiting 2   streaming 4   clients 8   cache hits 50 %   "
         "saved 99 tokens\n",
@@ -102,6 +105,20 @@ static void test_it_tells_where_requests_go_what_is_wrong_and_what_happened(void
     assert_false(says(drawn, "of a pod"));
     assert_false(says(drawn, "\033"));
     assert_false(says(drawn, " \n"));
+}
+
+static void test_a_region_whose_pods_were_all_drained_does_not_look_well(void **state)
+{
+    struct drawn *drawn = *state;
+    json_t *region = json_array_get(json_object_get(drawn->status, "regions"), 1);
+
+    assert_int_equal(json_object_set_new(region, "verdict", json_string("no_endpoint")), 0);
+    draw(drawn, WIDE, WIDE, false);
+    assert_true(says(drawn, "> eu-west  no pod    "));
+    assert_int_equal(json_object_set_new(region, "drained", json_true()), 0);
+    assert_int_equal(json_object_set_new(region, "state", json_string("drained")), 0);
+    draw(drawn, WIDE, WIDE, false);
+    assert_true(says(drawn, "> eu-west  drained   "));
 }
 
 /* At every width no line is longer, at every height there are no more lines. */
@@ -190,6 +207,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_it_tells_where_requests_go_what_is_wrong_and_what_happened),
+        TEST(test_a_region_whose_pods_were_all_drained_does_not_look_well),
         TEST(test_it_never_draws_outside_of_the_screen),
         TEST(test_the_last_line_of_the_screen_does_not_scroll_it),
         TEST(test_a_narrow_terminal_keeps_state_and_latency),
