@@ -256,11 +256,18 @@ install: build
 	install -D -m 644 conf/completion/nearside.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nearside
 	install -D -m 644 conf/nearside.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/nearside.conf
 	install -D -m 644 conf/minimal.conf $(DESTDIR)$(PREFIX)/share/doc/nearside/minimal.conf
+	for folder in prometheus grafana kubernetes; do \
+	    install -d $(DESTDIR)$(PREFIX)/share/nearside/$$folder && \
+	    install -m 644 conf/$$folder/* $(DESTDIR)$(PREFIX)/share/nearside/$$folder || exit 1; \
+	done
+	install -d $(DESTDIR)$(PREFIX)/share/doc/nearside/docs
+	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/nearside/docs
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/nearside/README.md
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/nearside/LICENSE
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/sbin/nearside $(DESTDIR)$(PREFIX)/share/doc/nearside
+	rm -rf $(DESTDIR)$(PREFIX)/sbin/nearside $(DESTDIR)$(PREFIX)/share/doc/nearside \
+	    $(DESTDIR)$(PREFIX)/share/nearside
 	rm -f $(DESTDIR)$(UNITDIR)/nearside.service $(DESTDIR)$(PREFIX)/share/man/man8/nearside.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man5/nearside.conf.5 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/nearside

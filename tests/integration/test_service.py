@@ -201,6 +201,14 @@ def test_the_shell_completes_what_the_program_takes():
         assert "unknown option" not in done.stderr, option
 
 
+def to_use():
+    """What an operator takes over as it is: alerts, dashboard, manifests."""
+    paths = [f"{folder}/{name}" for folder in ("prometheus", "grafana", "kubernetes")
+             for name in os.listdir(f"{TOP}/conf/{folder}")]
+    assert {"prometheus/alerts.yml", "grafana/nearside.json", "kubernetes/hpa.yaml"} <= set(paths)
+    return paths
+
+
 def test_install_puts_everything_in_its_place(tmp_path):
     subprocess.run(["make", "-s", "install", f"DESTDIR={tmp_path}", "PREFIX=/opt/near"], cwd=TOP,
                    check=True, capture_output=True)
@@ -208,7 +216,9 @@ def test_install_puts_everything_in_its_place(tmp_path):
              for folder, _, names in os.walk(tmp_path) for name in names}
     assert {"opt/near/sbin/nearside", "opt/near/lib/systemd/system/nearside.service",
             "opt/near/share/man/man8/nearside.8", "opt/near/share/man/man5/nearside.conf.5",
-            "opt/near/share/bash-completion/completions/nearside"} <= found
+            "opt/near/share/bash-completion/completions/nearside",
+            "opt/near/share/doc/nearside/README.md", "opt/near/share/doc/nearside/docs/admin.md",
+            *(f"opt/near/share/nearside/{path}" for path in to_use())} <= found
     unit = (tmp_path / "opt/near/lib/systemd/system/nearside.service").read_text()
     assert "ExecStart=/opt/near/sbin/nearside -c " in unit
     subprocess.run(["make", "-s", "uninstall", f"DESTDIR={tmp_path}", "PREFIX=/opt/near"],
@@ -236,6 +246,10 @@ def test_the_package_is_what_debian_expects():
                              check=True).stdout
     assert re.search(r"-rw-r----- root/root .* \./etc/nearside/nearside\.conf\n", listing)
     assert "./lib/systemd/system/nearside.service\n" in listing
+    for path in to_use():
+        assert f"./usr/share/nearside/{path}\n" in listing
+    assert "./usr/share/doc/nearside/docs/operations.md\n" in listing, "and not compressed"
+    assert "./usr/share/doc/nearside/nearside.conf\n" in listing
     lintian = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", package],
                              capture_output=True, text=True)
     assert lintian.returncode == 0, lintian.stdout
