@@ -53,6 +53,7 @@ all: deps build
 
 help:
 	@echo 'make            install what the build needs, build build/nearside'
+	@echo 'make tools      build/pod, a simulated pod (tests/pod/README.md), and what else tests use'
 	@echo 'make demo       three simulated regions with Redis, Nearside in front, a guided tour'
 	@echo 'make test       every test: unit, module, integration, the demo tour, the cost budget'
 	@echo 'make faults      every fault under live traffic: docs/fault-matrix.md (FAULT=name: one)'

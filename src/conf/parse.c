@@ -44,13 +44,22 @@ static enum status read_tree(struct conf_reader *reader)
     return conf_check(reader);
 }
 
+/* libconfig says no more than where it stopped: that is after what is missing. */
+static const char *syntax_text(const char *text)
+{
+    return text == NULL || strcmp(text, "syntax error") == 0
+               ? "syntax error: here or just above a value, a ';' or a bracket is missing or one too "
+                 "many"
+               : text;
+}
+
 static enum status syntax_error(const config_t *tree, const char *name, struct errbuf *err)
 {
     const char *file = config_error_file(tree);
     const char *text = config_error_text(tree);
 
     err_set(err, "%s:%d: %s", file == NULL ? name : file, config_error_line(tree),
-            text == NULL ? "syntax error" : text);
+            syntax_text(text));
     return STATUS_INVALID;
 }
 

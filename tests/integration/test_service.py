@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a service manager hears, over a real socket; the unit, the manual, the completion."""
 import ctypes
+import glob
 import os
 import re
 import shutil
@@ -199,6 +200,19 @@ def test_the_shell_completes_what_the_program_takes():
     for option in offered:
         done = subprocess.run([program, option], capture_output=True, text=True)
         assert "unknown option" not in done.stderr, option
+
+
+def test_every_event_of_the_log_is_explained():
+    with open(f"{TOP}/docs/operations.md") as file:
+        page = file.read()
+    told = set(re.findall(r"[a-z_]+", page[page.index("## Event log"):page.index("## Access log")]))
+    logged = set()
+    for path in glob.glob(f"{TOP}/src/*/*.c"):
+        with open(path) as file:
+            for first in re.findall(r"\n +log_(?:info|warn|error)\(([^,]*),", file.read()):
+                logged.update(re.findall(r'"([a-z_]+)"', first))
+    assert len(logged) > 60
+    assert logged - told == set()
 
 
 def to_use():
