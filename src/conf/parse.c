@@ -47,10 +47,11 @@ static enum status read_tree(struct conf_reader *reader)
 /* libconfig says no more than where it stopped: that is after what is missing. */
 static const char *syntax_text(const char *text)
 {
-    return text == NULL || strcmp(text, "syntax error") == 0
-               ? "syntax error: here or just above a value, a ';' or a bracket is missing or one too "
-                 "many"
-               : text;
+    if (text != NULL && strcmp(text, "syntax error") != 0) {
+        return text;
+    }
+    return "syntax error: a value, a ';' or a bracket is missing or one too many, here or just "
+           "above";
 }
 
 static enum status syntax_error(const config_t *tree, const char *name, struct errbuf *err)

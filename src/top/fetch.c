@@ -60,7 +60,9 @@ enum status fetch_parse_url(const char *url, struct fetch_target *ret_target, st
     uint64_t number;
 
     if (str_starts(text, STR_LIT("https://"))) {
-        err_set(err, "--admin %s: only http:// is spoken here", url);
+        err_set(err,
+                "--admin %s: only http:// is spoken here; with admin.tls open the page instead",
+                url);
         return STATUS_INVALID;
     }
     if (str_starts(text, STR_LIT("http://"))) {

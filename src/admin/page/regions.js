@@ -149,7 +149,7 @@ function makeShare() {
     const fill = make('span.bar-fill');
     const text = make('span');
     return {
-        node: make('p.share', {}, make('span.soft', {}, 'Share of traffic'), text,
+        node: make('p.share', {}, make('span.soft', {}, 'Share of traffic, last minute'), text,
             make('span.bar', { 'aria-hidden': 'true' }, fill)),
         update(region) {
             setText(text, ratioText(region.share));
