@@ -21,6 +21,7 @@ class Collector:
     def __init__(self):
         outer = self
         self.requests = []  # (path, headers, document)
+        self.begun = 0  # requests that came, answered or not
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
@@ -30,6 +31,7 @@ class Collector:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.begun += 1
                 outer.hold.wait(20)
                 outer.requests.append((self.path, dict(self.headers), json.loads(body)))
                 self.send_response(outer.status)
@@ -252,6 +254,18 @@ def test_a_reload_begins_and_ends_it(make_proxy, seen, collector):
     proxy.reload_ok(tracing=None)
     proxy.get("/x")
     assert "traceparent" not in seen.heads[-1]
+
+
+def test_turned_off_while_a_batch_is_under_way_it_is_not_sent_again(make_proxy, seen, collector):
+    collector.status = 503
+    collector.hold.clear()
+    proxy = start(make_proxy, seen.origin, collector)
+    proxy.get("/x")
+    wait_until(lambda: collector.begun, "the batch")
+    proxy.reload_ok(tracing=None)
+    collector.hold.set()
+    assert "status 503" in json.dumps(proxy.wait_log("trace_dropped"))
+    proxy.wait_metric("nearside_trace_spans_total", {"result": "failure"}, 1)
 
 
 # ---- the access log ----
