@@ -2,7 +2,10 @@
 /*
  * The running edge: what the control thread owns, and how it starts, reloads and stops.
  *
- *   startup.c  build everything in the order of its floors, then open the doors
+ *   startup.c  build everything in the order of its floors, and take it down
+ *   open.c     accept clients once enough is known to serve them well
+ *   source.c   the admin listener, and what it asks for
+ *   warn.c     what an operator should know
  *   reload.c   read, validate, build all that can fail, commit, hand over
  *   drain.c    stop accepting, let requests finish, end
  *   trim.c     give free memory back
@@ -30,7 +33,9 @@
 
 struct cache;
 struct fleet;
+struct fleet_view;
 struct health;
+struct log_conf;
 struct resolver;
 struct trace;
 struct tls_ctx;
@@ -122,9 +127,39 @@ void edge_free(struct edge *edge);
 /* The config that the options name. */
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err) MUST_CHECK;
+/* How that config wants its logs. The strings stay the config's. */
+void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
+
+/* open.c */
 
 /* Accept clients, and show the operator's page. */
 void edge_open(struct edge *edge);
+/* The same as soon as `view`, in force now, says enough; a successor tells the old program. */
+void edge_open_when_known(struct edge *edge, const struct fleet_view *view);
+/* Other edges' drains are known, or were waited for; `arg` is the edge. */
+void edge_on_shared_read(void *arg);
+void edge_on_open_deadline(struct deadline *deadline, void *arg);
+
+/* source.c */
+
+/* Bind the admin listener's socket, unless it was inherited. The caller closes it. */
+enum status edge_bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err) MUST_CHECK;
+/* Make edge->admin; it serves at once, or in a successor when that takes over. */
+void edge_start_admin(struct edge *edge);
+/* Serve on edge->admin_fd, which passes to admin, if it is set and this process is not standing
+ * by. */
+void edge_serve_admin(struct edge *edge);
+
+/* warn.c: lines in the log */
+
+/* A process that may open fewer descriptors than its limits need. */
+void edge_warn_descriptors(const struct edge *edge);
+/* What was read as root and will be read again by edge.user, at a reload. */
+void edge_warn_rights(const struct edge *edge);
+/* Regions whose certificates are not checked; each time a config comes into force. */
+void edge_warn_unverified(const struct edge *edge);
+/* Keys that are read once, and were changed by a reload. */
+void edge_warn_restart(const struct edge *edge, const struct conf *old);
 
 /* listen.c: sockets of a config's listeners; those that `edge` has already are not bound again
  * (their fds are NULL), nor those that it inherited. */
@@ -141,9 +176,6 @@ void edge_open_doors(struct edge *edge);
 
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
-struct log_conf;
-/* Warn of regions whose certificates are not checked; each time a config comes into force. */
-void edge_warn_unverified(const struct edge *edge);
 
 /* certificate.c */
 
@@ -154,7 +186,6 @@ enum status edge_load_admin_tls(const struct conf *conf, struct tls_ctx **ret_tl
 void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
 /* Warn of those that have expired, or will within two weeks. */
 void edge_warn_certificates(struct edge *edge);
-void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* trim.c: look each second whether free memory should go back to the kernel */
 void edge_trim_start(struct edge *edge);
