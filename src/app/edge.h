@@ -70,10 +70,14 @@ enum upgrade_state {
 
 struct upgrade {
     enum upgrade_state state;
-    int channel;           /* to the other side; -1: none */
+    int channel;           /* to the successor; -1: none */
     struct watch *watch;   /* of the channel */
     pid_t successor;       /* 0: none */
     uint32_t regions_told; /* READY: the number in the last "ready" */
+    /* To the process that this one replaces: open until that one has let its last request finish,
+     * while this one may be replaced in its turn. -1: none, or it has ended. */
+    int predecessor;
+    struct watch *predecessor_watch;
     struct deadline deadline;
     bool tried;               /* last is set */
     struct admin_reload last; /* how the last one went */
@@ -208,9 +212,10 @@ void upgrade_abandon(struct edge *edge);
 bool upgrade_is_under_way(const struct edge *edge);
 /* Is what the new program reaches good enough, given the regions that this one reaches? */
 bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there);
-/* Shared by both sides: the one mover, the channel, the record. */
+/* Shared by both sides: the one mover, the channels, the record. */
 void upgrade_move(struct edge *edge, enum upgrade_state next);
-bool upgrade_say(struct edge *edge, const char *format, ...) PRINTF_LIKE(2, 3);
+bool upgrade_say(int channel, const char *format, ...) PRINTF_LIKE(2, 3);
+void upgrade_channel_close(int *channel, struct watch **watch);
 void upgrade_note(struct edge *edge, bool ok, const char *error);
 uint32_t upgrade_regions_reached(struct edge *edge);
 
