@@ -304,10 +304,11 @@ static void begin_request(struct client_conn *conn, const struct http_head *head
 static size_t feed_head(struct client_conn *conn, struct str input)
 {
     struct worker *worker = conn->worker;
+    const struct conf_limits *conf = &worker->world->conf->limits; /* begin_request() takes it */
     struct h1_limits limits = {
-        .head_bytes = worker->world->conf->limits.header_bytes,
-        .uri_bytes = conn->world->conf->limits.uri_bytes,
-        .fields = conn->world->conf->limits.header_count,
+        .head_bytes = conf->header_bytes,
+        .uri_bytes = conf->uri_bytes,
+        .fields = conf->header_count,
     };
     size_t used = 0;
     enum h1_result result;
