@@ -89,6 +89,9 @@ static void source_purge(void *arg, bool redis)
     struct fleet_view *view = fleet_view_now(edge->fleet);
 
     cache_purge(edge->cache);
+    if (edge->workers[0] == NULL) {
+        return; /* the process is ending */
+    }
     for (uint32_t i = 0; redis && i < view->region_count; i++) {
         worker_send_purge_redis(edge->workers[0], view->regions[i].slot);
     }

@@ -307,20 +307,13 @@ static void hear_the_rest(struct edge *edge)
     loop_run(edge->loop);
 }
 
-void edge_free(struct edge *edge)
+static void end_workers(struct edge *edge)
 {
-    bool ran = edge->signals[0] != NULL;
-
     /* The loop turns a few times more, and these speak to workers. */
     deadline_cancel(&edge->watchdog);
     deadline_cancel(&edge->open_deadline);
     deadline_cancel(&edge->drain_deadline);
     deadline_cancel(&edge->upgrade.deadline);
-    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
-        if (edge->signals[i] != NULL) {
-            loop_signal_free(edge->signals[i]);
-        }
-    }
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_stop(edge->workers[i]);
@@ -334,6 +327,18 @@ void edge_free(struct edge *edge)
         }
     }
     hear_the_rest(edge);
+}
+
+void edge_free(struct edge *edge)
+{
+    bool ran = edge->signals[0] != NULL;
+
+    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
+        if (edge->signals[i] != NULL) {
+            loop_signal_free(edge->signals[i]);
+        }
+    }
+    end_workers(edge);
     admin_free(edge->admin);
     health_free(edge->health);
     trace_free(edge->trace);

@@ -23,6 +23,7 @@ class Collector:
         self.requests = []  # (path, headers, document)
         self.begun = 0  # requests that came, answered or not
         self.status = 200
+        self.interims = 0  # 1xx answers before it
         self.hold = threading.Event()
         self.hold.set()
 
@@ -34,6 +35,7 @@ class Collector:
                 outer.begun += 1
                 outer.hold.wait(20)
                 outer.requests.append((self.path, dict(self.headers), json.loads(body)))
+                self.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n" * outer.interims)
                 self.send_response(outer.status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -220,6 +222,14 @@ def test_a_collector_that_refuses_loses_the_batch(make_proxy, seen, collector):
     proxy.get("/x")
     assert "status 400" in json.dumps(proxy.wait_log("trace_dropped"))
     proxy.wait_metric("nearside_trace_spans_total", {"result": "failure"}, 1)
+
+
+@pytest.mark.parametrize("interims,result", [(8, "success"), (9, "failure")])
+def test_so_many_interim_answers_are_read(make_proxy, seen, collector, interims, result):
+    collector.interims = interims
+    proxy = start(make_proxy, seen.origin, collector)
+    proxy.get("/x")
+    proxy.wait_metric("nearside_trace_spans_total", {"result": result}, 1)
 
 
 def test_a_collector_that_hangs_holds_up_no_request(make_proxy, seen, collector):
