@@ -2,33 +2,11 @@
 /* Reads the process's own usage of memory, CPU and descriptors. */
 #include "process_private.h"
 
-#include <nearside/base/str.h>
+#include <nearside/base/mem.h>
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-/* The second number of /proc/self/statm: resident pages. */
-static uint64_t read_resident_bytes(void)
-{
-    char text[256];
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text));
-    struct str rest = str_make(text, len < 0 ? 0 : (size_t)len);
-    struct str item = STR_EMPTY;
-    uint64_t pages = 0;
-
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    if (!str_next_item(&rest, ' ', &item) || !str_next_item(&rest, ' ', &item) ||
-        !str_to_u64(item, &pages)) {
-        return 0;
-    }
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 static uint64_t count_open_fds(void)
 {
@@ -62,7 +40,7 @@ void process_read_usage(struct process_usage *ret_usage)
 
     (void)getrusage(RUSAGE_SELF, &usage); /* cannot fail with these arguments */
     *ret_usage = (struct process_usage){
-        .resident_bytes = read_resident_bytes(),
+        .resident_bytes = mem_resident_bytes(),
         .open_fds = count_open_fds(),
         .cpu_seconds = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime),
     };

@@ -2,7 +2,10 @@
 /*
  * The running edge: what the control thread owns, and how it starts, reloads and stops.
  *
- *   startup.c  build everything in the order of its floors, then open the doors
+ *   startup.c  build everything in the order of its floors, and take it down
+ *   open.c     accept clients once enough is known to serve them well
+ *   source.c   the admin listener, and what it asks for
+ *   warn.c     what an operator should know
  *   reload.c   read, validate, build all that can fail, commit, hand over
  *   drain.c    stop accepting, let requests finish, end
  *   trim.c     give free memory back
@@ -30,7 +33,9 @@
 
 struct cache;
 struct fleet;
+struct fleet_view;
 struct health;
+struct log_conf;
 struct resolver;
 struct trace;
 struct tls_ctx;
@@ -65,10 +70,14 @@ enum upgrade_state {
 
 struct upgrade {
     enum upgrade_state state;
-    int channel;           /* to the other side; -1: none */
+    int channel;           /* to the successor; -1: none */
     struct watch *watch;   /* of the channel */
     pid_t successor;       /* 0: none */
     uint32_t regions_told; /* READY: the number in the last "ready" */
+    /* To the process that this one replaces: open until that one has let its last request finish,
+     * while this one may be replaced in its turn. -1: none, or it has ended. */
+    int predecessor;
+    struct watch *predecessor_watch;
     struct deadline deadline;
     bool tried;               /* last is set */
     struct admin_reload last; /* how the last one went */
@@ -122,9 +131,39 @@ void edge_free(struct edge *edge);
 /* The config that the options name. */
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err) MUST_CHECK;
+/* How that config wants its logs. The strings stay the config's. */
+void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
+
+/* open.c */
 
 /* Accept clients, and show the operator's page. */
 void edge_open(struct edge *edge);
+/* The same as soon as `view`, in force now, says enough; a successor tells the old program. */
+void edge_open_when_known(struct edge *edge, const struct fleet_view *view);
+/* Other edges' drains are known, or were waited for; `arg` is the edge. */
+void edge_on_shared_read(void *arg);
+void edge_on_open_deadline(struct deadline *deadline, void *arg);
+
+/* source.c */
+
+/* Bind the admin listener's socket, unless it was inherited. The caller closes it. */
+enum status edge_bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err) MUST_CHECK;
+/* Make edge->admin; it serves at once, or in a successor when that takes over. */
+void edge_start_admin(struct edge *edge);
+/* Serve on edge->admin_fd, which passes to admin, if it is set and this process is not standing
+ * by. */
+void edge_serve_admin(struct edge *edge);
+
+/* warn.c: lines in the log */
+
+/* A process that may open fewer descriptors than its limits need. */
+void edge_warn_descriptors(const struct edge *edge);
+/* What was read as root and will be read again by edge.user, at a reload. */
+void edge_warn_rights(const struct edge *edge);
+/* Regions whose certificates are not checked; each time a config comes into force. */
+void edge_warn_unverified(const struct edge *edge);
+/* Keys that are read once, and were changed by a reload. */
+void edge_warn_restart(const struct edge *edge, const struct conf *old);
 
 /* listen.c: sockets of a config's listeners; those that `edge` has already are not bound again
  * (their fds are NULL), nor those that it inherited. */
@@ -141,9 +180,6 @@ void edge_open_doors(struct edge *edge);
 
 /* reload.c. False: nothing changed; last_reload says why. */
 bool edge_reload(struct edge *edge);
-struct log_conf;
-/* Warn of regions whose certificates are not checked; each time a config comes into force. */
-void edge_warn_unverified(const struct edge *edge);
 
 /* certificate.c */
 
@@ -154,7 +190,6 @@ enum status edge_load_admin_tls(const struct conf *conf, struct tls_ctx **ret_tl
 void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
 /* Warn of those that have expired, or will within two weeks. */
 void edge_warn_certificates(struct edge *edge);
-void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
 /* trim.c: look each second whether free memory should go back to the kernel */
 void edge_trim_start(struct edge *edge);
@@ -177,9 +212,10 @@ void upgrade_abandon(struct edge *edge);
 bool upgrade_is_under_way(const struct edge *edge);
 /* Is what the new program reaches good enough, given the regions that this one reaches? */
 bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there);
-/* Shared by both sides: the one mover, the channel, the record. */
+/* Shared by both sides: the one mover, the channels, the record. */
 void upgrade_move(struct edge *edge, enum upgrade_state next);
-bool upgrade_say(struct edge *edge, const char *format, ...) PRINTF_LIKE(2, 3);
+bool upgrade_say(int channel, const char *format, ...) PRINTF_LIKE(2, 3);
+void upgrade_channel_close(int *channel, struct watch **watch);
 void upgrade_note(struct edge *edge, bool ok, const char *error);
 uint32_t upgrade_regions_reached(struct edge *edge);
 

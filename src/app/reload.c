@@ -136,36 +136,6 @@ static void commit_admin(struct edge *edge, struct change *change)
     }
 }
 
-void edge_warn_unverified(const struct edge *edge)
-{
-    for (uint32_t i = 0; i < edge->conf->region_count; i++) {
-        if (!edge->conf->regions[i].tls.verify) {
-            log_warn("tls_unverified",
-                     "region=%s what=\"tls.verify = false: anyone on the way can read and change "
-                     "what goes to this region\"",
-                     edge->conf->regions[i].name);
-        }
-    }
-}
-
-/* Keys that are read once. */
-static void warn_restart(const struct edge *edge, const struct conf *old)
-{
-    const struct conf_edge *asked = &edge->conf->edge;
-
-    if (asked->workers != edge->worker_count) {
-        log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,
-                 asked->workers);
-    }
-    if (strcmp(asked->user, old->edge.user) != 0 || strcmp(asked->group, old->edge.group) != 0) {
-        log_warn("reload_needs_restart", "key=edge.user asked=%s:%s", asked->user, asked->group);
-    }
-    if (asked->core_dumps != old->edge.core_dumps) {
-        log_warn("reload_needs_restart", "key=edge.core_dumps asked=%s",
-                 asked->core_dumps ? "true" : "false");
-    }
-}
-
 /* From here on nothing can fail. The workers get the world before the view that may need it. */
 static void commit(struct edge *edge, struct change *change)
 {
@@ -186,7 +156,7 @@ static void commit(struct edge *edge, struct change *change)
     health_apply(edge->health, edge->conf, edge->world->region_tls);
     trace_apply(edge->trace, edge->conf);
     commit_admin(edge, change);
-    warn_restart(edge, old_conf);
+    edge_warn_restart(edge, old_conf);
     edge_warn_certificates(edge);
     edge_warn_unverified(edge);
     world_unref(old_world);

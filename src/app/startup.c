@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Build the edge floor by floor, then open the doors.
- *
- * The doors open once every endpoint has a first verdict and the operators' drains have been read
- * from Redis (half a second is waited for that), or after EDGE_OPEN_MS: a connection that
- * comes earlier waits in the kernel's queue, so the first requests are routed by what was measured
- * and not by chance.
+ * Build the edge floor by floor, run it, and take it down again in the reverse order.
  */
 #include "crash.h"
 #include "edge.h"
@@ -69,65 +64,6 @@ void edge_log_conf(const struct conf *conf, struct log_conf *ret_log)
 
 /* ---- what others call ---- */
 
-static bool all_probed(const struct fleet_view *view)
-{
-    for (uint32_t r = 0; r < view->region_count; r++) {
-        if (view->regions[r].endpoint_count == 0) {
-            return false; /* its name is still being resolved */
-        }
-        for (uint32_t e = 0; e < view->regions[r].endpoint_count; e++) {
-            enum endpoint_state state = view->regions[r].endpoints[e].state;
-            if (state == ENDPOINT_UNKNOWN || state == ENDPOINT_WARMING) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-void edge_open(struct edge *edge)
-{
-    const struct conf_admin *conf = &edge->conf->admin;
-
-    edge_open_doors(edge);
-    /* Until it hands over, the old program's page stays. */
-    if (edge->admin_fd >= 0 && !successor_stands_by(edge)) {
-        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
-        edge->admin_fd = -1;
-    }
-    inheritance_done(edge->inheritance);
-    service_serving(edge);
-}
-
-/* Enough is known to serve well, or was waited for long enough. */
-static void open_or_tell(struct edge *edge)
-{
-    if (successor_stands_by(edge)) {
-        successor_tell(edge);
-    } else if (!edge->doors_open) {
-        edge_open(edge);
-    }
-}
-
-static void open_when_known(struct edge *edge, const struct fleet_view *view)
-{
-    if (!edge->doors_open && edge->shared_read && deadline_is_set(&edge->open_deadline) &&
-        all_probed(view)) {
-        deadline_cancel(&edge->open_deadline);
-        open_or_tell(edge);
-    } else if (edge->upgrade.state == UPGRADE_READY) {
-        successor_tell(edge);
-    }
-}
-
-static void on_shared_read(void *arg)
-{
-    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
-
-    edge->shared_read = true;
-    open_when_known(edge, fleet_view_now(edge->fleet));
-}
-
 static void on_view(struct fleet_view *view, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
@@ -137,13 +73,7 @@ static void on_view(struct fleet_view *view, void *arg)
             worker_send_view(edge->workers[i], view);
         }
     }
-    open_when_known(edge, view);
-}
-
-static void on_open_deadline(struct deadline *deadline, void *arg)
-{
-    (void)deadline;
-    open_or_tell(OBJ_CAST(arg, edge, EDGE_MAGIC));
+    edge_open_when_known(edge, view);
 }
 
 static void on_signal(int signal_number, void *arg)
@@ -178,119 +108,6 @@ static void on_room(unsigned index, void *arg)
     }
 }
 
-/* ---- what admin asks ---- */
-
-static struct conf *source_conf(void *arg)
-{
-    return ((struct edge *)arg)->conf;
-}
-
-static const struct admin_reload *source_last_reload(void *arg)
-{
-    return &((struct edge *)arg)->last_reload;
-}
-
-static const struct admin_reload *source_last_upgrade(void *arg)
-{
-    const struct upgrade *upgrade = &((struct edge *)arg)->upgrade;
-
-    return upgrade->tried ? &upgrade->last : NULL;
-}
-
-static void source_cache(void *arg, struct admin_cache *ret_cache)
-{
-    struct cache_stats stats;
-
-    cache_stats(((struct edge *)arg)->cache, &stats);
-    *ret_cache = (struct admin_cache){
-        .bytes = stats.bytes,
-        .bytes_max = stats.bytes_max,
-        .entries = stats.entries,
-        .evictions = stats.evictions,
-    };
-}
-
-/* What cannot be asked for is worse than what cannot be stored. */
-static void source_redis(void *arg, unsigned region_slot, struct admin_redis *ret_redis)
-{
-    const struct cache *cache = ((struct edge *)arg)->cache;
-    enum kv_error get = cache_redis_error(cache, region_slot, CACHE_REDIS_GET);
-    enum kv_error set = cache_redis_error(cache, region_slot, CACHE_REDIS_SET);
-    enum kv_error error = get != KV_ERROR_NONE ? get : set;
-
-    if (error == KV_ERROR_NONE) {
-        *ret_redis = (struct admin_redis){.error = NULL};
-        return;
-    }
-    *ret_redis = (struct admin_redis){
-        .error = kv_error_word(error),
-        .command = error == get ? "get" : "set",
-        .advice = kv_error_advice(error),
-    };
-}
-
-static bool source_is_draining(void *arg)
-{
-    return ((struct edge *)arg)->draining;
-}
-
-static uint32_t source_workers(void *arg)
-{
-    return ((struct edge *)arg)->worker_count;
-}
-
-static uint64_t source_started(void *arg)
-{
-    return ((struct edge *)arg)->started_wall_ms;
-}
-
-static bool source_reload(void *arg)
-{
-    return edge_reload(OBJ_CAST(arg, edge, EDGE_MAGIC));
-}
-
-static void source_purge(void *arg, bool redis)
-{
-    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
-    struct fleet_view *view = fleet_view_now(edge->fleet);
-
-    cache_purge(edge->cache);
-    for (uint32_t i = 0; redis && i < view->region_count; i++) {
-        worker_send_purge_redis(edge->workers[0], view->regions[i].slot);
-    }
-}
-
-static const struct peers *source_peers(void *arg)
-{
-    return health_peers(((struct edge *)arg)->health);
-}
-
-static const struct load_reports *source_loads(void *arg)
-{
-    return health_loads(((struct edge *)arg)->health);
-}
-
-/* Ids may repeat, also over workers: the newest is meant. */
-static bool source_explain(void *arg, struct str id, struct buf *out)
-{
-    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
-    struct explain_record newest = {.started_wall_ms = 0};
-    struct explain_record record;
-    bool found = false;
-
-    for (uint32_t i = 0; i < edge->worker_count; i++) {
-        if (edge->workers[i] != NULL && worker_explain(edge->workers[i], id, &record) &&
-            record.started_wall_ms >= newest.started_wall_ms) {
-            newest = record;
-            found = true;
-        }
-    }
-    if (found) {
-        explain_write_json(&newest, out);
-    }
-    return found;
-}
-
 /* ---- building ---- */
 
 /* As many descriptors as the process may have; returns their number, 0: no limit. */
@@ -306,99 +123,6 @@ static unsigned raise_descriptor_limit(void)
         return 0;
     }
     return (unsigned)limit.rlim_cur;
-}
-
-static enum status bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err)
-{
-    const struct conf_admin *conf = &edge->conf->admin;
-    uint32_t count;
-    int *sockets;
-
-    if (inheritance_take(edge->inheritance, INHERITED_ADMIN, conf->bind, &sockets, &count)) {
-        *ret_fd = sockets[0];
-        mem_free(sockets);
-        return STATUS_OK;
-    }
-    if (admin_bind(&conf->addr, ret_fd, err) != STATUS_OK) {
-        err_wrap(err, "admin");
-        return STATUS_FAILED;
-    }
-    return STATUS_OK;
-}
-
-static void warn_unreadable(const char *what, const char *path)
-{
-    if (path[0] != '\0' && access(path, R_OK) != 0) {
-        log_warn("reload_will_fail", "%s=%s what=\"edge.user cannot read it\"", what, path);
-    }
-}
-
-/* What was read as root and will be read again by edge.user, at a reload. */
-static void warn_rights(const struct edge *edge)
-{
-    const struct conf *conf = edge->conf;
-
-    if (conf->edge.user[0] == '\0' && geteuid() == 0) {
-        log_info("running_as_root", "what=\"edge.user names a user to become\"");
-    }
-    warn_unreadable("config", conf->path);
-    warn_unreadable("key", conf->admin.tls.key);
-    for (uint32_t i = 0; i < conf->listener_count; i++) {
-        for (uint32_t c = 0; c < conf->listeners[i].tls.certificate_count; c++) {
-            warn_unreadable("certificate", conf->listeners[i].tls.certificates[c].certificate);
-            warn_unreadable("key", conf->listeners[i].tls.certificates[c].key);
-        }
-    }
-    for (uint32_t i = 0; i < conf->region_count; i++) {
-        warn_unreadable("ca", conf->regions[i].tls.ca);
-        warn_unreadable("key", conf->regions[i].tls.key);
-    }
-}
-
-/* A connection that is served takes two: the client's and the endpoint's. */
-static void warn_descriptors(const struct edge *edge)
-{
-    const struct conf_limits *limits = &edge->conf->limits;
-    uint64_t wanted = limits->max_connections + (uint64_t)limits->reserve_descriptors;
-
-    if (edge->shared.descriptors != 0 && edge->shared.descriptors < wanted) {
-        log_warn("descriptors_few",
-                 "limit=%u max_connections=%u reserve=%u what=\"clients are refused before "
-                 "max_connections is reached; raise the limit (ulimit -n, LimitNOFILE)\"",
-                 edge->shared.descriptors, limits->max_connections, limits->reserve_descriptors);
-    }
-}
-
-static void start_admin(struct edge *edge)
-{
-    struct admin_source source = {
-        .arg = edge,
-        .metrics = edge->metrics,
-        .conf = source_conf,
-        .last_reload = source_last_reload,
-        .last_upgrade = source_last_upgrade,
-        .cache = source_cache,
-        .redis = source_redis,
-        .is_draining = source_is_draining,
-        .workers = source_workers,
-        .started_wall_ms = source_started,
-        .reload = source_reload,
-        .purge = source_purge,
-        .explain = source_explain,
-        .peers = source_peers,
-        .loads = source_loads,
-        .certificates = edge_certificates,
-    };
-    const struct conf_admin *conf = &edge->conf->admin;
-
-    edge->admin = admin_new(edge->loop, edge->fleet, &source);
-    admin_set_tls(edge->admin, edge->admin_tls, conf->tls.api_client_ca[0] != '\0');
-    edge->admin_bind = mem_strdup(conf->bind);
-    /* Until it hands over, the old program's page stays. */
-    if (edge->admin_fd >= 0 && !successor_stands_by(edge)) {
-        admin_serve(edge->admin, edge->admin_fd, conf->token, addr_is_loopback(&conf->addr));
-        edge->admin_fd = -1;
-    }
 }
 
 static void start_signals(struct edge *edge)
@@ -451,7 +175,7 @@ static enum status start_privileged(struct edge *edge, struct errbuf *err)
         return STATUS_FAILED;
     }
     edge_listeners_commit(edge, listeners, edge->conf->listener_count);
-    return admin->bind[0] == '\0' ? STATUS_OK : bind_admin(edge, &edge->admin_fd, err);
+    return admin->bind[0] == '\0' ? STATUS_OK : edge_bind_admin(edge, &edge->admin_fd, err);
 }
 
 /* The parts that may refuse: certificates, ports, rights, files. Log files are opened by the user
@@ -511,7 +235,7 @@ static void start_fleet(struct edge *edge)
     restore_drains(edge);
     fleet_apply(edge->fleet, edge->conf);
     edge->health = health_new(edge->loop, edge->fleet, edge->resolver, edge->metrics);
-    health_when_shared(edge->health, on_shared_read, edge);
+    health_when_shared(edge->health, edge_on_shared_read, edge);
     health_know_warm(edge->health, was_warm, edge->inheritance);
 }
 
@@ -529,7 +253,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     proxy_shared_init(&edge->shared, raise_descriptor_limit());
     edge->loop = loop_new("control");
     edge->metrics = metric_block_new();
-    deadline_init(&edge->open_deadline, edge->loop, on_open_deadline, edge);
+    deadline_init(&edge->open_deadline, edge->loop, edge_on_open_deadline, edge);
     deadline_init(&edge->drain_deadline, edge->loop, edge_on_drain_deadline, edge);
     deadline_init(&edge->trim_deadline, edge->loop, edge_on_trim_tick, edge);
     upgrade_init(edge);
@@ -545,7 +269,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     trace_apply(edge->trace, edge->conf);
     start_fleet(edge);
     successor_start(edge);
-    start_admin(edge);
+    edge_start_admin(edge);
     if (start_workers(edge, err) != STATUS_OK) {
         return STATUS_FAILED;
     }
@@ -557,8 +281,8 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
              edge->worker_count, edge->conf->region_count, edge->conf->path);
     edge_warn_certificates(edge);
     edge_warn_unverified(edge);
-    warn_descriptors(edge);
-    warn_rights(edge);
+    edge_warn_descriptors(edge);
+    edge_warn_rights(edge);
     service_start(edge);
     fleet_note(edge->fleet, "start", "", "", NEARSIDE_VERSION, "");
     return STATUS_OK;
@@ -583,15 +307,13 @@ static void hear_the_rest(struct edge *edge)
     loop_run(edge->loop);
 }
 
-void edge_free(struct edge *edge)
+static void end_workers(struct edge *edge)
 {
-    bool ran = edge->signals[0] != NULL;
-
-    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
-        if (edge->signals[i] != NULL) {
-            loop_signal_free(edge->signals[i]);
-        }
-    }
+    /* The loop turns a few times more, and these speak to workers. */
+    deadline_cancel(&edge->watchdog);
+    deadline_cancel(&edge->open_deadline);
+    deadline_cancel(&edge->drain_deadline);
+    deadline_cancel(&edge->upgrade.deadline);
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_stop(edge->workers[i]);
@@ -605,6 +327,18 @@ void edge_free(struct edge *edge)
         }
     }
     hear_the_rest(edge);
+}
+
+void edge_free(struct edge *edge)
+{
+    bool ran = edge->signals[0] != NULL;
+
+    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
+        if (edge->signals[i] != NULL) {
+            loop_signal_free(edge->signals[i]);
+        }
+    }
+    end_workers(edge);
     admin_free(edge->admin);
     health_free(edge->health);
     trace_free(edge->trace);

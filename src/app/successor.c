@@ -35,10 +35,7 @@ static void take_over(struct edge *edge, const char *why)
 
 static void on_channel_closed(struct edge *edge)
 {
-    watch_free(edge->upgrade.watch);
-    edge->upgrade.watch = NULL;
-    (void)close(edge->upgrade.channel);
-    edge->upgrade.channel = -1;
+    upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
     if (successor_stands_by(edge)) {
         log_warn("predecessor_died", "serving=now");
         take_over(edge, "predecessor_died");
@@ -51,7 +48,7 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     char text[16];
-    ssize_t len = recv(edge->upgrade.channel, text, sizeof(text), MSG_DONTWAIT);
+    ssize_t len = recv(edge->upgrade.predecessor, text, sizeof(text), MSG_DONTWAIT);
 
     (void)watch;
     (void)events;
@@ -63,7 +60,8 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
     } else if (edge->upgrade.state == UPGRADE_READY &&
                str_eq(str_make(text, (size_t)len), STR_LIT("go"))) {
         take_over(edge, "asked");
-        (void)upgrade_say(edge, "open"); /* not heard: the old process is gone, and its end seen */
+        /* Not heard: the old process is gone, and its end seen. */
+        (void)upgrade_say(edge->upgrade.predecessor, "open");
     }
 }
 
@@ -79,8 +77,8 @@ void successor_start(struct edge *edge)
     }
     upgrade_move(edge, UPGRADE_STANDBY);
     health_set_silent(edge->health, true);
-    edge->upgrade.watch =
-        watch_level(edge->loop, edge->upgrade.channel, WATCH_READ, on_channel, edge);
+    edge->upgrade.predecessor_watch =
+        watch_level(edge->loop, edge->upgrade.predecessor, WATCH_READ, on_channel, edge);
 }
 
 void successor_tell(struct edge *edge)
@@ -95,5 +93,6 @@ void successor_tell(struct edge *edge)
     }
     edge->upgrade.regions_told = reached;
     log_info("upgrade_ready", "regions=%u", reached);
-    (void)upgrade_say(edge, "ready %u", reached); /* the channel's end says if nobody listens */
+    /* The channel's end says if nobody listens. */
+    (void)upgrade_say(edge->upgrade.predecessor, "ready %u", reached);
 }

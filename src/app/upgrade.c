@@ -8,7 +8,9 @@
  *   2. It reads its config, starts workers and probes, and says "ready N": it reaches N regions.
  *   3. If that is good enough, answer "go". It accepts clients, and says "open".
  *   4. Hand over: stop accepting, let requests finish for edge.drain_timeout_s, end.
- * Between 3 and 4 both accept from the same sockets, so no connection is refused or reset.
+ * Between 3 and 4 both accept from the same sockets, so no connection is refused or reset. The new
+ * program may be replaced in its turn while this one still lets requests finish: it says so
+ * ("replaced"), and its end is then none of this one's business.
  *
  * It can fail by: the program file cannot be run, the new process ends (bad config, old file, bad
  * certificate), it reaches none of the regions that are reached here, the deadline. Each is one
@@ -71,7 +73,7 @@ void upgrade_move(struct edge *edge, enum upgrade_state next)
     }
 }
 
-bool upgrade_say(struct edge *edge, const char *format, ...)
+bool upgrade_say(int channel, const char *format, ...)
 {
     char text[CHANNEL_TEXT_MAX];
     va_list args;
@@ -81,7 +83,7 @@ bool upgrade_say(struct edge *edge, const char *format, ...)
     len = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     ASSERT(len > 0 && (size_t)len < sizeof(text));
-    return send(edge->upgrade.channel, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+    return send(channel, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
 
 void upgrade_note(struct edge *edge, bool ok, const char *error)
@@ -113,14 +115,19 @@ bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there)
 
 /* ---- the end of an attempt ---- */
 
+void upgrade_channel_close(int *channel, struct watch **watch)
+{
+    watch_free(*watch);
+    *watch = NULL;
+    if (*channel >= 0) {
+        (void)close(*channel);
+    }
+    *channel = -1;
+}
+
 static void channel_close(struct upgrade *upgrade)
 {
-    watch_free(upgrade->watch);
-    upgrade->watch = NULL;
-    if (upgrade->channel >= 0) {
-        (void)close(upgrade->channel);
-    }
-    upgrade->channel = -1;
+    upgrade_channel_close(&upgrade->channel, &upgrade->watch);
 }
 
 /* It has ended, or does now: this waits for no more than the kernel. */
@@ -199,7 +206,7 @@ static void on_ready(struct edge *edge, struct str number)
         return;
     }
     upgrade_move(edge, UPGRADE_OPENING);
-    if (!upgrade_say(edge, "go")) {
+    if (!upgrade_say(edge->upgrade.channel, "go")) {
         fail(edge, "the new process does not listen");
     }
 }
@@ -210,6 +217,10 @@ static void on_open(struct edge *edge)
         return;
     }
     upgrade_move(edge, UPGRADE_REPLACED);
+    if (edge->upgrade.predecessor >= 0) { /* this one's end need not alarm it */
+        (void)upgrade_say(edge->upgrade.predecessor, "replaced");
+        upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
+    }
     service_replaced(edge->upgrade.successor);
     edge_hand_over(edge);
 }
@@ -235,6 +246,9 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
         on_ready(edge, str_slice(word, strlen("ready "), word.len));
     } else if (str_eq(word, STR_LIT("open"))) {
         on_open(edge);
+    } else if (edge->upgrade.state == UPGRADE_REPLACED && str_eq(word, STR_LIT("replaced"))) {
+        log_info("successor_replaced", "pid=%d", (int)edge->upgrade.successor);
+        channel_close(&edge->upgrade);
     }
 }
 
@@ -289,12 +303,14 @@ bool upgrade_is_under_way(const struct edge *edge)
 
 void upgrade_init(struct edge *edge)
 {
-    edge->upgrade.channel = edge->inheritance->channel;
+    edge->upgrade.channel = -1;
+    edge->upgrade.predecessor = edge->inheritance->channel;
     deadline_init(&edge->upgrade.deadline, edge->loop, on_deadline, edge);
 }
 
 void upgrade_done(struct edge *edge)
 {
     channel_close(&edge->upgrade);
+    upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
     deadline_done(&edge->upgrade.deadline);
 }

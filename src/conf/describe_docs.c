@@ -117,13 +117,6 @@ static void append_key(struct buf *out, const struct conf_key *key)
     buf_printf(out, "%s |\n", key->edge_only ? " For the whole edge, not per region." : "");
 }
 
-static void append_rows(struct buf *out, const struct conf_table *table)
-{
-    for (size_t i = 0; i < table->key_count; i++) {
-        append_key(out, &table->keys[i]);
-    }
-}
-
 static void append_heading(struct buf *out, const struct conf_table *table)
 {
     buf_printf(out, "\n## `%s`\n\n%s\n\n", table->name, table->help);
@@ -131,27 +124,8 @@ static void append_heading(struct buf *out, const struct conf_table *table)
                     "|---|---|---|---|---|---|---|\n");
 }
 
-static void append_table(struct buf *out, const struct conf_table *table)
-{
-    append_heading(out, table);
-    if (table == &conf_table_listener_tls) {
-        append_rows(out, &conf_table_certificate); /* one group in the file */
-    }
-    append_rows(out, table);
-    for (size_t i = 0; i < table->key_count; i++) {
-        enum conf_type type = table->keys[i].type;
-
-        /* An override has its table at the top level. */
-        if (type == CONF_GROUP || type == CONF_GROUP_SET) {
-            append_table(out, table->keys[i].table);
-        }
-    }
-}
-
 void conf_describe_docs(struct buf *out)
 {
     buf_printf(out, "%s", intro);
-    for (size_t i = 0; i < conf_table_root.key_count; i++) {
-        append_table(out, conf_table_root.keys[i].table);
-    }
+    conf_tables_describe(out, append_heading, append_key);
 }

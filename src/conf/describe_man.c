@@ -109,41 +109,24 @@ static void append_facts(struct buf *out, const struct conf_key *key)
     buf_done(&allowed);
 }
 
-static void append_rows(struct buf *out, const struct conf_table *table)
-{
-    for (size_t i = 0; i < table->key_count; i++) {
-        const struct conf_key *key = &table->keys[i];
-
-        buf_printf(out, ".TP\n.B %s\n", key->name);
-        append_roff(out, key->help);
-        buf_append_str(out, STR_LIT("\n"));
-        append_facts(out, key);
-    }
-}
-
-static void append_table(struct buf *out, const struct conf_table *table)
+static void append_heading(struct buf *out, const struct conf_table *table)
 {
     buf_printf(out, ".SS %s\n", table->name);
     append_roff(out, table->help);
     buf_append_char(out, '\n');
-    if (table == &conf_table_listener_tls) {
-        append_rows(out, &conf_table_certificate); /* one group in the file */
-    }
-    append_rows(out, table);
-    for (size_t i = 0; i < table->key_count; i++) {
-        enum conf_type type = table->keys[i].type;
+}
 
-        if (type == CONF_GROUP || type == CONF_GROUP_SET) {
-            append_table(out, table->keys[i].table);
-        }
-    }
+static void append_key(struct buf *out, const struct conf_key *key)
+{
+    buf_printf(out, ".TP\n.B %s\n", key->name);
+    append_roff(out, key->help);
+    buf_append_str(out, STR_LIT("\n"));
+    append_facts(out, key);
 }
 
 void conf_describe_man(struct buf *out)
 {
     buf_printf(out, "%s.SH KEYS\n", intro);
-    for (size_t i = 0; i < conf_table_root.key_count; i++) {
-        append_table(out, conf_table_root.keys[i].table);
-    }
+    conf_tables_describe(out, append_heading, append_key);
     buf_printf(out, "%s", outro);
 }

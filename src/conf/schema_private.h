@@ -105,6 +105,12 @@ void conf_key_range(const struct conf_key *key, struct buf *out);
 /* A default in the file's syntax: `1000`, `"info"`, `true`. */
 void conf_key_default(const struct conf_key *key, struct buf *out);
 
+/* Every table of the file with its keys, in the order of a reference: groups behind the keys of the
+ * one they stand in; an override's table stands at the top level alone. */
+void conf_tables_describe(struct buf *out,
+                          void (*heading)(struct buf *out, const struct conf_table *table),
+                          void (*row)(struct buf *out, const struct conf_key *key));
+
 /* Whether a key's value is a plain one, written `name = value;`. */
 bool conf_key_is_plain(const struct conf_key *key);
 

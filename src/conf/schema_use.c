@@ -295,3 +295,45 @@ void conf_key_range(const struct conf_key *key, struct buf *out)
         break;
     }
 }
+
+/* ---- for a reference ---- */
+
+struct describer {
+    struct buf *out;
+    void (*heading)(struct buf *out, const struct conf_table *table);
+    void (*row)(struct buf *out, const struct conf_key *key);
+};
+
+static void describe_keys(const struct describer *describer, const struct conf_table *table)
+{
+    for (size_t i = 0; i < table->key_count; i++) {
+        describer->row(describer->out, &table->keys[i]);
+    }
+}
+
+static void describe_table(const struct describer *describer, const struct conf_table *table)
+{
+    describer->heading(describer->out, table);
+    if (table == &conf_table_listener_tls) {
+        describe_keys(describer, &conf_table_certificate); /* one group in the file */
+    }
+    describe_keys(describer, table);
+    for (size_t i = 0; i < table->key_count; i++) {
+        enum conf_type type = table->keys[i].type;
+
+        if (type == CONF_GROUP || type == CONF_GROUP_SET) {
+            describe_table(describer, table->keys[i].table);
+        }
+    }
+}
+
+void conf_tables_describe(struct buf *out,
+                          void (*heading)(struct buf *out, const struct conf_table *table),
+                          void (*row)(struct buf *out, const struct conf_key *key))
+{
+    const struct describer describer = {.out = out, .heading = heading, .row = row};
+
+    for (size_t i = 0; i < conf_table_root.key_count; i++) {
+        describe_table(&describer, conf_table_root.keys[i].table);
+    }
+}

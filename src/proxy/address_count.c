@@ -12,7 +12,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#define SHARDS 64 /* workers that accept at the same moment rarely meet */
+#define SHARD_BITS 6 /* workers that accept at the same moment rarely meet */
+#define SHARDS     (1 << SHARD_BITS)
 
 /* Family, then an IPv4 address or an IPv6 /64. */
 struct address_key {
@@ -76,6 +77,12 @@ static struct address_key key_of(const struct addr *addr)
     return key;
 }
 
+/* By the hash's highest bits: within its shard the table goes by the lowest. */
+static struct address_shard *shard_of(struct address_counts *counts, uint64_t hash)
+{
+    return &counts->shards[hash >> (64 - SHARD_BITS)];
+}
+
 static struct address_entry *find(const struct address_shard *shard, const struct address_key *key,
                                   uint64_t hash)
 {
@@ -94,7 +101,7 @@ bool address_counts_take(struct address_counts *counts, const struct addr *addr,
 {
     struct address_key key = key_of(addr);
     uint64_t hash = hash_bytes(&counts->hash_key, &key, sizeof(key));
-    struct address_shard *shard = &counts->shards[hash % SHARDS];
+    struct address_shard *shard = shard_of(counts, hash);
     struct address_entry *entry;
     bool taken;
 
@@ -117,7 +124,7 @@ void address_counts_give(struct address_counts *counts, const struct addr *addr)
 {
     struct address_key key = key_of(addr);
     uint64_t hash = hash_bytes(&counts->hash_key, &key, sizeof(key));
-    struct address_shard *shard = &counts->shards[hash % SHARDS];
+    struct address_shard *shard = shard_of(counts, hash);
     struct address_entry *entry;
 
     pthread_mutex_lock(&shard->lock);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reading half and the life of a client connection.
+ * The life of a client connection, and its reading; what the bytes mean is in client_feed.c.
  *
  * Happy path:
  *   1. Accept; with TLS, wait for the handshake.
- *   2. Read a head; start a request with it.
+ *   2. Read a head; start a request with it (client_feed.c).
  *   3. Hand the body over as it comes; write the answer (client_reply.c).
  *   4. Go back to 2 with what was pipelined, or wait for more.
  *
@@ -37,8 +37,6 @@
 #include <nearside/conf/tree.h>
 #include <nearside/net/stream.h>
 #include <nearside/obs/log.h>
-
-_Static_assert(CONF_HEADER_COUNT_MAX == HTTP_FIELDS_MAX, "limits.header_count");
 
 struct client_row {
     const char *name;
@@ -200,271 +198,6 @@ void client_drain(struct client_conn *conn)
     }
 }
 
-/* ---- understanding what was read ---- */
-
-/* Answer without a request, as the last of the connection. */
-static void refuse(struct client_conn *conn, const struct reply_error *error)
-{
-    conn->version_minor = 1;
-    conn->close_after = true;
-    conn->body_framing = HTTP_BODY_NONE;
-    reply_error_raw(conn, error);
-    if (conn->state != CLIENT_CLOSED) {
-        client_move(conn, CLIENT_FLUSH);
-        client_on_written(conn);
-    }
-}
-
-static void refuse_head(struct client_conn *conn, enum h1_result result)
-{
-    struct worker *worker = conn->worker;
-    struct reply_error error = {
-        .status = h1_result_status(result),
-        .type = "invalid_request_error",
-        .code = h1_result_word(result),
-        .proxy_status = "http_request_error",
-        .message = "The request is not valid HTTP; it was not forwarded.",
-    };
-
-    if (result == H1_TOO_LARGE) {
-        metric_limit_hit(worker->metrics, LIMIT_HEADER_BYTES);
-        error.message = "The request's header is larger than limits.header_bytes.";
-    } else if (result == H1_TOO_MANY) {
-        metric_limit_hit(worker->metrics, LIMIT_HEADER_COUNT);
-        error.message = "The request has more header fields than limits.header_count.";
-    } else if (result == H1_URI_TOO_LONG) {
-        metric_limit_hit(worker->metrics, LIMIT_URI);
-        error.message = "The request's target is longer than limits.uri_bytes.";
-    }
-    metric_inc(worker->metrics, METRIC_BAD_REQUESTS, 0);
-    refuse(conn, &error);
-}
-
-static void refuse_pipelined(struct client_conn *conn)
-{
-    static const struct reply_error error = {
-        .status = 429,
-        .type = "rate_limit_error",
-        .code = "too_many_pipelined",
-        .proxy_status = "http_request_denied",
-        .retry_after_s = 1,
-        .message = "More requests came at once than limits.pipelined_requests. Wait for answers.",
-    };
-
-    refuse(conn, &error);
-}
-
-static void refuse_unheld(struct client_conn *conn)
-{
-    static const struct reply_error error = {
-        .status = 503,
-        .type = "server_error",
-        .code = "buffers_full",
-        .proxy_status = "proxy_internal_response",
-        .retry_after_s = 1,
-        .message = "Too much is being held for clients at once (limits.buffer_total_bytes). Try "
-                   "again shortly.",
-    };
-
-    metric_limit_hit(conn->worker->metrics, LIMIT_BUFFER_TOTAL);
-    refuse(conn, &error);
-}
-
-static void begin_request(struct client_conn *conn, const struct http_head *head, struct str raw)
-{
-    conn->version_minor = head->version_minor;
-    conn->close_asked = !head->keep_alive;
-    conn->close_after = conn->close_after || !head->keep_alive || conn->worker->draining;
-    conn->body_framing = head->body;
-    conn->body_left = head->content_length;
-    if (head->body == HTTP_BODY_LENGTH && head->content_length == 0) {
-        conn->body_framing = HTTP_BODY_NONE;
-    }
-    if (head->body == HTTP_BODY_CHUNKED) {
-        h1_chunked_init(&conn->chunked);
-    }
-    conn->reply_begun = false;
-    conn->reply_chunked = false;
-    conn->reply_counted = false;
-    conn->reply_ended = false;
-    conn->reply_none = false;
-    conn->asked = false;
-    if (conn->world != conn->worker->world) {
-        world_unref(conn->world);
-        conn->world = world_ref(conn->worker->world);
-    }
-    client_move(conn, CLIENT_REQUEST);
-    if (conn->body_framing != HTTP_BODY_NONE) {
-        client_pace_begin(conn);
-    }
-    request_start(conn, head, raw);
-}
-
-/* Returns the bytes of `input` that are understood; the rest stays. */
-static size_t feed_head(struct client_conn *conn, struct str input)
-{
-    struct worker *worker = conn->worker;
-    struct h1_limits limits = {
-        .head_bytes = worker->world->conf->limits.header_bytes,
-        .uri_bytes = conn->world->conf->limits.uri_bytes,
-        .fields = conn->world->conf->limits.header_count,
-    };
-    size_t used = 0;
-    enum h1_result result;
-
-    if (!h1_wait_is_over(&conn->head_wait, input, &limits)) {
-        return 0;
-    }
-    result = h1_parse_request(input, &limits, &worker->client_head, &used);
-    if (result == H1_NEED_MORE) {
-        if (conn->state == CLIENT_IDLE && input.len > 0) {
-            client_move(conn, CLIENT_HEAD);
-        }
-        return 0;
-    }
-    if (result != H1_COMPLETE) {
-        refuse_head(conn, result);
-        return input.len;
-    }
-    if (!client_count_request(conn)) {
-        refuse_pipelined(conn);
-        return input.len;
-    }
-    conn->head_wait = (struct h1_wait){.looked = 0};
-    begin_request(conn, &worker->client_head, str_make(input.ptr, used));
-    return used;
-}
-
-static size_t feed_counted(struct client_conn *conn, struct str input)
-{
-    size_t take = input.len < conn->body_left ? input.len : (size_t)conn->body_left;
-
-    conn->body_left -= take;
-    if (conn->body_left == 0) {
-        conn->body_framing = HTTP_BODY_NONE;
-    }
-    request_on_body(conn->request, str_make(input.ptr, take));
-    return take;
-}
-
-static size_t feed_chunked(struct client_conn *conn, struct str input)
-{
-    size_t total = 0;
-
-    while (total < input.len && conn->request != NULL && conn->body_framing != HTTP_BODY_NONE) {
-        struct str rest = str_slice(input, total, input.len);
-        struct str data = STR_EMPTY;
-        size_t used = 0;
-        enum h1_result result = h1_chunked_parse(&conn->chunked, rest, &used, &data);
-        total += used;
-        if (result == H1_COMPLETE) {
-            conn->body_framing = HTTP_BODY_NONE;
-        } else if (result != H1_NEED_MORE) {
-            metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
-            conn->close_after = true;
-            request_on_bad_body(conn->request, h1_result_status(result), h1_result_word(result));
-            return input.len;
-        }
-        if (data.len > 0) {
-            request_on_body(conn->request, data);
-        }
-    }
-    return total;
-}
-
-static size_t feed_body(struct client_conn *conn, struct str input)
-{
-    size_t used = conn->body_framing == HTTP_BODY_LENGTH ? feed_counted(conn, input)
-                                                         : feed_chunked(conn, input);
-
-    if (conn->request != NULL && conn->body_framing == HTTP_BODY_NONE) {
-        deadline_cancel(&conn->read_deadline);
-        request_on_body_end(conn->request);
-    } else if (conn->request != NULL) {
-        client_pace_add(conn, used);
-        conn->body_paused = !request_wants_body(conn->request);
-    }
-    return used;
-}
-
-/* Does the present state take bytes? */
-static bool wants_bytes(const struct client_conn *conn)
-{
-    switch (conn->state) {
-    case CLIENT_IDLE:
-    case CLIENT_HEAD:
-        /* Who does not take its answers gets no further ones: client_drive() after each write. */
-        return buf_len(&conn->out) < CLIENT_OUT_HIGH;
-    case CLIENT_REQUEST:
-        return conn->body_framing != HTTP_BODY_NONE && conn->request != NULL &&
-               request_wants_body(conn->request);
-    default:
-        return false;
-    }
-}
-
-static size_t feed(struct client_conn *conn, struct str input)
-{
-    size_t total = 0;
-
-    while (total < input.len && wants_bytes(conn)) {
-        struct str rest = str_slice(input, total, input.len);
-        size_t used = conn->state == CLIENT_REQUEST ? feed_body(conn, rest) : feed_head(conn, rest);
-        if (used == 0) {
-            break;
-        }
-        total += used;
-    }
-    return total;
-}
-
-static void feed_kept(struct client_conn *conn)
-{
-    size_t used = feed(conn, buf_str(&conn->in));
-
-    if (conn->state != CLIENT_CLOSED) {
-        buf_consume(&conn->in, used);
-        buf_trim(&conn->in);
-        client_book(conn);
-    }
-}
-
-/* Keep what is not understood yet. A head that finds no room is refused. */
-static void keep_bytes(struct client_conn *conn, struct str bytes)
-{
-    bool fits = buf_reserve(&conn->in, bytes.len);
-
-    if (fits) {
-        buf_append_str(&conn->in, bytes);
-        client_book(conn);
-    }
-    if (conn->state == CLIENT_HEAD && (!fits || client_is_over(conn))) {
-        buf_done(&conn->in);
-        client_book(conn);
-        refuse_unheld(conn);
-    } else if (!fits) {
-        client_close(conn, true);
-    }
-}
-
-/* What was read goes through `in` only if something stood there before, or is left over. */
-static void take_bytes(struct client_conn *conn, struct str bytes)
-{
-    size_t used;
-
-    if (buf_len(&conn->in) > 0) {
-        keep_bytes(conn, bytes);
-        if (buf_len(&conn->in) > 0) {
-            feed_kept(conn);
-        }
-        return;
-    }
-    used = feed(conn, bytes);
-    if (used < bytes.len && conn->state != CLIENT_CLOSED) {
-        keep_bytes(conn, str_slice(bytes, used, bytes.len));
-    }
-}
-
 /* ---- reading ---- */
 
 /* The client sends no more. */
@@ -505,7 +238,7 @@ static bool read_once(struct client_conn *conn)
     switch (stream_read(conn->stream, worker->client_bytes, WORKER_READ_BYTES, &len)) {
     case STREAM_OK:
         conn->pipelined = 0;
-        take_bytes(conn, str_make(worker->client_bytes, len));
+        client_take_bytes(conn, str_make(worker->client_bytes, len));
         return conn->state != CLIENT_CLOSED;
     case STREAM_AGAIN:
         conn->readable = false;
@@ -546,7 +279,7 @@ static void look_closed(struct client_conn *conn)
         enum stream_io io =
             stream_read(conn->stream, worker->client_bytes, WORKER_READ_BYTES, &len);
         if (io == STREAM_OK) {
-            keep_bytes(conn, str_make(worker->client_bytes, len));
+            client_keep_bytes(conn, str_make(worker->client_bytes, len));
             if (conn->state == CLIENT_CLOSED) {
                 return;
             }
@@ -630,13 +363,13 @@ static void client_drive(struct client_conn *conn)
         end_connection(conn);
         return;
     }
-    if (buf_len(&conn->in) > 0 && wants_bytes(conn)) {
-        feed_kept(conn);
+    if (buf_len(&conn->in) > 0 && client_wants_bytes(conn)) {
+        client_feed_kept(conn);
         if (conn->state == CLIENT_CLOSED) {
             return;
         }
     }
-    for (unsigned reads = 0; conn->readable && wants_bytes(conn); reads++) {
+    for (unsigned reads = 0; conn->readable && client_wants_bytes(conn); reads++) {
         if (reads == CLIENT_READS) {
             loop_task_queue(conn->worker->loop, &conn->drive_task);
             return;
@@ -646,7 +379,7 @@ static void client_drive(struct client_conn *conn)
         }
     }
     if (conn->eof && (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD) &&
-        wants_bytes(conn)) {
+        client_wants_bytes(conn)) {
         finish_idle(conn);
         return;
     }
@@ -685,7 +418,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0) {
         conn->readable = !conn->eof;
         /* Nobody reads while the client has said all, or is paused in its body. */
-        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !wants_bytes(conn));
+        bool unread = conn->eof || ((events & STREAM_EV_CLOSED) != 0 && !client_wants_bytes(conn));
         if (conn->state == CLIENT_REQUEST && unread && stream_is_broken(conn->stream)) {
             on_broken(conn);
             return;
@@ -762,24 +495,9 @@ void client_request_done(struct client_conn *conn)
     }
 }
 
-static void refuse_slow_head(struct client_conn *conn)
-{
-    static const struct reply_error error = {
-        .status = 408,
-        .type = "invalid_request_error",
-        .code = "header_timeout",
-        .proxy_status = "http_request_error",
-        .message = "The request's header did not arrive within timeouts.client_header_ms.",
-    };
-
-    metric_limit_hit(conn->worker->metrics, LIMIT_HEADER_TIME);
-    metric_inc(conn->worker->metrics, METRIC_BAD_REQUESTS, 0);
-    refuse(conn, &error);
-}
-
 static void judge_body(struct client_conn *conn)
 {
-    if (!wants_bytes(conn)) {
+    if (!client_wants_bytes(conn)) {
         client_pace_begin(conn); /* we paused it ourselves */
         return;
     }
@@ -795,7 +513,7 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
 
     (void)deadline;
     if (conn->state == CLIENT_HEAD) {
-        refuse_slow_head(conn);
+        client_refuse_slow_head(conn);
         return;
     }
     if (conn->state == CLIENT_REQUEST && conn->request != NULL) {

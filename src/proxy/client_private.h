@@ -156,6 +156,20 @@ bool client_take_is_good(struct client_conn *conn);
 /* One more request. False: it came too far ahead of its answers. */
 bool client_count_request(struct client_conn *conn);
 
+/* ---- client_feed.c ---- */
+
+/* Does the present state take bytes? */
+bool client_wants_bytes(const struct client_conn *conn);
+/* Understand what was just read, and keep the rest. It goes through `in` only if something stood
+ * there before, or is left over. The connection may be closed afterwards. */
+void client_take_bytes(struct client_conn *conn, struct str bytes);
+/* Understand what is kept; likewise. */
+void client_feed_kept(struct client_conn *conn);
+/* Keep what is not understood yet. A head that finds no room is refused; likewise. */
+void client_keep_bytes(struct client_conn *conn, struct str bytes);
+/* Answer 408 to half a head, as the last of the connection. */
+void client_refuse_slow_head(struct client_conn *conn);
+
 /* ---- between client_conn.c and client_reply.c ---- */
 
 /* Write what is pending. */

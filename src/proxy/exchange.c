@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One HTTP/1 exchange with an endpoint.
+ * One HTTP/1 exchange with an endpoint: its life, and reading. Writing is in exchange_send.c.
  *
  * Happy path:
  *   1. Take an idle connection, or connect.
@@ -46,15 +46,13 @@ static const struct exchange_row rows[EXCHANGE_STATE_COUNT] = {
 
 static void on_stream(struct stream *stream, unsigned events, void *arg);
 static void on_deadline(struct deadline *deadline, void *arg);
-static void send_more(struct exchange *exchange);
 
 static const struct conf_timeouts *timeouts_of(const struct exchange *exchange)
 {
     return request_timeouts(exchange->request);
 }
 
-/* The longer the prompt, the longer its prefill. */
-static uint32_t first_token_ms(const struct exchange *exchange)
+uint32_t exchange_first_token_ms(const struct exchange *exchange)
 {
     const struct conf_timeouts *timeouts = timeouts_of(exchange);
     uint64_t kib = exchange->request->body.received / 1024;
@@ -63,7 +61,7 @@ static uint32_t first_token_ms(const struct exchange *exchange)
     return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
-static uint32_t timeout_ms(const struct exchange *exchange)
+uint32_t exchange_timeout_ms(const struct exchange *exchange)
 {
     const struct conf_timeouts *timeouts = timeouts_of(exchange);
 
@@ -73,26 +71,26 @@ static uint32_t timeout_ms(const struct exchange *exchange)
     case EXCHANGE_SEND:
         return timeouts->request_ms;
     case EXCHANGE_HEAD:
-        return first_token_ms(exchange);
+        return exchange_first_token_ms(exchange);
     case EXCHANGE_BODY:
         if (exchange->lost && timeouts->idle_ms > EXCHANGE_LOST_MS) {
             return EXCHANGE_LOST_MS;
         }
-        return exchange->got_body ? timeouts->idle_ms : first_token_ms(exchange);
+        return exchange->got_body ? timeouts->idle_ms : exchange_first_token_ms(exchange);
     default:
         return 0;
     }
 }
 
 /* The only place that changes exchange->state. */
-static void exchange_move(struct exchange *exchange, enum exchange_state next)
+void exchange_move(struct exchange *exchange, enum exchange_state next)
 {
     ASSERT((rows[exchange->state].allowed & (1u << next)) != 0);
     exchange->state = next;
     if (next == EXCHANGE_NONE) {
         deadline_cancel(&exchange->deadline);
     } else {
-        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+        deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }
 
@@ -155,7 +153,7 @@ void exchange_start(struct exchange *exchange, const struct upstream_target *tar
     }
     if (exchange->conn != NULL) {
         exchange_move(exchange, EXCHANGE_SEND);
-        send_more(exchange);
+        exchange_send(exchange);
         return;
     }
     request->dialled = true;
@@ -218,191 +216,6 @@ static enum outcome outcome_of_break(const struct exchange *exchange)
         return OUTCOME_STALE;
     }
     return OUTCOME_RESET;
-}
-
-/* ---- sending ---- */
-
-/* Streamed bodies of unknown length: frame some of what is there into `out`, a copy of bounded
- * size. */
-static void frame_body(struct exchange *exchange)
-{
-    struct request_body *body = &exchange->request->body;
-    struct str kept = buf_str(&body->bytes);
-    size_t from = (size_t)(exchange->body_sent - body->start);
-    struct str rest = str_slice(kept, from, from + EXCHANGE_CHUNK_MAX);
-
-    if (buf_len(&exchange->out) >= EXCHANGE_CHUNK_MAX) {
-        return;
-    }
-    if (rest.len > 0) {
-        char head[H1_CHUNK_HEAD_LEN];
-        size_t len = h1_chunk_head(rest.len, head);
-        buf_append(&exchange->out, head, len);
-        buf_append(&exchange->out, rest.ptr, rest.len);
-        buf_append_str(&exchange->out, STR_LIT("\r\n"));
-        exchange->body_sent += rest.len;
-    }
-    if (body->complete && !exchange->end_made && exchange->body_sent == body->received) {
-        buf_append_str(&exchange->out, STR_LIT("0\r\n\r\n"));
-        exchange->end_made = true;
-    }
-}
-
-/* What can be written now: framed bytes and the head first, then the body where it lies. */
-static int gather(struct exchange *exchange, struct str head, struct iovec pieces[3])
-{
-    struct request_body *body = &exchange->request->body;
-    struct str out = buf_str(&exchange->out);
-    struct str kept = buf_str(&body->bytes);
-    size_t from = (size_t)(exchange->body_sent - body->start);
-    int count = 0;
-
-    if (head.len > 0) {
-        pieces[count++] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)head.ptr, .iov_len = head.len};
-    }
-    if (out.len > 0) {
-        pieces[count++] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)out.ptr, .iov_len = out.len};
-    }
-    if (!exchange->chunked_request && from < kept.len) {
-        pieces[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)(kept.ptr + from),
-                                         .iov_len = kept.len - from};
-    }
-    return count;
-}
-
-/* Book `written` bytes against head, out and body, in this order. */
-static void account(struct exchange *exchange, struct str head, size_t written)
-{
-    size_t of_head = written < head.len ? written : head.len;
-    size_t of_out;
-
-    written -= of_head;
-    if (of_head < head.len) {
-        struct buf rest = exchange->out;
-        buf_init(&exchange->out);
-        buf_append(&exchange->out, head.ptr + of_head, head.len - of_head);
-        buf_append_str(&exchange->out, buf_str(&rest));
-        buf_done(&rest);
-        return;
-    }
-    of_out = written < buf_len(&exchange->out) ? written : buf_len(&exchange->out);
-    buf_consume(&exchange->out, of_out);
-    exchange->body_sent += written - of_out;
-}
-
-static bool nothing_left(const struct exchange *exchange)
-{
-    const struct request_body *body = &exchange->request->body;
-
-    return body->complete && buf_len(&exchange->out) == 0 &&
-           exchange->body_sent >= body->received &&
-           (!exchange->chunked_request || exchange->end_made);
-}
-
-/* The whole request is in the kernel's hands. Nobody can say yet when the answer begins, but the
- * peer's kernel acknowledges within a round trip: on a kept connection this is what a connect
- * timeout is on a new one. */
-static void await_sign(struct exchange *exchange)
-{
-    const struct conf_timeouts *timeouts = timeouts_of(exchange);
-
-    exchange->answer_due_ns = exchange->deadline.due_ns;
-    if (timeouts->connect_ms < first_token_ms(exchange)) {
-        deadline_set_in_ms(&exchange->deadline, timeouts->connect_ms);
-    }
-}
-
-/* True: the peer is there; wait on for its answer. */
-static bool has_sign(struct exchange *exchange)
-{
-    uint64_t now_ns = loop_now_ns(exchange->request->worker->loop);
-    const struct stream *stream = upstream_stream(exchange->conn);
-
-    if (now_ns >= exchange->answer_due_ns ||
-        stream_is_unheard(stream, timeouts_of(exchange)->connect_ms)) {
-        return false;
-    }
-    deadline_set_ns(&exchange->deadline, exchange->answer_due_ns);
-    return true;
-}
-
-static void sent_all(struct exchange *exchange)
-{
-    exchange->all_sent = true;
-    exchange->sent_ns = loop_now_ns(exchange->request->worker->loop);
-    buf_trim(&exchange->out);
-    if (exchange->state == EXCHANGE_SEND) {
-        exchange_move(exchange, EXCHANGE_HEAD);
-        await_sign(exchange);
-    }
-}
-
-static void send_more(struct exchange *exchange)
-{
-    struct request *request = exchange->request;
-    struct buf *head_buf = &request->worker->request_head;
-    struct str head = STR_EMPTY;
-    uint64_t before = exchange->body_sent;
-    bool progress = false;
-
-    if (exchange->all_sent || exchange->state == EXCHANGE_CONNECT) {
-        return;
-    }
-    if (!exchange->head_made) {
-        buf_clear(head_buf);
-        request_write_head(request, head_buf);
-        head = buf_str(head_buf);
-        exchange->head_made = true;
-    }
-    for (;;) {
-        struct iovec pieces[3];
-        size_t written = 0;
-        int count;
-        enum stream_io io;
-        if (exchange->chunked_request) {
-            frame_body(exchange);
-        }
-        count = gather(exchange, head, pieces);
-        if (count == 0) {
-            break;
-        }
-        io = stream_writev(upstream_stream(exchange->conn), pieces, count, &written);
-        if (io == STREAM_AGAIN) {
-            account(exchange, head, 0);
-            exchange->write_blocked = true;
-            break;
-        }
-        if (io != STREAM_OK) {
-            /* An answer may stand in the kernel already (a refusal of the body): reading finds it,
-             * or the break. */
-            account(exchange, head, 0);
-            exchange->write_blocked = true;
-            stream_again(upstream_stream(exchange->conn));
-            return;
-        }
-        account(exchange, head, written);
-        head = STR_EMPTY;
-        progress = true;
-    }
-    if (progress && exchange->state == EXCHANGE_SEND) {
-        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
-    }
-    if (nothing_left(exchange)) {
-        sent_all(exchange);
-    }
-    if (exchange->body_sent != before) {
-        request_on_body_sent(request);
-    }
-}
-
-void exchange_body_ready(struct exchange *exchange)
-{
-    if ((exchange->state == EXCHANGE_SEND || exchange->state == EXCHANGE_BODY) &&
-        !exchange->all_sent && !exchange->write_blocked) {
-        send_more(exchange);
-    }
 }
 
 /* ---- reading ---- */
@@ -588,7 +401,7 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
         }
     }
     if (exchange->state == EXCHANGE_BODY && exchange->got_body) {
-        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+        deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }
 
@@ -652,7 +465,7 @@ void exchange_set_lost(struct exchange *exchange, bool lost)
     }
     exchange->lost = lost;
     if (exchange->state == EXCHANGE_BODY && !exchange->paused) {
-        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+        deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }
 
@@ -671,7 +484,7 @@ void exchange_resume(struct exchange *exchange)
     if (exchange->state == EXCHANGE_NONE) {
         return;
     }
-    deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+    deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     if (exchange->readable) {
         stream_again(upstream_stream(exchange->conn));
     }
@@ -701,7 +514,7 @@ static void on_open(struct exchange *exchange)
                       stream_open_ns(upstream_stream(exchange->conn)));
     request->tcp_open_ns = stream_tcp_open_ns(upstream_stream(exchange->conn));
     exchange_move(exchange, EXCHANGE_SEND);
-    send_more(exchange);
+    exchange_send(exchange);
 }
 
 static void on_stream(struct stream *stream, unsigned events, void *arg)
@@ -718,7 +531,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
         on_open(exchange);
     } else if ((events & STREAM_EV_WRITE) != 0 && exchange->write_blocked) {
         exchange->write_blocked = false;
-        send_more(exchange);
+        exchange_send(exchange);
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
         exchange->readable = true;
@@ -737,7 +550,7 @@ static void on_deadline(struct deadline *deadline, void *arg)
         outcome = OUTCOME_CONNECT_TIMEOUT;
     } else if (exchange->state == EXCHANGE_HEAD &&
                loop_now_ns(request->worker->loop) < exchange->answer_due_ns) {
-        if (has_sign(exchange)) {
+        if (exchange_has_sign(exchange)) {
             return;
         }
         outcome = OUTCOME_CONNECT_TIMEOUT;
@@ -746,7 +559,7 @@ static void on_deadline(struct deadline *deadline, void *arg)
     } else if (exchange->state == EXCHANGE_SEND && !request->body.complete &&
                !exchange->write_blocked) {
         /* The client is the slow one; its own deadline speaks. */
-        deadline_set_in_ms(&exchange->deadline, timeout_ms(exchange));
+        deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
         return;
     }
     failed(exchange, outcome);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One HTTP/1 exchange with an endpoint over one leased connection: send the request, read the
- * answer. Tells its request what comes; ends in exchange_end(), by success, failure or cancel.
+ * answer. Tells its request what comes; ends by success, failure or cancel.
  *
  * Thread: the worker's.
  */
@@ -80,5 +80,19 @@ void exchange_set_lost(struct exchange *exchange, bool lost);
 /* End, closing the connection: the endpoint sees that nobody waits any more. Harmless when none
  * runs. */
 void exchange_cancel(struct exchange *exchange);
+
+/* ---- between exchange.c and exchange_send.c ---- */
+
+void exchange_move(struct exchange *exchange, enum exchange_state next);
+/* Of the present state. */
+uint32_t exchange_timeout_ms(const struct exchange *exchange);
+/* The longer the prompt, the longer its prefill. */
+uint32_t exchange_first_token_ms(const struct exchange *exchange);
+
+/* Write what there is, until the kernel takes no more. */
+void exchange_send(struct exchange *exchange);
+/* State HEAD, connect_ms after the request was all sent. True: the peer is there; wait on for its
+ * answer. */
+bool exchange_has_sign(struct exchange *exchange);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * Ask, draw, wait; one poll over the edge's socket, the keys and the signals.
  *
- *   ASK ──answer or failure──> WAIT ──1 s──> ASK        q, Ctrl-C, SIGTERM or the terminal gone:
- * end
+ *   ASK ──answer or failure──> WAIT ──1 s──> ASK
+ *    └──────────────────────────┴──> end: q, Ctrl-C, SIGTERM, or the terminal is gone
  *
  * An edge that does not answer is asked on; the picture then says since when, and why.
  */

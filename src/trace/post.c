@@ -25,9 +25,10 @@
 
 #include <stdio.h>
 
-#define POST_MAGIC      0x706f7374u
-#define POST_HEAD_MAX   16384
-#define POST_READ_BYTES 4096
+#define POST_MAGIC        0x706f7374u
+#define POST_HEAD_MAX     16384
+#define POST_READ_BYTES   4096
+#define POST_INTERIMS_MAX 8 /* 1xx answers to one request */
 
 enum post_state { POST_IDLE, POST_RESOLVE, POST_CONNECT, POST_SEND, POST_ANSWER };
 
@@ -44,6 +45,7 @@ struct post {
     struct deadline timeout;
     struct buf out;
     struct buf in;
+    unsigned interim_count;
 };
 
 static void on_stream(struct stream *stream, unsigned events, void *arg);
@@ -157,6 +159,7 @@ void post_start(struct post *post, struct conf *conf, struct str body)
 {
     ASSERT(post->state == POST_IDLE);
     post->conf = conf_ref(conf);
+    post->interim_count = 0;
     write_request(post, body);
     deadline_set_in_ms(&post->timeout, conf->tracing.timeout_ms);
     if (conf->tracing.is_address) {
@@ -228,14 +231,15 @@ static bool read_some(struct post *post)
     }
     buf_produced(&post->in, len);
     result = h1_parse_response(buf_str(&post->in), &limits, HTTP_POST, &head, &used);
-    while (result == H1_COMPLETE && head.status < 200) {
+    while (result == H1_COMPLETE && head.status < 200 &&
+           ++post->interim_count <= POST_INTERIMS_MAX) {
         buf_consume(&post->in, used);
         result = h1_parse_response(buf_str(&post->in), &limits, HTTP_POST, &head, &used);
     }
     if (result == H1_NEED_MORE) {
         return true;
     }
-    if (result != H1_COMPLETE) {
+    if (result != H1_COMPLETE || head.status < 200) {
         finish(post, POST_REFUSED, "the answer is not HTTP");
         return false;
     }

@@ -9,7 +9,7 @@
  *
  * A batch that got no answer, or one that says "later", is sent again after 1 s, 2 s, ... up to
  * TRIES_MAX times; another answer, and the last failure, drop it. Meanwhile spans pile up to
- * tracing.queue_spans.
+ * tracing.queue_spans. Turned off, what waits is dropped, and a batch under way is not sent again.
  */
 #include "trace_private.h"
 
@@ -113,7 +113,7 @@ static void on_posted(enum post_end end, const char *why, void *arg)
         release(trace, trace->batch_count, METRIC_SUCCESS);
         trace->batch_count = 0;
         buf_clear(&trace->batch);
-    } else if (end == POST_LATER && trace->tries < TRIES_MAX) {
+    } else if (end == POST_LATER && trace->tries < TRIES_MAX && is_on(trace)) {
         deadline_set_in_ms(&trace->due, 1000ULL << (trace->tries - 1));
         return;
     } else {

@@ -21,7 +21,9 @@ class Collector:
     def __init__(self):
         outer = self
         self.requests = []  # (path, headers, document)
+        self.begun = 0  # requests that came, answered or not
         self.status = 200
+        self.interims = 0  # 1xx answers before it
         self.hold = threading.Event()
         self.hold.set()
 
@@ -30,8 +32,10 @@ class Collector:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.begun += 1
                 outer.hold.wait(20)
                 outer.requests.append((self.path, dict(self.headers), json.loads(body)))
+                self.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n" * outer.interims)
                 self.send_response(outer.status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -220,6 +224,14 @@ def test_a_collector_that_refuses_loses_the_batch(make_proxy, seen, collector):
     proxy.wait_metric("nearside_trace_spans_total", {"result": "failure"}, 1)
 
 
+@pytest.mark.parametrize("interims,result", [(8, "success"), (9, "failure")])
+def test_so_many_interim_answers_are_read(make_proxy, seen, collector, interims, result):
+    collector.interims = interims
+    proxy = start(make_proxy, seen.origin, collector)
+    proxy.get("/x")
+    proxy.wait_metric("nearside_trace_spans_total", {"result": result}, 1)
+
+
 def test_a_collector_that_hangs_holds_up_no_request(make_proxy, seen, collector):
     """The queue is bounded; what is over is dropped and counted, and clients notice nothing."""
     collector.hold.clear()
@@ -252,6 +264,18 @@ def test_a_reload_begins_and_ends_it(make_proxy, seen, collector):
     proxy.reload_ok(tracing=None)
     proxy.get("/x")
     assert "traceparent" not in seen.heads[-1]
+
+
+def test_turned_off_while_a_batch_is_under_way_it_is_not_sent_again(make_proxy, seen, collector):
+    collector.status = 503
+    collector.hold.clear()
+    proxy = start(make_proxy, seen.origin, collector)
+    proxy.get("/x")
+    wait_until(lambda: collector.begun, "the batch")
+    proxy.reload_ok(tracing=None)
+    collector.hold.set()
+    assert "status 503" in json.dumps(proxy.wait_log("trace_dropped"))
+    proxy.wait_metric("nearside_trace_spans_total", {"result": "failure"}, 1)
 
 
 # ---- the access log ----

@@ -53,6 +53,22 @@ def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, po
     history.wait_old()
 
 
+def test_one_upgrade_may_follow_another_while_a_stream_still_goes_on(
+        make_proxy, generations, pod):
+    proxy = make_proxy([region("one", pod)])
+    history = generations(proxy)
+    body = answers.chat("x", stream=True, max_tokens=60)
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
+        conn.read_head()
+        history.upgrade()
+        history.upgrade()
+        assert proxy.get("/echo").status == 200
+        assert raw.sse_text(event for _, event in conn.events())[:2] == \
+            (answers.chat_text(body), True)
+    history.wait_old()
+
+
 def test_the_admin_listener_answers_all_the_time(make_proxy, generations, pod):
     proxy = make_proxy([region("one", pod)])
     history = generations(proxy)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: one thread with its event base, listeners, client connections, pools, Redis
+ * A worker: one thread with its loop, listeners, client connections, pools, Redis
  * connections and counter block. What it owns it owns for life.
  *
  * The control thread talks to it only through the messages below; each is carried out between two

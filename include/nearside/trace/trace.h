@@ -69,7 +69,8 @@ struct trace *trace_new(struct loop *loop, struct resolver *resolver, struct met
 /* What is not sent is dropped. No thread may put any more, and what was put has been heard. */
 void trace_free(struct trace *trace); /* NULL is fine */
 
-/* Follow a config. With no tracing.otlp_url, what is held is dropped. */
+/* Follow a config; takes a reference. With no tracing.otlp_url what is held is dropped, and a batch
+ * that is under way is not sent again. */
 void trace_apply(struct trace *trace, struct conf *conf);
 
 /* Send a span, made with mem_new(); ownership passes. False: too many are held, it was dropped (and
