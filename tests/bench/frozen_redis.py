@@ -7,7 +7,7 @@ whether or not the one before has been answered, so that a stall counts for all 
 Redis is up; then it is stopped (SIGSTOP) a second into a run; then the breakers are open. Exit code
 1 when a request failed, when more than one in a hundred met the deadline, or when a p99 is above
 its bound: redis_timeout_ms + 2 ms while it freezes, 1 ms more than with Redis up behind the
-breakers.
+breakers. These bounds are for a quiet machine: other work shows in the first row already.
 """
 import argparse
 import json
