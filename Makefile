@@ -45,7 +45,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz pictures \
-        fuzz-targets bench bench-cache churn bench-tools bench-smoke bench-micro deb deb-test
+        fuzz-targets bench bench-cache bench-redis churn bench-tools bench-smoke bench-micro deb deb-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -64,6 +64,7 @@ help:
 	@echo 'make fuzz       libFuzzer targets, SECONDS=60 each (FUZZ="fuzz_worker": these)'
 	@echo 'make bench      beside HAProxy, NGINX, H2O, Varnish; BENCH_QUICK=1 for a short look'
 	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
+	@echo 'make bench-redis  what clients notice when Redis freezes under 2,000 requests a second'
 	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
@@ -157,6 +158,11 @@ bench-cache:
 	@sh scripts/deps.sh bench
 	@$(MAKE) --no-print-directory bench-tools
 	@BENCH_ONLY='^cache_' python3 tests/bench/bench.py
+
+bench-redis:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory bench-tools
+	@/usr/bin/python3 tests/bench/frozen_redis.py
 
 churn:
 	@sh scripts/deps.sh test

@@ -369,14 +369,23 @@ static enum form_result finish_calls(const struct merged_choice *choice, json_t 
     return FORM_OK;
 }
 
-/* `content` is always there; the other texts when a delta named them. */
+/* Is there something that stands where the content would? */
+static bool has_other_than_content(const struct merged_choice *choice)
+{
+    return choice->tool_calls != NULL || choice->function_call.seen ||
+           choice->texts[FORM_TEXT_REFUSAL].is_string;
+}
+
+/* `content` is always there; the other texts when a delta named them. llama.cpp begins each stream
+ * with a null content, but its plain answers have a null beside calls alone. */
 static void finish_texts(const struct merged_choice *choice, json_t *message)
 {
     for (unsigned i = 0; i < FORM_TEXT_COUNT; i++) {
         const struct merged_text *text = &choice->texts[i];
+        bool is_empty = i == FORM_TEXT_CONTENT && !has_other_than_content(choice);
         if (text->seen || i == FORM_TEXT_CONTENT) {
             set_new(message, form_text_name((enum form_text)i),
-                    text->is_string ? string_of(&text->bytes) : json_null());
+                    text->is_string || is_empty ? string_of(&text->bytes) : json_null());
         }
     }
 }

@@ -185,6 +185,18 @@ static const struct stream_case stream_cases[] = {
      "'content':'Hi'}}],'created':100,'model':'gpt-3.5-turbo','system_fingerprint':'b5200-1',"
      "'object':'chat.completion','usage':{'completion_tokens':2,'prompt_tokens':5,"
      "'total_tokens':7},'id':'chatcmpl-q','timings':{'prompt_n':5,'prompt_ms':12.25}}"},
+    {"llama.cpp, cut while it reasons: a null content that stood beside nothing",
+     API_CHAT,
+     {LLAMA("100", "{'finish_reason':null,'index':0,'delta':{'role':'assistant','content':null}}",
+            ""),
+      LLAMA("101", "{'finish_reason':null,'index':0,'delta':{'reasoning_content':'Hm'}}", ""),
+      LLAMA("102", "{'finish_reason':'length','index':0,'delta':{}}", ""),
+      LLAMA("102", "", ",'usage':{'completion_tokens':2,'prompt_tokens':5,'total_tokens':7}"),
+      DONE},
+     "{'choices':[{'finish_reason':'length','index':0,'message':{'role':'assistant',"
+     "'reasoning_content':'Hm','content':''}}],'created':100,'model':'gpt-3.5-turbo',"
+     "'system_fingerprint':'b5200-1','object':'chat.completion','usage':{'completion_tokens':2,"
+     "'prompt_tokens':5,'total_tokens':7},'id':'chatcmpl-q'}"},
     {"llama.cpp of old, usage with the end",
      API_CHAT,
      {LLAMA("100", "{'finish_reason':null,'index':0,'delta':{'role':'assistant','content':'a'}}",

@@ -250,14 +250,16 @@ static json_t *random_choice(struct rng *rng, size_t index)
 {
     json_t *message = json_pack("{s:s}", "role", "assistant");
     json_t *choice = json_pack("{s:I,s:o}", "index", (json_int_t)index, "message", message);
-    json_t *content = rng_below(rng, 4) == 0 ? json_null() : random_text(rng, 80);
+    json_t *calls = rng_below(rng, 3) == 0 ? random_calls(rng) : NULL;
+    bool is_null = json_array_size(calls) > 0 && rng_below(rng, 2) == 0; /* beside calls alone */
+    json_t *content = is_null ? json_null() : random_text(rng, 80);
 
     json_object_set_new(message, "content", content);
     if (rng_below(rng, 3) == 0) {
         json_object_set_new(message, "reasoning_content", random_text(rng, 80));
     }
-    if (rng_below(rng, 3) == 0) {
-        json_object_set_new(message, "tool_calls", random_calls(rng));
+    if (calls != NULL) {
+        json_object_set_new(message, "tool_calls", calls);
     }
     if (rng_below(rng, 2) == 0) {
         json_t *tokens = json_is_string(content) ? random_tokens(rng, content) : json_array();
