@@ -35,11 +35,8 @@ static void take_over(struct edge *edge, const char *why)
 
 static void on_channel_closed(struct edge *edge)
 {
-    watch_free(edge->upgrade.watch);
-    edge->upgrade.watch = NULL;
-    (void)close(edge->upgrade.channel);
-    edge->upgrade.channel = -1;
-    if (successor_stands_by(edge)) {
+    upgrade_channel_close(&edge->upgrade.elder);
+    if (successor_stands_by(edge) && !edge->draining) {
         log_warn("predecessor_died", "serving=now");
         take_over(edge, "predecessor_died");
     } else {
@@ -51,7 +48,7 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     char text[16];
-    ssize_t len = recv(edge->upgrade.channel, text, sizeof(text), MSG_DONTWAIT);
+    ssize_t len = recv(edge->upgrade.elder.fd, text, sizeof(text), MSG_DONTWAIT);
 
     (void)watch;
     (void)events;
@@ -60,10 +57,11 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
     }
     if (len <= 0) {
         on_channel_closed(edge);
-    } else if (edge->upgrade.state == UPGRADE_READY &&
+    } else if (edge->upgrade.state == UPGRADE_READY && !edge->draining &&
                str_eq(str_make(text, (size_t)len), STR_LIT("go"))) {
         take_over(edge, "asked");
-        (void)upgrade_say(edge, "open"); /* not heard: the old process is gone, and its end seen */
+        (void)upgrade_say(&edge->upgrade.elder,
+                          "open"); /* not heard: the old process is gone, and its end seen */
     }
 }
 
@@ -74,13 +72,13 @@ bool successor_stands_by(const struct edge *edge)
 
 void successor_start(struct edge *edge)
 {
-    if (edge->inheritance->channel < 0) {
+    if (edge->upgrade.elder.fd < 0) {
         return;
     }
     upgrade_move(edge, UPGRADE_STANDBY);
     health_set_silent(edge->health, true);
-    edge->upgrade.watch =
-        watch_level(edge->loop, edge->upgrade.channel, WATCH_READ, on_channel, edge);
+    edge->upgrade.elder.watch =
+        watch_level(edge->loop, edge->upgrade.elder.fd, WATCH_READ, on_channel, edge);
 }
 
 void successor_tell(struct edge *edge)
@@ -95,5 +93,6 @@ void successor_tell(struct edge *edge)
     }
     edge->upgrade.regions_told = reached;
     log_info("upgrade_ready", "regions=%u", reached);
-    (void)upgrade_say(edge, "ready %u", reached); /* the channel's end says if nobody listens */
+    (void)upgrade_say(&edge->upgrade.elder, "ready %u",
+                      reached); /* the channel's end says if nobody listens */
 }

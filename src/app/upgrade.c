@@ -71,7 +71,7 @@ void upgrade_move(struct edge *edge, enum upgrade_state next)
     }
 }
 
-bool upgrade_say(struct edge *edge, const char *format, ...)
+bool upgrade_say(const struct upgrade_channel *channel, const char *format, ...)
 {
     char text[CHANNEL_TEXT_MAX];
     va_list args;
@@ -81,7 +81,7 @@ bool upgrade_say(struct edge *edge, const char *format, ...)
     len = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     ASSERT(len > 0 && (size_t)len < sizeof(text));
-    return send(edge->upgrade.channel, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+    return send(channel->fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
 
 void upgrade_note(struct edge *edge, bool ok, const char *error)
@@ -111,17 +111,17 @@ bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there)
     return reached_there > 0 || reached_here == 0;
 }
 
-/* ---- the end of an attempt ---- */
-
-static void channel_close(struct upgrade *upgrade)
+void upgrade_channel_close(struct upgrade_channel *channel)
 {
-    watch_free(upgrade->watch);
-    upgrade->watch = NULL;
-    if (upgrade->channel >= 0) {
-        (void)close(upgrade->channel);
+    watch_free(channel->watch);
+    channel->watch = NULL;
+    if (channel->fd >= 0) {
+        (void)close(channel->fd);
     }
-    upgrade->channel = -1;
+    channel->fd = -1;
 }
+
+/* ---- the end of an attempt ---- */
 
 /* It has ended, or does now: this waits for no more than the kernel. */
 static int reap(struct upgrade *upgrade)
@@ -141,7 +141,7 @@ static void fail(struct edge *edge, const char *why)
     char quoted[REASON_MAX * 2];
 
     (void)reap(&edge->upgrade);
-    channel_close(&edge->upgrade);
+    upgrade_channel_close(&edge->upgrade.younger);
     upgrade_move(edge, UPGRADE_NONE);
     log_error("upgrade_failed", "program=\"%s\" error=\"%s\"", edge->program,
               log_quote(str_of(why), quoted, sizeof(quoted)));
@@ -199,7 +199,7 @@ static void on_ready(struct edge *edge, struct str number)
         return;
     }
     upgrade_move(edge, UPGRADE_OPENING);
-    if (!upgrade_say(edge, "go")) {
+    if (!upgrade_say(&edge->upgrade.younger, "go")) {
         fail(edge, "the new process does not listen");
     }
 }
@@ -218,7 +218,7 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     char text[CHANNEL_TEXT_MAX];
-    ssize_t len = recv(edge->upgrade.channel, text, sizeof(text), MSG_DONTWAIT);
+    ssize_t len = recv(edge->upgrade.younger.fd, text, sizeof(text), MSG_DONTWAIT);
     struct str word = str_make(text, len > 0 ? (size_t)len : 0);
 
     (void)watch;
@@ -228,13 +228,15 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
     }
     if (len <= 0 && edge->upgrade.state == UPGRADE_REPLACED) {
         log_error("successor_ended", "pid=%d", (int)edge->upgrade.successor);
-        channel_close(&edge->upgrade);
+        upgrade_channel_close(&edge->upgrade.younger);
     } else if (len <= 0) {
         on_ended(edge);
     } else if (str_starts(word, STR_LIT("ready "))) {
         on_ready(edge, str_slice(word, strlen("ready "), word.len));
     } else if (str_eq(word, STR_LIT("open"))) {
         on_open(edge);
+    } else if (str_eq(word, STR_LIT(UPGRADE_STOPPED)) && edge->upgrade.state == UPGRADE_REPLACED) {
+        upgrade_channel_close(&edge->upgrade.younger); /* as it should: replaced too, or told to */
     }
 }
 
@@ -270,7 +272,8 @@ void upgrade_start(struct edge *edge)
         fail(edge, text);
         return;
     }
-    upgrade->watch = watch_level(edge->loop, upgrade->channel, WATCH_READ, on_channel, edge);
+    upgrade->younger.watch =
+        watch_level(edge->loop, upgrade->younger.fd, WATCH_READ, on_channel, edge);
     log_info("upgrade_started", "program=\"%s\" pid=%d", edge->program, (int)upgrade->successor);
     fleet_note(edge->fleet, "upgrade", "", "", "started", edge->program);
 }
@@ -289,12 +292,17 @@ bool upgrade_is_under_way(const struct edge *edge)
 
 void upgrade_init(struct edge *edge)
 {
-    edge->upgrade.channel = edge->inheritance->channel;
+    edge->upgrade.younger.fd = -1;
+    edge->upgrade.elder.fd = edge->inheritance->channel;
     deadline_init(&edge->upgrade.deadline, edge->loop, on_deadline, edge);
 }
 
 void upgrade_done(struct edge *edge)
 {
-    channel_close(&edge->upgrade);
+    if (edge->upgrade.elder.fd >= 0) {
+        (void)upgrade_say(&edge->upgrade.elder, UPGRADE_STOPPED);
+    }
+    upgrade_channel_close(&edge->upgrade.elder);
+    upgrade_channel_close(&edge->upgrade.younger);
     deadline_done(&edge->upgrade.deadline);
 }
