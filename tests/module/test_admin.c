@@ -286,7 +286,8 @@ static void test_rates_and_shares_are_of_the_last_minute(void **state)
     assert_true(json_number_value(member(json_array_get(regions, 0), "requests_per_s")) > 0);
     assert_true(json_number_value(member(member(root, "requests"), "per_s")) >
                 json_number_value(member(json_array_get(regions, 0), "requests_per_s")));
-    assert_int_equal(json_integer_value(member(member(root, "limits_hit_recently"), "uri_bytes")), 1);
+    assert_int_equal(json_integer_value(member(member(root, "limits_hit_recently"), "uri_bytes")),
+                     1);
     json_decref(root);
 }
 
