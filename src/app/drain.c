@@ -15,9 +15,14 @@ void edge_drain(struct edge *edge)
 {
     uint32_t timeout_s = edge->conf->edge.drain_timeout_s;
 
-    if (edge->draining) {
+    if (edge->told_to_stop) {
         log_warn("stopping_now", "why=second_signal");
         loop_stop(edge->loop);
+        return;
+    }
+    edge->told_to_stop = true;
+    if (edge->draining) {
+        log_info("draining", "what=\"it was replaced, and ends with its last request\"");
         return;
     }
     edge->draining = true;

@@ -68,16 +68,22 @@ enum upgrade_state {
     UPGRADE_STATE_COUNT
 };
 
+/* The last word of a new process to an old one that still drains: it ends in order. */
+#define UPGRADE_STOPPED "stopped"
+
+/* To another generation of this program. */
+struct upgrade_channel {
+    int fd; /* -1: none */
+    struct watch *watch;
+};
+
+/* Two channels: an old process may still drain when its successor is itself replaced. */
 struct upgrade {
     enum upgrade_state state;
-    int channel;           /* to the successor; -1: none */
-    struct watch *watch;   /* of the channel */
-    pid_t successor;       /* 0: none */
-    uint32_t regions_told; /* READY: the number in the last "ready" */
-    /* To the process that this one replaces: open until that one has let its last request finish,
-     * while this one may be replaced in its turn. -1: none, or it has ended. */
-    int predecessor;
-    struct watch *predecessor_watch;
+    struct upgrade_channel younger; /* to the new process, from its start on */
+    struct upgrade_channel elder;   /* to the old process, until it ends */
+    pid_t successor;                /* 0: none */
+    uint32_t regions_told;          /* READY: the number in the last "ready" */
     struct deadline deadline;
     bool tried;               /* last is set */
     struct admin_reload last; /* how the last one went */
@@ -117,6 +123,7 @@ struct edge {
     bool doors_open;
     bool shared_read; /* other edges' drains are known, or were waited for */
     bool draining;
+    bool told_to_stop; /* by a signal: the next one ends at once */
     uint32_t drained_workers;
     uint64_t started_wall_ms;
     struct admin_reload last_reload;
@@ -214,15 +221,16 @@ bool upgrade_is_under_way(const struct edge *edge);
 bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there);
 /* Shared by both sides: the one mover, the channels, the record. */
 void upgrade_move(struct edge *edge, enum upgrade_state next);
-bool upgrade_say(int channel, const char *format, ...) PRINTF_LIKE(2, 3);
-void upgrade_channel_close(int *channel, struct watch **watch);
+bool upgrade_say(const struct upgrade_channel *channel, const char *format, ...) PRINTF_LIKE(2, 3);
+void upgrade_channel_close(struct upgrade_channel *channel);
 void upgrade_note(struct edge *edge, bool ok, const char *error);
 uint32_t upgrade_regions_reached(struct edge *edge);
 
 /* launch.c: the absolute path by which argv[0] can be run again, links not followed: what they
  * point to may change. The caller frees it; empty: none is found. */
 char *launch_program(const char *argv0);
-/* Start edge->program: sets upgrade.successor and upgrade.channel. False: *ret_error is an errno.
+/* Start edge->program: sets upgrade.successor and upgrade.younger.fd. False: *ret_error is an
+ * errno.
  */
 bool launch(struct edge *edge, int *ret_error) MUST_CHECK;
 

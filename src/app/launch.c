@@ -202,7 +202,7 @@ bool launch(struct edge *edge, int *ret_error)
     *ret_error = spawn(edge, ends[1], table, admin_fd);
     (void)close(ends[1]);
     (void)close(table);
-    edge->upgrade.channel = ends[0];
+    edge->upgrade.younger.fd = ends[0];
     if (*ret_error != 0) {
         edge->upgrade.successor = 0;
     }

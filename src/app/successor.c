@@ -35,8 +35,8 @@ static void take_over(struct edge *edge, const char *why)
 
 static void on_channel_closed(struct edge *edge)
 {
-    upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
-    if (successor_stands_by(edge)) {
+    upgrade_channel_close(&edge->upgrade.elder);
+    if (successor_stands_by(edge) && !edge->draining) {
         log_warn("predecessor_died", "serving=now");
         take_over(edge, "predecessor_died");
     } else {
@@ -48,7 +48,7 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     char text[16];
-    ssize_t len = recv(edge->upgrade.predecessor, text, sizeof(text), MSG_DONTWAIT);
+    ssize_t len = recv(edge->upgrade.elder.fd, text, sizeof(text), MSG_DONTWAIT);
 
     (void)watch;
     (void)events;
@@ -57,11 +57,11 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
     }
     if (len <= 0) {
         on_channel_closed(edge);
-    } else if (edge->upgrade.state == UPGRADE_READY &&
+    } else if (edge->upgrade.state == UPGRADE_READY && !edge->draining &&
                str_eq(str_make(text, (size_t)len), STR_LIT("go"))) {
         take_over(edge, "asked");
-        /* Not heard: the old process is gone, and its end seen. */
-        (void)upgrade_say(edge->upgrade.predecessor, "open");
+        (void)upgrade_say(&edge->upgrade.elder,
+                          "open"); /* not heard: the old process is gone, and its end seen */
     }
 }
 
@@ -72,13 +72,13 @@ bool successor_stands_by(const struct edge *edge)
 
 void successor_start(struct edge *edge)
 {
-    if (edge->inheritance->channel < 0) {
+    if (edge->upgrade.elder.fd < 0) {
         return;
     }
     upgrade_move(edge, UPGRADE_STANDBY);
     health_set_silent(edge->health, true);
-    edge->upgrade.predecessor_watch =
-        watch_level(edge->loop, edge->upgrade.predecessor, WATCH_READ, on_channel, edge);
+    edge->upgrade.elder.watch =
+        watch_level(edge->loop, edge->upgrade.elder.fd, WATCH_READ, on_channel, edge);
 }
 
 void successor_tell(struct edge *edge)
@@ -93,6 +93,6 @@ void successor_tell(struct edge *edge)
     }
     edge->upgrade.regions_told = reached;
     log_info("upgrade_ready", "regions=%u", reached);
-    /* The channel's end says if nobody listens. */
-    (void)upgrade_say(edge->upgrade.predecessor, "ready %u", reached);
+    (void)upgrade_say(&edge->upgrade.elder, "ready %u",
+                      reached); /* the channel's end says if nobody listens */
 }

@@ -9,8 +9,8 @@
  *   3. If that is good enough, answer "go". It accepts clients, and says "open".
  *   4. Hand over: stop accepting, let requests finish for edge.drain_timeout_s, end.
  * Between 3 and 4 both accept from the same sockets, so no connection is refused or reset. The new
- * program may be replaced in its turn while this one still lets requests finish: it says so
- * ("replaced"), and its end is then none of this one's business.
+ * program may be replaced in its turn while this one still lets requests finish: when it ends in
+ * order it says so (UPGRADE_STOPPED), and its end is then none of this one's business.
  *
  * It can fail by: the program file cannot be run, the new process ends (bad config, old file, bad
  * certificate), it reaches none of the regions that are reached here, the deadline. Each is one
@@ -73,7 +73,7 @@ void upgrade_move(struct edge *edge, enum upgrade_state next)
     }
 }
 
-bool upgrade_say(int channel, const char *format, ...)
+bool upgrade_say(const struct upgrade_channel *channel, const char *format, ...)
 {
     char text[CHANNEL_TEXT_MAX];
     va_list args;
@@ -83,7 +83,7 @@ bool upgrade_say(int channel, const char *format, ...)
     len = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     ASSERT(len > 0 && (size_t)len < sizeof(text));
-    return send(channel, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
+    return send(channel->fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT) == len;
 }
 
 void upgrade_note(struct edge *edge, bool ok, const char *error)
@@ -113,22 +113,17 @@ bool upgrade_is_good(uint32_t reached_here, uint32_t reached_there)
     return reached_there > 0 || reached_here == 0;
 }
 
-/* ---- the end of an attempt ---- */
-
-void upgrade_channel_close(int *channel, struct watch **watch)
+void upgrade_channel_close(struct upgrade_channel *channel)
 {
-    watch_free(*watch);
-    *watch = NULL;
-    if (*channel >= 0) {
-        (void)close(*channel);
+    watch_free(channel->watch);
+    channel->watch = NULL;
+    if (channel->fd >= 0) {
+        (void)close(channel->fd);
     }
-    *channel = -1;
+    channel->fd = -1;
 }
 
-static void channel_close(struct upgrade *upgrade)
-{
-    upgrade_channel_close(&upgrade->channel, &upgrade->watch);
-}
+/* ---- the end of an attempt ---- */
 
 /* It has ended, or does now: this waits for no more than the kernel. */
 static int reap(struct upgrade *upgrade)
@@ -148,7 +143,7 @@ static void fail(struct edge *edge, const char *why)
     char quoted[REASON_MAX * 2];
 
     (void)reap(&edge->upgrade);
-    channel_close(&edge->upgrade);
+    upgrade_channel_close(&edge->upgrade.younger);
     upgrade_move(edge, UPGRADE_NONE);
     log_error("upgrade_failed", "program=\"%s\" error=\"%s\"", edge->program,
               log_quote(str_of(why), quoted, sizeof(quoted)));
@@ -206,7 +201,7 @@ static void on_ready(struct edge *edge, struct str number)
         return;
     }
     upgrade_move(edge, UPGRADE_OPENING);
-    if (!upgrade_say(edge->upgrade.channel, "go")) {
+    if (!upgrade_say(&edge->upgrade.younger, "go")) {
         fail(edge, "the new process does not listen");
     }
 }
@@ -217,10 +212,6 @@ static void on_open(struct edge *edge)
         return;
     }
     upgrade_move(edge, UPGRADE_REPLACED);
-    if (edge->upgrade.predecessor >= 0) { /* this one's end need not alarm it */
-        (void)upgrade_say(edge->upgrade.predecessor, "replaced");
-        upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
-    }
     service_replaced(edge->upgrade.successor);
     edge_hand_over(edge);
 }
@@ -229,7 +220,7 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     char text[CHANNEL_TEXT_MAX];
-    ssize_t len = recv(edge->upgrade.channel, text, sizeof(text), MSG_DONTWAIT);
+    ssize_t len = recv(edge->upgrade.younger.fd, text, sizeof(text), MSG_DONTWAIT);
     struct str word = str_make(text, len > 0 ? (size_t)len : 0);
 
     (void)watch;
@@ -239,16 +230,15 @@ static void on_channel(struct watch *watch, unsigned events, void *arg)
     }
     if (len <= 0 && edge->upgrade.state == UPGRADE_REPLACED) {
         log_error("successor_ended", "pid=%d", (int)edge->upgrade.successor);
-        channel_close(&edge->upgrade);
+        upgrade_channel_close(&edge->upgrade.younger);
     } else if (len <= 0) {
         on_ended(edge);
     } else if (str_starts(word, STR_LIT("ready "))) {
         on_ready(edge, str_slice(word, strlen("ready "), word.len));
     } else if (str_eq(word, STR_LIT("open"))) {
         on_open(edge);
-    } else if (edge->upgrade.state == UPGRADE_REPLACED && str_eq(word, STR_LIT("replaced"))) {
-        log_info("successor_replaced", "pid=%d", (int)edge->upgrade.successor);
-        channel_close(&edge->upgrade);
+    } else if (str_eq(word, STR_LIT(UPGRADE_STOPPED)) && edge->upgrade.state == UPGRADE_REPLACED) {
+        upgrade_channel_close(&edge->upgrade.younger); /* as it should: replaced too, or told to */
     }
 }
 
@@ -284,7 +274,8 @@ void upgrade_start(struct edge *edge)
         fail(edge, text);
         return;
     }
-    upgrade->watch = watch_level(edge->loop, upgrade->channel, WATCH_READ, on_channel, edge);
+    upgrade->younger.watch =
+        watch_level(edge->loop, upgrade->younger.fd, WATCH_READ, on_channel, edge);
     log_info("upgrade_started", "program=\"%s\" pid=%d", edge->program, (int)upgrade->successor);
     fleet_note(edge->fleet, "upgrade", "", "", "started", edge->program);
 }
@@ -303,14 +294,17 @@ bool upgrade_is_under_way(const struct edge *edge)
 
 void upgrade_init(struct edge *edge)
 {
-    edge->upgrade.channel = -1;
-    edge->upgrade.predecessor = edge->inheritance->channel;
+    edge->upgrade.younger.fd = -1;
+    edge->upgrade.elder.fd = edge->inheritance->channel;
     deadline_init(&edge->upgrade.deadline, edge->loop, on_deadline, edge);
 }
 
 void upgrade_done(struct edge *edge)
 {
-    channel_close(&edge->upgrade);
-    upgrade_channel_close(&edge->upgrade.predecessor, &edge->upgrade.predecessor_watch);
+    if (edge->upgrade.elder.fd >= 0) {
+        (void)upgrade_say(&edge->upgrade.elder, UPGRADE_STOPPED);
+    }
+    upgrade_channel_close(&edge->upgrade.elder);
+    upgrade_channel_close(&edge->upgrade.younger);
     deadline_done(&edge->upgrade.deadline);
 }

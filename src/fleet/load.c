@@ -6,8 +6,6 @@
 #include <nearside/base/attr.h>
 #include <nearside/base/hash.h>
 
-#include <math.h>
-
 static const struct {
     const char *word;
     bool is_share;
@@ -26,7 +24,7 @@ const char *load_signal_word(enum load_signal signal)
 void load_add(struct load *load, enum load_signal signal, double value)
 {
     ASSERT(signal < LOAD_SIGNAL_COUNT);
-    if (!isfinite(value) || value < 0) {
+    if (!(value >= 0 && value <= LOAD_VALUE_MAX)) { /* NaN is neither */
         return;
     }
     load->parts[signal]++;

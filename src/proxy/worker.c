@@ -156,6 +156,17 @@ static void drop_listener(struct worker_listener *listener)
     loop_defer_free(listener->worker->loop, listener);
 }
 
+/* How many listeners before this one have the same text: of port 0 there may be several. */
+static uint32_t rank_of(const struct conf *conf, uint32_t index)
+{
+    uint32_t rank = 0;
+
+    for (uint32_t i = 0; i < index; i++) {
+        rank += strcmp(conf->listeners[i].bind, conf->listeners[index].bind) == 0;
+    }
+    return rank;
+}
+
 static void on_listener_message(struct loop_message *message, void *arg)
 {
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
@@ -165,6 +176,7 @@ static void on_listener_message(struct loop_message *message, void *arg)
     listener->worker = worker;
     listener->index = mine->index;
     listener->bind = mem_strdup(worker->world->conf->listeners[mine->index].bind);
+    listener->rank = rank_of(worker->world->conf, mine->index);
     list_push_back(&worker->listeners, &listener->link);
     listener->listener =
         listener_start(worker->loop, mine->fd, on_accept, on_accept_failed, listener);
@@ -182,7 +194,8 @@ static void follow_listeners(struct worker *worker)
         struct worker_listener *listener = LIST_ITEM(link, struct worker_listener, link);
         bool stays = false;
         for (uint32_t i = 0; i < conf->listener_count && !stays; i++) {
-            if (strcmp(conf->listeners[i].bind, listener->bind) == 0) {
+            if (strcmp(conf->listeners[i].bind, listener->bind) == 0 &&
+                rank_of(conf, i) == listener->rank) {
                 listener->index = i;
                 stays = true;
             }

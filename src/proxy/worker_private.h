@@ -46,7 +46,8 @@ struct worker_listener {
     struct list link;
     struct worker *worker;
     struct listener *listener;
-    char *bind; /* as in the config: its identity */
+    char *bind;    /* as in the config: its identity, with */
+    uint32_t rank; /* the number of earlier ones with the same text */
     uint32_t index;
 };
 

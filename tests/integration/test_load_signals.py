@@ -126,6 +126,16 @@ def test_a_page_that_is_none_is_told_and_does_no_harm(make_proxy, make_origin, p
     assert (limit > 0) == (reason == "page_too_long")
 
 
+def test_figures_that_nothing_could_have_are_left_out(make_proxy, make_origin, pod):
+    """Not only what is no number: sums of finite ones may be none either."""
+    text = b"vllm:num_requests_waiting 1e308\n" * 20 + b"vllm:num_requests_running NaN\n" + \
+        b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 1e307\n' * 20 + b'DCGM_FI_DEV_GPU_UTIL{gpu="1"} 50\n'
+    proxy = make_proxy([region("near", pod, exporters=[make_origin(Page(text)).url])],
+                       metrics={**QUICK, "path": ""})
+    proxy.wait_metric("dcgm_gpu_utilization", {"region": "near"}, 50)
+    assert load_of(proxy) == {"waiting": None, "running": None, "kv_cache": None, "gpu": 0.5}
+
+
 def test_a_page_that_comes_in_chunks_and_pieces_is_whole(make_proxy, make_origin, pod):
     def handler(peer, line, headers):
         text = GPUS % (60, 80)

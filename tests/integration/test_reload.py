@@ -100,6 +100,18 @@ def test_a_listener_comes_and_goes(make_proxy, pods):
         port.release()
 
 
+def test_listeners_of_the_same_text_keep_what_they_speak(make_proxy, pods, authority):
+    """Port 0 may be asked for twice; a reload must not make the TLS one plain."""
+    certificate = authority.issue("twice")
+    proxy = make_proxy([region("one", pods[0])], listeners=[
+        {"bind": "127.0.0.1:0"},
+        {"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert, "key": certificate.key}}])
+    proxy.reload_ok(timeouts={"idle_ms": 50000})
+    assert proxy.get("/echo").status == 200
+    assert raw.one_request(proxy.tls_port, "GET", "/echo",
+                           tls=authority.client_context()).status == 200
+
+
 def test_a_reload_that_cannot_have_its_port_keeps_the_old_world(proxy):
     import socket
     proxy.allow_errors("reload_failed")

@@ -256,3 +256,50 @@ def test_no_descriptor_is_left_behind(make_proxy, generations, pod):
 def test_a_variable_that_no_program_set_is_refused(make_proxy, pod):
     with pytest.raises(Died, match="not set by a process"):
         make_proxy([region("one", pod)], env={"NEARSIDE_UPGRADE": "nonsense"})
+
+
+def ticks(pid):
+    """CPU time of a process, in hundredths of a second."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_an_upgrade_while_the_last_but_one_still_drains(make_proxy, generations, pod):
+    """Three generations live at once; each old one ends in its own time, and none is missed."""
+    proxy = make_proxy([region("one", pod)])
+    history = generations(proxy)
+    body = answers.chat("x", stream=True, max_tokens=40)
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
+        conn.read_head()
+        history.upgrade()
+        history.upgrade()
+        with proxy.connect() as other:  # keeps the middle one
+            other.send(raw.request_bytes("POST", "/v1/chat/completions", body,
+                                         {"X-Pod-Gap-Ms": "80"}))
+            other.read_head()
+            history.upgrade()
+            for stream in (conn, other):
+                assert raw.sse_text(event for _, event in stream.events())[:2] == \
+                    (answers.chat_text(body), True)
+    middle = history.old[1].pid
+    used = ticks(middle) if os.path.exists(f"/proc/{middle}") else 0
+    history.wait_old()
+    assert used < 100, f"the middle process turned for {used / 100} s of its two"
+    assert len(proxy.log("predecessor_ended")) >= 2
+    assert not proxy.log("successor_ended")
+
+
+def test_sigterm_lets_a_replaced_process_finish(make_proxy, generations, pod):
+    proxy = make_proxy([region("one", pod)])
+    history = generations(proxy)
+    body = answers.chat("x", stream=True, max_tokens=20)
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
+        conn.read_head()
+        history.upgrade()
+        os.kill(history.old[0].pid, signal.SIGTERM)
+        assert raw.sse_text(event for _, event in conn.events())[:2] == \
+            (answers.chat_text(body), True)
+    history.wait_old()

@@ -39,7 +39,10 @@ struct load {
     double sums[LOAD_SIGNAL_COUNT];
 };
 
-/* Values that are no finite number, or negative, are left out. */
+/* No engine has more of anything; so many sums of it are still finite, and whole numbers exact. */
+#define LOAD_VALUE_MAX 1e12
+
+/* Values that are no number, negative, or above LOAD_VALUE_MAX are left out. */
 void load_add(struct load *load, enum load_signal signal, double value);
 void load_merge(struct load *load, const struct load *other);
 /* False: not known. */
