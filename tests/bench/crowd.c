@@ -233,5 +233,10 @@ int main(int argc, char **argv)
     }
     run(epoll, count);
     report(members, count);
+    for (size_t i = 0; i < count; i++) {
+        free(members[i].answer);
+    }
+    free(members);
+    free(request);
     return 0;
 }
