@@ -348,10 +348,13 @@ bool request_requeue(struct request *request)
 
 /* ---- attempt ---- */
 
-/* Silence is its region's more often than one endpoint's: the neighbour would cost the client the
- * same wait, and the budget a second repetition. */
-static void leave_silent_region(struct request *request, enum outcome outcome)
+/* What the next choice should know. Silence is its region's more often than one endpoint's: the
+ * neighbour would cost the client the same wait, and the budget a second repetition. */
+static void learn_from(struct request *request, enum outcome outcome)
 {
+    request->route.unreached = outcome == OUTCOME_CONNECT_REFUSED ||
+                               outcome == OUTCOME_CONNECT_TIMEOUT ||
+                               outcome == OUTCOME_CONNECT_ERROR || outcome == OUTCOME_TLS_ERROR;
     if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
         request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
     }
@@ -384,7 +387,7 @@ bool request_grant_retry(struct request *request, enum outcome outcome)
     enum retry_verdict verdict;
 
     request->counted_attempts += counts;
-    leave_silent_region(request, outcome);
+    learn_from(request, outcome);
     facts.attempts = counts ? request->counted_attempts : 0;
     facts.elsewhere = outcome == OUTCOME_HEAD_TIMEOUT && goes_elsewhere(request);
     verdict = retry_decide(&facts);

@@ -8,6 +8,8 @@
  *      breakers; else, when all are down, any of them (both: panic).
  *   3. Within the tier by rank: not yet given two attempts by this request, not held back by slow
  *      start, near before far, home, then cost. The first with room for this request serves.
+ *      When all of them were tried and the last could not be reached: one that is up but for its
+ *      breaker, rather than the same again.
  *   4. Nobody has room: a region with less than half of its endpoints up tries the others as well
  *      (panic); else wait for the first by rank.
  *
@@ -34,6 +36,7 @@ struct pick {
     const struct route_request *request;
     uint64_t now_ns;
     struct rng *rng;
+    region_set allowed;
     enum route_tier tier;
     region_set members;                 /* of the tier */
     region_set demoted;                 /* had their attempts */
@@ -365,6 +368,28 @@ static bool choose_in_sick(struct pick *pick, struct route_choice *ret_choice)
     return found;
 }
 
+/* All that may serve were tried, and the last could not be reached: nor could it again. Somebody
+ * who is up but was put aside may have recovered, and nothing is lost by asking. */
+static bool choose_put_aside(struct pick *pick, struct route_choice *ret_choice)
+{
+    region_set members = pick->members;
+    bool found;
+
+    if (pick->tier != TIER_USABLE || !pick->request->unreached || pick->full != 0) {
+        return false;
+    }
+    pick->tier = TIER_TRIPPED;
+    pick->members = tier_members(pick->view, pick->request, pick->allowed, TIER_TRIPPED);
+    found = choose_in_group(pick, GROUP_NEW, ret_choice);
+    pick->tier = TIER_USABLE;
+    pick->members = members;
+    pick->full = 0; /* nobody waits for those */
+    if (found) {
+        ret_choice->reason = ROUTE_RETRY;
+    }
+    return found;
+}
+
 /* False: the tier has nobody at all. */
 static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
 {
@@ -373,6 +398,9 @@ static bool choose_in_tier(struct pick *pick, struct route_choice *ret_choice)
             break;
         }
         if (choose_in_group(pick, (enum route_group)group, ret_choice)) {
+            return true;
+        }
+        if (group == GROUP_NEW && choose_put_aside(pick, ret_choice)) {
             return true;
         }
         if (group == GROUP_NEW && pick->full != 0) {
@@ -408,6 +436,7 @@ struct route_choice route_pick(const struct fleet_view *view, const struct route
         pick.ranks[i] = base_rank(view, i);
     }
     allowed = allowed_regions(view, request, &choice.reason);
+    pick.allowed = allowed;
     choice.preferred = preferred_region(&pick, allowed);
     for (int tier = TIER_USABLE; tier < TIER_COUNT && allowed != 0; tier++) {
         pick.tier = (enum route_tier)tier;

@@ -50,6 +50,21 @@ def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, ne
     wait_for_home(proxy, "near")
 
 
+def test_when_the_only_one_left_refuses_those_put_aside_are_asked(make_proxy, near, far):
+    proxy = make_proxy([region("near", near), region("far", far)])
+    wait_for_home(proxy, "near")
+    near.fault("error:500")
+
+    def is_put_aside():
+        assert proxy.get("/echo").status == 200
+        return proxy.region("near")["breaker"] == "open"
+    wait_until(is_put_aside, "near to be put aside")
+    near.heal()
+    far.fault("refuse")
+    response = proxy.get("/echo")
+    assert (response.status, response.header("X-Nearside-Region")) == (200, "near")
+
+
 def test_a_bad_pod_is_put_aside_while_its_region_serves(make_pod, make_proxy):
     pods = [make_pod(name) for name in "abc"]
     proxy = make_proxy([region("near", pods)], routing={"balance": "round_robin"})

@@ -192,6 +192,46 @@ static void test_route_table(void **state)
     }
 }
 
+struct unreached_case {
+    const char *what;
+    const char *fleet;
+    bool unreached;
+    const char *want;
+    int want_endpoint;
+};
+
+static const struct unreached_case unreached_cases[] = {
+    {"untried and usable first", "a 10 lou;b 30 u", true, "a", 2},
+    {"another region before those put aside", "a 10 lo;b 30 u", true, "b", 0},
+    {"put aside before the same again", "a 10 lo;b 30 d", true, "a", 1},
+    {"a region put aside before the same again", "a 10 l;b 30 u B=o", true, "b", 0},
+    {"a trial that others wait for will do", "a 10 lq", true, "a", 1},
+    {"what is down is not put aside", "a 10 ld", true, "a", 0},
+    {"drained ones stay out", "a 10 l;b 30 o D", true, "a", 0},
+    {"one that answered may be asked again", "a 10 lo", false, "a", 0},
+    {"room is waited for", "a 10 lof", true, "a", -1},
+};
+
+static void test_who_cannot_be_reached_is_not_asked_again_while_others_are_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(unreached_cases); i++) {
+        const struct unreached_case *row = &unreached_cases[i];
+        struct world *world = world_from(row->fleet, "a");
+        struct route_choice choice;
+        struct rng rng;
+
+        world->request.unreached = row->unreached;
+        rng_init_seed(&rng, 1);
+        choice = route_pick(&world->view, &world->request, WORLD_NOW_NS, &rng);
+        if (choice.region != world_find(world, row->want) ||
+            choice.endpoint != row->want_endpoint) {
+            fail_msg("%s: region %d endpoint %d", row->what, choice.region, choice.endpoint);
+        }
+        world_free(world);
+    }
+}
+
 /* ---- endpoints ---- */
 
 static void count_picks(struct world *world, uint32_t picks, uint32_t *counts)
@@ -588,6 +628,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_route_table),
+        cmocka_unit_test(test_who_cannot_be_reached_is_not_asked_again_while_others_are_up),
         cmocka_unit_test(test_the_least_pending_endpoint_serves),
         cmocka_unit_test(test_a_pending_request_weighs_as_much_as_five_streams),
         cmocka_unit_test(test_idle_endpoints_share_evenly_around_dead_ones),
