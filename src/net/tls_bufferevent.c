@@ -4,12 +4,50 @@
 
 #include "tls_private.h"
 
+#include <nearside/base/assert.h>
+
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 
-struct bufferevent *tls_bufferevent_new(struct tls_ctx *ctx, struct event_base *base)
+#include <pthread.h>
+
+static pthread_once_t holder_once = PTHREAD_ONCE_INIT;
+static int holder_index; /* of the SSL's own reference to its context */
+
+static void on_ssl_freed(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long number,
+                         void *arg)
+{
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)number;
+    (void)arg;
+    tls_ctx_unref(ptr);
+}
+
+static void find_holder(void)
+{
+    holder_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
+    ASSERT(holder_index >= 0);
+}
+
+/* The handshake's callbacks use the context, and it may come after a reload. */
+static SSL *connection_new(struct tls_ctx *ctx)
 {
     SSL *ssl = SSL_new(ctx->ctxs[0]);
+
+    pthread_once(&holder_once, find_holder);
+    if (ssl == NULL || SSL_set_ex_data(ssl, holder_index, ctx) != 1) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    (void)tls_ctx_ref(ctx); /* given back in on_ssl_freed() */
+    return ssl;
+}
+
+struct bufferevent *tls_bufferevent_new(struct tls_ctx *ctx, struct event_base *base)
+{
+    SSL *ssl = connection_new(ctx);
     struct bufferevent *bufferevent;
 
     if (ssl == NULL) {

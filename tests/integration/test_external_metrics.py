@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 import re
+import socket
 import ssl
 
 import pytest
@@ -261,6 +262,20 @@ def test_a_reload_brings_the_admin_listener_a_new_certificate(make_tls_proxy, au
     assert proxy.admin_port == port
     after = proxy.metrics().value("nearside_certificate_expiry_seconds", {"kind": "admin"})
     assert after > before + 50 * 86400
+
+
+def test_a_handshake_may_come_after_the_reload_that_took_its_certificate(make_tls_proxy,
+                                                                         authority):
+    proxy = make_tls_proxy()
+    renewed = authority.issue("renewed", days=90)
+    with socket.create_connection(("127.0.0.1", proxy.admin_port), timeout=10) as plain:
+        # The edge accepts in order: when this one is answered, the first is accepted too.
+        assert tls_admin(proxy, "/healthz", authority.client_context()).status == 200
+        proxy.reload_ok(admin={"tls": {"certificate": renewed.cert, "key": renewed.key}})
+        with authority.client_context().wrap_socket(plain, server_hostname="127.0.0.1") as early:
+            early.sendall(b"GET /healthz HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")
+            assert early.recv(64).startswith(b"HTTP/1.1 200")
+    assert tls_admin(proxy, "/healthz", authority.client_context()).status == 200
 
 
 def test_a_bad_certificate_in_a_reload_changes_nothing(make_tls_proxy, authority):
