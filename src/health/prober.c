@@ -36,13 +36,12 @@
 #include <nearside/net/stream.h>
 #include <nearside/net/tls_ctx.h>
 
-#define PROBER_MAGIC       0x50524f42u
-#define PROBER_HEAD_MAX    16384
-#define PROBER_BODY_MAX    65536
-#define PROBER_READ_BYTES  4096
-#define PROBER_INTERIM_MAX 8 /* 1xx answers of one probe */
-#define PORT_HTTP          80
-#define PORT_HTTPS         443
+#define PROBER_MAGIC      0x50524f42u
+#define PROBER_HEAD_MAX   16384
+#define PROBER_BODY_MAX   65536
+#define PROBER_READ_BYTES 4096
+#define PORT_HTTP         80
+#define PORT_HTTPS        443
 
 enum prober_state { PROBER_IDLE, PROBER_CONNECT, PROBER_SEND, PROBER_HEAD, PROBER_BODY };
 
@@ -395,7 +394,7 @@ static enum prober_step step_head(struct prober *prober)
             return PROBER_MORE;
         }
         if (result != H1_COMPLETE ||
-            (head.status < 200 && ++prober->interim_count > PROBER_INTERIM_MAX)) {
+            (head.status < 200 && ++prober->interim_count > H1_INTERIM_MAX)) {
             probe_finish(prober, PROBE_END_MALFORMED, false);
             return PROBER_DONE;
         }

@@ -56,6 +56,7 @@ struct scraper {
     struct buf out;
     struct buf in;
     struct buf line; /* the beginning of one that is not whole yet */
+    unsigned interim_count;
     enum http_body body;
     uint64_t body_left; /* HTTP_BODY_LENGTH */
     size_t page_bytes;  /* seen */
@@ -233,7 +234,8 @@ static enum scraper_step take_head(struct scraper *scraper)
     }
     buf_consume(&scraper->in, used);
     if (head.status < 200) {
-        return SCRAPER_MORE; /* an interim answer */
+        return ++scraper->interim_count > H1_INTERIM_MAX ? scrape_finish(scraper, SCRAPE_MALFORMED)
+                                                         : SCRAPER_MORE;
     }
     if (head.status != 200) {
         return scrape_finish(scraper, SCRAPE_STATUS);
@@ -414,6 +416,7 @@ void scraper_start(struct scraper *scraper, const struct scrape_target *target)
     scraper->target = *target;
     (void)conf_ref(target->conf); /* given back in release() */
     scraper->load = (struct load){.parts = {0}};
+    scraper->interim_count = 0;
     scraper->page_bytes = 0;
     scraper->state = SCRAPER_CONNECT;
     deadline_set_in_ms(&scraper->timeout, target->timeout_ms);

@@ -245,7 +245,7 @@ static bool may_follow(struct exchange *exchange, const struct http_head *head)
         return true;
     }
     exchange->interim_count++;
-    if (exchange->interim_count > EXCHANGE_INTERIM_MAX) {
+    if (exchange->interim_count > H1_INTERIM_MAX) {
         metric_limit_hit(exchange->request->worker->metrics, LIMIT_INTERIM_ANSWERS);
         return false;
     }

@@ -15,10 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EXCHANGE_READS       4   /* per turn */
-#define EXCHANGE_LOST_MS     500 /* of silence, for an answer under way from a lost endpoint */
-#define EXCHANGE_CHUNK_MAX   ((size_t)16384) /* of a request body framed here, per write */
-#define EXCHANGE_INTERIM_MAX 8               /* 1xx answers of one exchange */
+#define EXCHANGE_READS     4   /* per turn */
+#define EXCHANGE_LOST_MS   500 /* of silence, for an answer under way from a lost endpoint */
+#define EXCHANGE_CHUNK_MAX ((size_t)16384) /* of a request body framed here, per write */
 
 struct request;
 struct upstream_conn;

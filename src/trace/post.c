@@ -25,10 +25,9 @@
 
 #include <stdio.h>
 
-#define POST_MAGIC        0x706f7374u
-#define POST_HEAD_MAX     16384
-#define POST_READ_BYTES   4096
-#define POST_INTERIMS_MAX 8 /* 1xx answers to one request */
+#define POST_MAGIC      0x706f7374u
+#define POST_HEAD_MAX   16384
+#define POST_READ_BYTES 4096
 
 enum post_state { POST_IDLE, POST_RESOLVE, POST_CONNECT, POST_SEND, POST_ANSWER };
 
@@ -231,8 +230,7 @@ static bool read_some(struct post *post)
     }
     buf_produced(&post->in, len);
     result = h1_parse_response(buf_str(&post->in), &limits, HTTP_POST, &head, &used);
-    while (result == H1_COMPLETE && head.status < 200 &&
-           ++post->interim_count <= POST_INTERIMS_MAX) {
+    while (result == H1_COMPLETE && head.status < 200 && ++post->interim_count <= H1_INTERIM_MAX) {
         buf_consume(&post->in, used);
         result = h1_parse_response(buf_str(&post->in), &limits, HTTP_POST, &head, &used);
     }

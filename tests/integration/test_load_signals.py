@@ -7,6 +7,7 @@ from env import answers, raw
 from env.conf import region
 from env.waiting import wait_until
 
+INTERIM = b"HTTP/1.1 102 Processing\r\n\r\n"
 QUICK = {"path": "/metrics", "interval_ms": 100, "timeout_ms": 300}
 GPUS = b'DCGM_FI_DEV_GPU_UTIL{gpu="0"} %d\nDCGM_FI_DEV_GPU_UTIL{gpu="1"} %d\n'
 
@@ -113,7 +114,8 @@ def test_figures_that_are_not_renewed_are_dropped(make_proxy, make_origin, pod):
     (Page(b"x" * 20000 + b" 1\n"), "page_too_long"),
     (Page(b"# filler filler filler filler\n" * 200000), "page_too_long"),
     (Page(b"x 1\n", b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n"), "page_malformed"),
-], ids=["html", "status", "long line", "long page", "two lengths"])
+    (Page(b"x 1\n", 9 * INTERIM + b"HTTP/1.1 200 OK\r\n"), "page_malformed"),
+], ids=["html", "status", "long line", "long page", "two lengths", "interim answers"])
 def test_a_page_that_is_none_is_told_and_does_no_harm(make_proxy, make_origin, pod, page, reason):
     proxy = make_proxy([region("near", pod, exporters=[make_origin(page).url])],
                        metrics={"interval_ms": 100, "timeout_ms": 2000})
@@ -139,7 +141,7 @@ def test_figures_that_nothing_could_have_are_left_out(make_proxy, make_origin, p
 def test_a_page_that_comes_in_chunks_and_pieces_is_whole(make_proxy, make_origin, pod):
     def handler(peer, line, headers):
         text = GPUS % (60, 80)
-        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        peer.send(8 * INTERIM + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for at in range(0, len(text), 7):
             piece = text[at:at + 7]
             peer.send(b"%x\r\n%s\r\n" % (len(piece), piece))

@@ -41,6 +41,8 @@ enum h1_result {
 const char *h1_result_word(enum h1_result result);
 unsigned h1_result_status(enum h1_result result); /* the status to answer with */
 
+#define H1_INTERIM_MAX 8 /* 1xx answers to one request, whoever asked */
+
 struct h1_limits {
     size_t head_bytes; /* start line and fields, all of it */
     size_t uri_bytes;
