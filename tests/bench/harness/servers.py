@@ -34,8 +34,8 @@ def fleet_text(regions, endpoints, pod_port):
 
 
 class Server:
-    """One running proxy. `kind`: plain, stream, cache, cache:BYTES, crowd:WORKERS, tls, log or
-    fleet:RxE."""
+    """One running proxy. `kind`: plain, stream, cache, cache:BYTES, churn:BYTES, crowd:WORKERS,
+    tls, log or fleet:RxE."""
 
     def __init__(self, name, kind, directory, pod_port, certificate, under=()):
         """`under`: a tool's command line to run it under, valgrind's for one."""
@@ -55,7 +55,7 @@ class Server:
 
     def _start(self, argv):
         argv = [*self.under, *argv]
-        if not self.kind.startswith("crowd:"):
+        if not self.kind.startswith(("crowd:", "churn:")):
             argv = machine.pinned(machine.PROXY_CORE, argv)
         return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -72,10 +72,12 @@ class Server:
     def _nearside(self):
         words = self.words
         kind, _, number = self.kind.partition(":")
-        words["WORKERS"] = number if kind == "crowd" else "1"
+        words["WORKERS"] = {"crowd": number, "churn": "4"}.get(kind, "1")
         words["CACHE"] = "true" if kind in ("cache", "crowd") else "false"
-        if kind == "cache" and number:
+        if kind in ("cache", "churn") and number:
             words["CACHE"] = f"true; memory_bytes = {number}L"
+        if kind == "churn":
+            words["CACHE"] += "; ttl_s = 10"  # entries come to their end meanwhile
         words["ACCESS"] = os.path.join(self.directory, "access.log") if self.kind == "log" else ""
         words["REGIONS"] = region_text("r0", [f"http://127.0.0.1:{words['POD']}"])
         if kind == "fleet":
