@@ -10,6 +10,7 @@
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/cache/cache.h>
+#include <nearside/cache/form.h>
 #include <nearside/conf/parse.h>
 #include <nearside/conf/tree.h>
 #include <nearside/dns/resolver.h>
@@ -250,6 +251,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->started_wall_ms = clock_wall_ms();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
     crash_report_on_stderr();
+    form_setup();
     proxy_shared_init(&edge->shared, raise_descriptor_limit());
     edge->loop = loop_new("control");
     edge->metrics = metric_block_new();

@@ -17,10 +17,17 @@ void buf_init(struct buf *buf)
     *buf = (struct buf){0};
 }
 
+void buf_init_try(struct buf *buf)
+{
+    *buf = (struct buf){.may_refuse = true};
+}
+
 void buf_done(struct buf *buf)
 {
+    const bool may_refuse = buf->may_refuse;
+
     mem_free(buf->data);
-    buf_init(buf);
+    *buf = (struct buf){.may_refuse = may_refuse};
 }
 
 static void move_to_front(struct buf *buf)
@@ -71,8 +78,13 @@ bool buf_reserve(struct buf *buf, size_t len)
     return true;
 }
 
-static void make_room(struct buf *buf, size_t len)
+/* False in a buffer that may be refused memory, from the first refusal on. */
+static bool make_room(struct buf *buf, size_t len)
 {
+    if (buf->may_refuse) {
+        buf->is_refused = buf->is_refused || !buf_reserve(buf, len);
+        return !buf->is_refused;
+    }
     ASSERT(len <= SIZE_MAX / 4);
     size_t size = size_wanted(buf, len);
 
@@ -81,6 +93,7 @@ static void make_room(struct buf *buf, size_t len)
         buf->data = mem_realloc(buf->data, size);
         buf->size = size;
     }
+    return true;
 }
 
 void buf_produced(struct buf *buf, size_t len)
@@ -113,10 +126,9 @@ void buf_trim(struct buf *buf)
 
 void buf_append(struct buf *buf, const void *bytes, size_t len)
 {
-    if (len == 0) {
+    if (len == 0 || !make_room(buf, len)) {
         return;
     }
-    make_room(buf, len);
     memcpy(buf_tail(buf), bytes, len);
     buf->end += len;
 }
@@ -156,16 +168,19 @@ void buf_vprintf(struct buf *buf, const char *format, va_list args)
 {
     va_list again;
 
+    if (!make_room(buf, 128)) { /* enough for most lines, so that one pass does */
+        return;
+    }
     va_copy(again, args);
-    make_room(buf, 128); /* enough for most lines, so that one pass does */
     int len = vsnprintf(buf_tail(buf), buf_room(buf), format, args);
     ASSERT(len >= 0);
-    if ((size_t)len >= buf_room(buf)) {
-        make_room(buf, (size_t)len + 1);
+    bool fits = (size_t)len < buf_room(buf);
+    if (!fits && make_room(buf, (size_t)len + 1)) {
+        fits = true;
         vsnprintf(buf_tail(buf), buf_room(buf), format, again);
     }
     va_end(again);
-    buf->end += (size_t)len;
+    buf->end += fits ? (size_t)len : 0;
 }
 
 static bool is_between(char c, uint8_t low, uint8_t high)

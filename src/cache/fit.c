@@ -130,7 +130,7 @@ static struct cache_entry *turn_entry(const struct cache_entry *entry, enum api 
     struct cache_entry *turned = NULL;
     struct buf body;
 
-    buf_init(&body);
+    buf_init_try(&body);
     if (turn_body(cache_entry_body(entry), api, turns[wanted][form_of(entry)], &wish, &body)) {
         turned = entry_with(entry, wanted, buf_str(&body));
     }

@@ -104,6 +104,9 @@ static enum form_result read_event(struct reader *reader, const struct event *ev
     if (event->data_lines == 0) {
         return FORM_OK;
     }
+    if (buf_is_refused(&reader->joined)) {
+        return FORM_INEXACT;
+    }
     if (reader->done) {
         return FORM_INVALID;
     }
@@ -137,7 +140,7 @@ enum form_result form_each_event(struct str events, form_event_fn each, void *ar
         reader.mark_len = 3;
         reader.rest = str_slice(events, reader.mark_len, events.len);
     }
-    buf_init(&reader.joined);
+    buf_init_try(&reader.joined);
     while (result == FORM_OK && reader.rest.len > 0) {
         result = pass_event(&reader, each, arg);
     }

@@ -140,7 +140,8 @@ static enum form_result on_event(void *arg, struct str raw, struct str data)
         result = result_of_scan(json_scan(data, &filter->scan));
         result = result == FORM_OK ? pass_chunk(filter, raw, data) : result;
     }
-    if (result == FORM_OK && buf_len(filter->out) > filter->bytes_max) {
+    if (result == FORM_OK &&
+        (buf_len(filter->out) > filter->bytes_max || buf_is_refused(filter->out))) {
         result = FORM_INEXACT;
     }
     return result;

@@ -9,9 +9,49 @@
 #include "form_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/mem.h>
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* The library's parser does not stand refused memory: it drops bytes of a string, or ends the
+ * process. So while it runs there is no refusal; whether there is room for the tree is asked
+ * before. Of this thread. */
+static _Thread_local bool is_loading;
+
+static void *tree_alloc(size_t size)
+{
+    return is_loading ? mem_alloc(size) : mem_try_alloc(size);
+}
+
+void form_setup(void)
+{
+    json_set_alloc_funcs(tree_alloc, mem_free);
+}
+
+/* What a value takes at most (an object, with its table and first member); and a byte of text, with
+ * the room that a growing string leaves behind. */
+#define NODE_BYTES 320
+#define TEXT_BYTES 4
+
+static bool has_room(size_t nodes, size_t text_len)
+{
+    void *block = mem_try_alloc(nodes * NODE_BYTES + text_len * TEXT_BYTES);
+
+    mem_free(block);
+    return block != NULL;
+}
+
+json_t *form_json_load(struct str text, size_t nodes, size_t flags, json_error_t *ret_error)
+{
+    if (!has_room(nodes, text.len)) {
+        return NULL;
+    }
+    is_loading = true;
+    json_t *value = json_loadb(text.ptr, text.len, flags, ret_error);
+    is_loading = false;
+    return value;
+}
 
 /* Bound what a tree of `text` would take. Syntax is not looked at: that is the parser's. */
 static bool is_small_enough(struct str text, size_t *nodes_left)
@@ -63,14 +103,16 @@ static enum form_result result_of_error(const json_error_t *error)
 
 enum form_result form_json_parse(struct str text, size_t *nodes_left, json_t **ret_object)
 {
-    json_error_t error;
+    const size_t nodes_before = *nodes_left;
+    json_error_t error = {.line = -1};
 
     if (!is_small_enough(text, nodes_left)) {
         return FORM_INEXACT;
     }
-    json_t *value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *value = form_json_load(text, nodes_before - *nodes_left,
+                                   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (value == NULL) {
-        return result_of_error(&error);
+        return error.line == -1 ? FORM_INEXACT : result_of_error(&error);
     }
     if (!json_is_object(value)) {
         json_decref(value);
@@ -175,16 +217,20 @@ void form_json_write(struct buf *out, const json_t *value)
     ASSERT_UNREACHABLE("a JSON value of no type");
 }
 
-void form_json_set(json_t *object, const char *name, json_t *value)
+enum form_result form_json_set(json_t *object, const char *name, json_t *value)
 {
-    int failed = json_object_set_nocheck(object, name, value);
-
-    ASSERT(failed == 0); /* memory alone can refuse it: mem_ rules */
+    return json_object_set_nocheck(object, name, value) == 0 ? FORM_OK : FORM_INEXACT;
 }
 
-void form_json_set_missing(json_t *object, const char *name, json_t *value)
+enum form_result form_json_set_missing(json_t *object, const char *name, json_t *value)
 {
-    if (json_object_get(object, name) == NULL) {
-        form_json_set(object, name, value);
-    }
+    return json_object_get(object, name) == NULL ? form_json_set(object, name, value) : FORM_OK;
+}
+
+enum form_result form_json_set_new(json_t *object, const char *name, json_t *value)
+{
+    enum form_result result = form_json_set(object, name, value);
+
+    json_decref(value);
+    return result;
 }

@@ -22,17 +22,15 @@ static enum form_result take_same(struct merge *merge, const char *name, json_t 
     if (before != NULL && !json_is_null(before)) {
         return json_equal(before, value) ? FORM_OK : FORM_INEXACT;
     }
-    form_json_set(merge->members, name, value);
-    return FORM_OK;
+    return form_json_set(merge->members, name, value);
 }
 
 static enum form_result take_first(struct merge *merge, const char *name, json_t *value)
 {
     if (json_is_null(json_object_get(merge->members, name))) {
-        form_json_set(merge->members, name, value);
+        return form_json_set(merge->members, name, value);
     }
-    form_json_set_missing(merge->members, name, value);
-    return FORM_OK;
+    return form_json_set_missing(merge->members, name, value);
 }
 
 static enum form_result take_object(const struct merge *merge, const json_t *value)
@@ -49,8 +47,7 @@ static enum form_result take_member(struct merge *merge, const char *name, json_
         return take_object(merge, value);
     }
     if (json_is_null(value)) {
-        form_json_set_missing(merge->members, name, value);
-        return FORM_OK;
+        return form_json_set_missing(merge->members, name, value);
     }
     switch (form_member_of_answer(name)) {
     case FORM_MEMBER_FIRST:
@@ -58,8 +55,7 @@ static enum form_result take_member(struct merge *merge, const char *name, json_
     case FORM_MEMBER_SAME:
         return take_same(merge, name, value);
     case FORM_MEMBER_LAST:
-        form_json_set(merge->members, name, value);
-        return FORM_OK;
+        return form_json_set(merge->members, name, value);
     case FORM_MEMBER_CHUNK_ONLY:
         return FORM_OK;
     case FORM_MEMBER_PLAIN_ONLY:
@@ -80,6 +76,9 @@ static enum form_result take_choice(struct merge *merge, json_t *piece)
     size_t at = (size_t)json_integer_value(index);
     if (merge->choices[at] == NULL) {
         merge->choices[at] = form_choice_new();
+    }
+    if (merge->choices[at] == NULL) {
+        return FORM_INEXACT;
     }
     if (at >= merge->choice_count) {
         merge->choice_count = at + 1;
@@ -182,7 +181,9 @@ static enum form_result finish_choices(const struct merge *merge, json_t *choice
         if (result != FORM_OK) {
             return result;
         }
-        (void)json_array_append_new(choices, choice); /* memory alone can refuse it */
+        if (json_array_append_new(choices, choice) != 0) {
+            return FORM_INEXACT; /* memory alone can refuse it */
+        }
     }
     return merge->choice_count > 0 ? FORM_OK : FORM_INVALID;
 }
@@ -240,7 +241,7 @@ static enum form_result finish(const struct merge *merge, size_t bytes_max, stru
         write_answer(merge, choices, out);
     }
     json_decref(choices);
-    if (buf_len(out) > bytes_max) {
+    if (buf_len(out) > bytes_max || buf_is_refused(out)) {
         buf_clear(out);
         return FORM_INEXACT;
     }
@@ -256,7 +257,10 @@ enum form_result form_stream_to_plain(enum api api, struct str events, const str
         return FORM_INEXACT;
     }
     merge.members = json_object();
-    enum form_result result = form_each_chunk(events, is_repeat, on_chunk, &merge);
+    enum form_result result = FORM_INEXACT;
+    if (merge.members != NULL) {
+        result = form_each_chunk(events, is_repeat, on_chunk, &merge);
+    }
     if (result == FORM_OK) {
         result = finish(&merge, wish->bytes_max, out);
     }

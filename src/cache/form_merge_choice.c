@@ -15,12 +15,33 @@ static void call_done(struct merged_call *call)
     buf_done(&call->arguments);
 }
 
+static struct merged_call *calls_new(void)
+{
+    struct merged_call *calls = mem_try_alloc(FORM_TOOL_CALLS_MAX * sizeof(*calls));
+
+    for (unsigned i = 0; calls != NULL && i < FORM_TOOL_CALLS_MAX; i++) {
+        calls[i] = (struct merged_call){.seen = false};
+        buf_init_try(&calls[i].arguments);
+    }
+    return calls;
+}
+
 struct merged_choice *form_choice_new(void)
 {
-    struct merged_choice *choice = mem_new(struct merged_choice);
+    struct merged_choice *choice = mem_try_alloc(sizeof(*choice));
 
-    choice->extras = json_object();
-    choice->message_nulls = json_object();
+    if (choice == NULL) {
+        return NULL;
+    }
+    *choice = (struct merged_choice){.extras = json_object(), .message_nulls = json_object()};
+    for (unsigned i = 0; i < FORM_TEXT_COUNT; i++) {
+        buf_init_try(&choice->texts[i].bytes);
+    }
+    buf_init_try(&choice->function_call.arguments);
+    if (choice->extras == NULL || choice->message_nulls == NULL) {
+        form_choice_free(choice);
+        return NULL;
+    }
     return choice;
 }
 
@@ -68,7 +89,7 @@ static enum form_result take_string(struct buf *bytes, const json_t *piece)
         return json_is_null(piece) ? FORM_OK : FORM_INEXACT;
     }
     buf_append_str(bytes, form_json_text(piece));
-    return FORM_OK;
+    return buf_is_refused(bytes) ? FORM_INEXACT : FORM_OK;
 }
 
 enum form_result form_choice_take_text(struct merged_choice *choice, enum form_text which,
@@ -143,7 +164,10 @@ static enum form_result take_call(struct merged_choice *choice, json_t *piece)
         return FORM_INEXACT;
     }
     if (choice->tool_calls == NULL) {
-        choice->tool_calls = mem_new_array(FORM_TOOL_CALLS_MAX, struct merged_call);
+        choice->tool_calls = calls_new();
+    }
+    if (choice->tool_calls == NULL) {
+        return FORM_INEXACT;
     }
     struct merged_call *call = &choice->tool_calls[json_integer_value(index)];
     call->seen = true;
@@ -183,8 +207,7 @@ static enum form_result take_delta_member(struct merged_choice *choice, const ch
         return take_whole(&choice->role, value);
     }
     if (json_is_null(value)) {
-        form_json_set_missing(choice->message_nulls, name, value);
-        return FORM_OK;
+        return form_json_set_missing(choice->message_nulls, name, value);
     }
     if (strcmp(name, "tool_calls") == 0) {
         return take_calls(choice, value);
@@ -219,20 +242,16 @@ static enum form_result take_delta(struct merged_choice *choice, json_t *delta)
 
 /* ---- logprobs ---- */
 
-static void extend_list(json_t *logprobs, const char *name, json_t *more)
+static enum form_result extend_list(json_t *logprobs, const char *name, json_t *more)
 {
-    json_t *list = json_object_get(logprobs, name);
-
     if (!json_is_array(more)) {
-        form_json_set_missing(logprobs, name, more);
-        return;
+        return form_json_set_missing(logprobs, name, more);
     }
-    if (!json_is_array(list)) {
-        list = json_array();
-        form_json_set(logprobs, name, list);
-        json_decref(list); /* the object holds it */
+    if (!json_is_array(json_object_get(logprobs, name)) &&
+        form_json_set_new(logprobs, name, json_array()) != FORM_OK) {
+        return FORM_INEXACT;
     }
-    (void)json_array_extend(list, more); /* memory alone can refuse it */
+    return json_array_extend(json_object_get(logprobs, name), more) == 0 ? FORM_OK : FORM_INEXACT;
 }
 
 static enum form_result take_logprobs(struct merged_choice *choice, json_t *piece)
@@ -247,9 +266,15 @@ static enum form_result take_logprobs(struct merged_choice *choice, json_t *piec
         json_decref(choice->logprobs);
         choice->logprobs = json_is_null(piece) ? json_null() : json_object();
     }
+    if (choice->logprobs == NULL) {
+        return FORM_INEXACT;
+    }
     json_object_foreach(piece, name, value)
     {
-        extend_list(choice->logprobs, name, value);
+        enum form_result result = extend_list(choice->logprobs, name, value);
+        if (result != FORM_OK) {
+            return result;
+        }
     }
     return FORM_OK;
 }
@@ -282,12 +307,10 @@ static enum form_result take_member(struct merged_choice *choice, const char *na
         return take_logprobs(choice, value);
     }
     if (json_is_null(value)) {
-        form_json_set_missing(choice->extras, name, value);
-        return FORM_OK;
+        return form_json_set_missing(choice->extras, name, value);
     }
     if (form_member_is_choice_extra(name) && is_scalar(value)) {
-        form_json_set(choice->extras, name, value);
-        return FORM_OK;
+        return form_json_set(choice->extras, name, value);
     }
     return FORM_INEXACT;
 }
@@ -320,11 +343,20 @@ enum form_result form_choice_take(struct merged_choice *choice, enum api api, js
 
 /* ---- the whole ---- */
 
-/* Set a member to a new value, which the object then holds alone. */
-static void set_new(json_t *object, const char *name, json_t *value)
+/* The library's own does not tell when memory is refused. */
+static enum form_result add_missing(json_t *object, json_t *more)
 {
-    form_json_set(object, name, value);
-    json_decref(value);
+    enum form_result result = FORM_OK;
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(more, name, value)
+    {
+        if (result == FORM_OK) {
+            result = form_json_set_missing(object, name, value);
+        }
+    }
+    return result;
 }
 
 static json_t *string_of(const struct buf *bytes)
@@ -334,22 +366,41 @@ static json_t *string_of(const struct buf *bytes)
     return json_stringn_nocheck(text.ptr, text.len); /* each piece was valid */
 }
 
-static json_t *function_of(const struct merged_call *call)
+static enum form_result set_function(json_t *object, const char *name,
+                                     const struct merged_call *call)
 {
     json_t *function = json_object();
 
-    form_json_set(function, "name", call->name);
-    set_new(function, "arguments", string_of(&call->arguments));
-    return function;
+    if (form_json_set(function, "name", call->name) != FORM_OK ||
+        form_json_set_new(function, "arguments", string_of(&call->arguments)) != FORM_OK) {
+        json_decref(function);
+        return FORM_INEXACT;
+    }
+    return form_json_set_new(object, name, function);
+}
+
+static enum form_result append_call(json_t *calls, const struct merged_call *merged)
+{
+    json_t *call = json_object();
+
+    if (form_json_set(call, "id", merged->id) != FORM_OK ||
+        form_json_set(call, "type", merged->type) != FORM_OK ||
+        set_function(call, "function", merged) != FORM_OK) {
+        json_decref(call);
+        return FORM_INEXACT;
+    }
+    return json_array_append_new(calls, call) == 0 ? FORM_OK : FORM_INEXACT;
 }
 
 /* Calls 0 to n - 1, each with its id, type and name. */
 static enum form_result finish_calls(const struct merged_choice *choice, json_t *message)
 {
-    json_t *calls = json_array();
     bool ended = false;
 
-    set_new(message, "tool_calls", calls);
+    if (form_json_set_new(message, "tool_calls", json_array()) != FORM_OK) {
+        return FORM_INEXACT;
+    }
+    json_t *calls = json_object_get(message, "tool_calls");
     for (unsigned i = 0; i < FORM_TOOL_CALLS_MAX; i++) {
         const struct merged_call *merged = &choice->tool_calls[i];
         if (!merged->seen) {
@@ -360,11 +411,9 @@ static enum form_result finish_calls(const struct merged_choice *choice, json_t 
             !str_eq(form_json_text(merged->type), STR_LIT("function"))) {
             return FORM_INEXACT;
         }
-        json_t *call = json_object();
-        form_json_set(call, "id", merged->id);
-        form_json_set(call, "type", merged->type);
-        set_new(call, "function", function_of(merged));
-        (void)json_array_append_new(calls, call); /* memory alone can refuse it */
+        if (append_call(calls, merged) != FORM_OK) {
+            return FORM_INEXACT;
+        }
     }
     return FORM_OK;
 }
@@ -378,40 +427,46 @@ static bool has_other_than_content(const struct merged_choice *choice)
 
 /* `content` is always there; the other texts when a delta named them. llama.cpp begins each stream
  * with a null content, but its plain answers have a null beside calls alone. */
-static void finish_texts(const struct merged_choice *choice, json_t *message)
+static enum form_result finish_texts(const struct merged_choice *choice, json_t *message)
 {
     for (unsigned i = 0; i < FORM_TEXT_COUNT; i++) {
         const struct merged_text *text = &choice->texts[i];
         bool is_empty = i == FORM_TEXT_CONTENT && !has_other_than_content(choice);
-        if (text->seen || i == FORM_TEXT_CONTENT) {
-            set_new(message, form_text_name((enum form_text)i),
-                    text->is_string || is_empty ? string_of(&text->bytes) : json_null());
+        if (!text->seen && i != FORM_TEXT_CONTENT) {
+            continue;
+        }
+        if (form_json_set_new(message, form_text_name((enum form_text)i),
+                              text->is_string || is_empty ? string_of(&text->bytes)
+                                                          : json_null()) != FORM_OK) {
+            return FORM_INEXACT;
         }
     }
+    return FORM_OK;
+}
+
+/* A stream that tells no role has the only one there is. */
+static enum form_result finish_role(const struct merged_choice *choice, json_t *message)
+{
+    return choice->role == NULL ? form_json_set_new(message, "role", json_string("assistant"))
+                                : form_json_set(message, "role", choice->role);
 }
 
 static enum form_result finish_message(const struct merged_choice *choice, json_t *message)
 {
-    if (choice->role == NULL) {
-        set_new(message, "role", json_string("assistant")); /* it has no other */
-    } else {
-        form_json_set(message, "role", choice->role);
+    enum form_result result = finish_role(choice, message);
+
+    if (result == FORM_OK) {
+        result = finish_texts(choice, message);
     }
-    finish_texts(choice, message);
-    if (choice->function_call.seen) {
-        if (choice->function_call.name == NULL) {
-            return FORM_INEXACT;
-        }
-        set_new(message, "function_call", function_of(&choice->function_call));
+    if (result == FORM_OK && choice->function_call.seen) {
+        result = choice->function_call.name == NULL
+                     ? FORM_INEXACT
+                     : set_function(message, "function_call", &choice->function_call);
     }
-    if (choice->tool_calls != NULL) {
-        enum form_result result = finish_calls(choice, message);
-        if (result != FORM_OK) {
-            return result;
-        }
+    if (result == FORM_OK && choice->tool_calls != NULL) {
+        result = finish_calls(choice, message);
     }
-    (void)json_object_update_missing(message, choice->message_nulls);
-    return FORM_OK;
+    return result == FORM_OK ? add_missing(message, choice->message_nulls) : result;
 }
 
 /* Lists that grew in some chunks only no longer say which value belongs to which token; offsets
@@ -429,11 +484,33 @@ static bool logprobs_hold_together(const json_t *logprobs)
     return form_logprobs_are_parallel(logprobs);
 }
 
+/* In the order of its members: message or text, logprobs, finish_reason, the rest. */
+static enum form_result fill_choice(const struct merged_choice *choice, enum api api, size_t index,
+                                    json_t *whole)
+{
+    enum form_result result = form_json_set_new(whole, "index", json_integer((json_int_t)index));
+
+    if (result == FORM_OK && api == API_CHAT) {
+        result = form_json_set_new(whole, "message", json_object());
+        if (result == FORM_OK) {
+            result = finish_message(choice, json_object_get(whole, "message"));
+        }
+    } else if (result == FORM_OK) {
+        result =
+            form_json_set_new(whole, "text", string_of(&choice->texts[FORM_TEXT_CONTENT].bytes));
+    }
+    if (result == FORM_OK && choice->logprobs != NULL) {
+        result = form_json_set(whole, "logprobs", choice->logprobs);
+    }
+    if (result == FORM_OK) {
+        result = form_json_set(whole, "finish_reason", choice->finish_reason);
+    }
+    return result == FORM_OK ? add_missing(whole, choice->extras) : result;
+}
+
 enum form_result form_choice_finish(const struct merged_choice *choice, enum api api, size_t index,
                                     json_t **ret_choice)
 {
-    enum form_result result = FORM_OK;
-
     if (choice->finish_reason == NULL) {
         return FORM_INVALID; /* cut */
     }
@@ -441,23 +518,11 @@ enum form_result form_choice_finish(const struct merged_choice *choice, enum api
         return FORM_INEXACT;
     }
     json_t *whole = json_object();
-    set_new(whole, "index", json_integer((json_int_t)index));
-    if (api == API_CHAT) {
-        json_t *message = json_object();
-        set_new(whole, "message", message);
-        result = finish_message(choice, message);
-    } else {
-        set_new(whole, "text", string_of(&choice->texts[FORM_TEXT_CONTENT].bytes));
-    }
+    enum form_result result = fill_choice(choice, api, index, whole);
     if (result != FORM_OK) {
         json_decref(whole);
         return result;
     }
-    if (choice->logprobs != NULL) {
-        form_json_set(whole, "logprobs", choice->logprobs);
-    }
-    form_json_set(whole, "finish_reason", choice->finish_reason);
-    (void)json_object_update_missing(whole, choice->extras);
     *ret_choice = whole;
     return FORM_OK;
 }

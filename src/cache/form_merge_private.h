@@ -30,7 +30,8 @@ struct merged_choice {
     struct merged_call *tool_calls; /* owned, FORM_TOOL_CALLS_MAX; NULL until there is one */
 };
 
-struct merged_choice *form_choice_new(void);
+/* NULL: memory was refused. */
+struct merged_choice *form_choice_new(void) MUST_CHECK;
 void form_choice_free(struct merged_choice *choice); /* NULL is fine */
 
 /* One element of a chunk's `choices`. */

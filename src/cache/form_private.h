@@ -14,16 +14,23 @@
  * answer. Members keep their order. */
 enum form_result form_json_parse(struct str text, size_t *nodes_left,
                                  json_t **ret_object) MUST_CHECK;
+/* The library's json_loadb(), of a text with so many values at most. NULL, and *ret_error as it
+ * was: there is no room for the tree. */
+json_t *form_json_load(struct str text, size_t nodes, size_t flags,
+                       json_error_t *ret_error) MUST_CHECK;
 void form_json_write(struct buf *out, const json_t *value);
 /* Write `"name":` with `before` ("{" or ",") in front. */
 void form_json_write_name(struct buf *out, char before, const char *name);
 void form_json_write_text(struct buf *out, struct str text); /* with its quotes */
 struct str form_json_text(const json_t *string);
 
-/* Set a member to another holder of `value`; the text is valid UTF-8 already. */
-void form_json_set(json_t *object, const char *name, json_t *value);
+/* Set a member to another holder of `value`; the text is valid UTF-8 already. FORM_INEXACT: memory
+ * was refused, here or before (`object` or `value` is NULL). */
+enum form_result form_json_set(json_t *object, const char *name, json_t *value) MUST_CHECK;
 /* Set it if the object lacks it. */
-void form_json_set_missing(json_t *object, const char *name, json_t *value);
+enum form_result form_json_set_missing(json_t *object, const char *name, json_t *value) MUST_CHECK;
+/* Set it to a new value, which the object then holds alone; when refused, nobody does. */
+enum form_result form_json_set_new(json_t *object, const char *name, json_t *value) MUST_CHECK;
 
 /* ---- events (form_events.c) ---- */
 

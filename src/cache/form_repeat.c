@@ -127,5 +127,6 @@ json_t *form_repeat_match(const struct form_repeat *repeat, struct str data)
     }
     /* With its quotes. What is not one string, such as `a","b":"c`, is not what it seemed. */
     struct str value = str_slice(data, before.len - 1, data.len - behind.len + 1);
-    return json_loadb(value.ptr, value.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_error_t error;
+    return form_json_load(value, 1, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 }

@@ -35,7 +35,7 @@ bool form_event_end(struct form_split *split, bool is_last)
         buf_append_str(split->out, STR_LIT(",\"usage\":null")); /* as OpenAI does */
     }
     end_event(split, is_last);
-    return buf_len(split->out) <= split->bytes_max;
+    return buf_len(split->out) <= split->bytes_max && !buf_is_refused(split->out);
 }
 
 static enum form_result put_member(struct form_split *split, const char *name, const json_t *value)
@@ -137,6 +137,12 @@ static enum form_result end_stream(struct form_split *split, const json_t *usage
     return buf_len(split->out) <= split->bytes_max ? FORM_OK : FORM_INEXACT;
 }
 
+static bool is_refused(const struct form_split *split)
+{
+    return buf_is_refused(split->out) || buf_is_refused(&split->head) ||
+           buf_is_refused(&split->nulls) || buf_is_refused(&split->last);
+}
+
 static enum form_result split_answer(struct form_split *split, json_t *answer)
 {
     enum form_result result = check_answer(split, answer);
@@ -168,10 +174,13 @@ enum form_result form_plain_to_stream(enum api api, struct str body, const struc
     if (result != FORM_OK) {
         return result;
     }
-    buf_init(&split.head);
-    buf_init(&split.nulls);
-    buf_init(&split.last);
+    buf_init_try(&split.head);
+    buf_init_try(&split.nulls);
+    buf_init_try(&split.last);
     result = split_answer(&split, answer);
+    if (result == FORM_OK && is_refused(&split)) {
+        result = FORM_INEXACT;
+    }
     if (result != FORM_OK) {
         buf_clear(out);
     }

@@ -16,7 +16,7 @@ struct sender {
     const json_t *logprobs;    /* of the choice; NULL: it has no such member */
     const char *sent_lists[2]; /* of logprobs, those that pieces of text have taken along */
     unsigned sent_list_count;
-    bool is_over; /* past the bound */
+    bool is_over; /* past the bound, or out of memory */
 };
 
 /* The tokens that belong to one text. */

@@ -18,7 +18,8 @@ struct form_split {
 
 /* Begin an event: everything up to the inside of `choices`. */
 void form_event_begin(struct form_split *split);
-/* End it. False: the output has grown past its bound. `is_last`: no event with JSON follows. */
+/* End it. False: the output has grown past its bound, or memory was refused. `is_last`: no event
+ * with JSON follows. */
 bool form_event_end(struct form_split *split, bool is_last) MUST_CHECK;
 
 enum form_result form_choice_check(const struct form_split *split, size_t index,

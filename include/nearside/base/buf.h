@@ -6,7 +6,10 @@
  *      | consumed (reusable) |  buf_str()       |  free             |
  *
  * Growth is bounded by the caller: buf_reserve() may be refused by memory, buf_append() never
- * fails and is for what we produce ourselves. An empty buffer holds no memory after buf_trim().
+ * fails and is for what we produce ourselves. What a peer sizes and many small appends make goes
+ * into a buffer of buf_init_try(): there an append may be refused; it adds nothing then, nor does
+ * any after it, and buf_is_refused() tells at the end. An empty buffer holds no memory after
+ * buf_trim().
  */
 #ifndef NEARSIDE_BASE_BUF_H
 #define NEARSIDE_BASE_BUF_H
@@ -15,20 +18,30 @@
 #include <nearside/base/str.h>
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 struct buf {
     char *data; /* owned */
     size_t start;
     size_t end;
     size_t size;
+    bool may_refuse;
+    bool is_refused;
 };
 
 void buf_init(struct buf *buf);
+void buf_init_try(struct buf *buf);
 void buf_done(struct buf *buf); /* leaves an empty, usable buffer */
 
 static inline size_t buf_len(const struct buf *buf)
 {
     return buf->end - buf->start;
+}
+
+/* An append was refused: what is here is not whole. For good, whatever is cleared or consumed. */
+static inline bool buf_is_refused(const struct buf *buf)
+{
+    return buf->is_refused;
 }
 
 static inline struct str buf_str(const struct buf *buf)
@@ -54,7 +67,7 @@ void buf_consume(struct buf *buf, size_t len);  /* forget bytes at the front */
 void buf_clear(struct buf *buf);                /* empty, memory kept */
 void buf_trim(struct buf *buf);                 /* if empty, give the memory back */
 
-/* Append; memory is never refused (mem_ rules). */
+/* Append; memory is never refused (mem_ rules), but in a buffer of buf_init_try(). */
 void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_str(struct buf *buf, struct str text);
 void buf_append_char(struct buf *buf, char c);

@@ -29,6 +29,10 @@
 #define FORM_TOOL_CALLS_MAX 128       /* of one choice */
 #define FORM_PIECE_BYTES    64        /* of text in one event that we make */
 
+/* Once in the process, before its threads: hands the JSON library its memory. Without it, memory that
+ * is refused while it parses may end the process, or go unnoticed inside a text. */
+void form_setup(void);
+
 enum form_result {
     FORM_OK,
     FORM_INEXACT, /* a good answer, perhaps, but not one we can turn without guessing: a miss */
@@ -43,7 +47,8 @@ struct form_wish {
 /* The whole body of a stored event stream as the plain answer. It must end with [DONE], hold a
  * finish_reason for each choice, and tell its usage (a plain answer always does).
  *
- * For all three: `out` is initialised and empty; it stays empty unless FORM_OK comes back. */
+ * For all three: `out` is initialised and empty; it stays empty unless FORM_OK comes back. Memory
+ * that is refused is FORM_INEXACT, in `out` as well if that is of buf_init_try(). */
 enum form_result form_stream_to_plain(enum api api, struct str events, const struct form_wish *wish,
                                       struct buf *out) MUST_CHECK;
 

@@ -83,6 +83,31 @@ static void test_buf_refused_growth_changes_nothing(void **state)
     buf_done(&buf);
 }
 
+static void test_buf_that_may_be_refused_tells_that_something_is_missing(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init_try(&buf);
+    buf_append_str(&buf, STR_LIT("kept"));
+    assert_false(buf_is_refused(&buf));
+    mem_try_fail_after(1);
+    buf_printf(&buf, "%01000d", 7);
+    assert_true(buf_is_refused(&buf));
+    assert_content(&buf, STR_LIT("kept"));
+    buf_append_char(&buf, 'x'); /* there is memory again, but a hole */
+    buf_printf(&buf, "x");
+    assert_content(&buf, STR_LIT("kept"));
+    buf_clear(&buf);
+    assert_true(buf_is_refused(&buf));
+    buf_done(&buf);
+    assert_false(buf_is_refused(&buf));
+    mem_try_fail_after(1);
+    buf_append_char(&buf, 'x');
+    assert_true(buf_is_refused(&buf)); /* what may be refused stays so */
+    buf_done(&buf);
+}
+
 /* A queue that always holds little must stay small, however much passes through it. */
 static void test_buf_reuses_consumed_room(void **state)
 {
@@ -154,6 +179,7 @@ int main(void)
         cmocka_unit_test(test_buf_writes_numbers_of_all_sizes),
         cmocka_unit_test(test_buf_prints_text_longer_than_its_room),
         cmocka_unit_test(test_buf_refused_growth_changes_nothing),
+        cmocka_unit_test(test_buf_that_may_be_refused_tells_that_something_is_missing),
         cmocka_unit_test(test_buf_reuses_consumed_room),
         cmocka_unit_test(test_buf_json_escapes_everything_that_is_not_text),
     };
