@@ -29,8 +29,8 @@
 #define FORM_TOOL_CALLS_MAX 128       /* of one choice */
 #define FORM_PIECE_BYTES    64        /* of text in one event that we make */
 
-/* Once in the process, before its threads: hands the JSON library its memory. Without it, memory that
- * is refused while it parses may end the process, or go unnoticed inside a text. */
+/* Once in the process, before its threads: hands the JSON library its memory. Without it, memory
+ * that is refused while it parses may end the process, or go unnoticed inside a text. */
 void form_setup(void);
 
 enum form_result {
