@@ -11,6 +11,8 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
 
+#include <string.h>
+
 /* ---- with the lock held ---- */
 
 /* The only place that changes flight->state. A settled flight takes no new members. */
@@ -210,7 +212,14 @@ void flight_publish(struct flight_member *member, const struct flight_head *head
 {
     struct flight *flight = led_by(member);
 
-    flight->fields = mem_strndup(head->fields.ptr, head->fields.len);
+    flight->fields = mem_try_alloc(head->fields.len);
+    if (flight->fields == NULL) {
+        flight_refuse(member);
+        return;
+    }
+    if (head->fields.len > 0) {
+        memcpy(flight->fields, head->fields.ptr, head->fields.len);
+    }
     flight->head = *head;
     flight->head.fields = str_make(flight->fields, head->fields.len);
     pthread_mutex_lock(&flight->shard->lock);

@@ -436,7 +436,11 @@ static const struct conf_key limits_keys[] = {
         "Clients connected at once; further ones are answered 503.", .edge_only = true),
     U32(conf_limits, max_connections_per_client, 10000, 0, 10000000, "connections",
         "From one address (IPv6: one /64) at once; further ones are answered 429. 0: no limit. It "
-        "does not hold for edge.trusted_proxies.",
+        "does not hold for edge.trusted_proxies; for their clients max_inflight_per_client does.",
+        .edge_only = true),
+    U32(conf_limits, max_inflight_per_client, 10000, 0, 10000000, "requests",
+        "Of one client (IPv6: one /64) at once, by the address that edge.trusted_proxies vouch for "
+        "where one of them asks; further ones are answered 429. 0: no limit.",
         .edge_only = true),
     U32(conf_limits, max_handshakes, 10000, 1, 10000000, "connections",
         "TLS handshakes of clients under way at once; further connections are closed. Less than "

@@ -279,7 +279,7 @@ static size_t feed_head(struct exchange *exchange, struct str input)
         return input.len;
     }
     if (head->status < 200) {
-        request_on_interim(request, head);
+        request_on_interim(request, head, used);
         return used;
     }
     begin_answer(exchange, head, str_make(input.ptr, used));
@@ -532,6 +532,10 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     } else if ((events & STREAM_EV_WRITE) != 0 && exchange->write_blocked) {
         exchange->write_blocked = false;
         exchange_send(exchange);
+    }
+    if (request->attempt_failed) {
+        request_drive(request); /* memory was refused */
+        return;
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
         exchange->readable = true;

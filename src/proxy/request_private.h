@@ -94,10 +94,12 @@ struct request {
     struct addr peer;     /* whoever connected */
     struct addr from;     /* the client: the peer, or whom a trusted peer names */
     bool peer_is_trusted; /* edge.trusted_proxies */
+    bool from_counted;    /* in limits.max_inflight_per_client */
     bool over_tls;
 
     /* what was asked */
     struct http_head *head; /* in the arena */
+    size_t head_bytes;      /* as the client wrote it */
     char id[REQUEST_ID_MAX + 1];
     uint16_t id_len;
     enum api api;
@@ -202,8 +204,10 @@ const struct conf_timeouts *request_timeouts(const struct request *request);
 void request_write_head(struct request *request, struct buf *out);
 
 /* Begin. `head` is in worker scratch and is copied; `body` tells how the body is framed.
- * The request may have ended (and be gone) when this returns: conn->request tells. */
-void request_start(struct client_conn *client, const struct http_head *head, struct str raw);
+ * The request may have ended (and be gone) when this returns: conn->request tells.
+ * False: memory for the head is refused, and there is no request. */
+bool request_start(struct client_conn *client, const struct http_head *head,
+                   struct str raw) MUST_CHECK;
 
 /* ---- from the client connection ---- */
 
@@ -220,11 +224,14 @@ void request_ask_client(struct request *request);
 /* The client broke the protocol within its body. */
 void request_on_bad_body(struct request *request, unsigned status, const char *word);
 
-/* ---- from the exchange: facts; never called from within exchange_start() ---- */
+/* It is no longer its client's: limits.max_inflight_per_client. */
+void request_uncount(struct request *request);
+
+/* ---- from the exchange: facts; within exchange_start() only a failure ---- */
 
 /* The final head, in worker scratch; `raw` are its bytes. */
 void request_on_answer(struct request *request, const struct http_head *head, struct str raw);
-void request_on_interim(struct request *request, const struct http_head *head);
+void request_on_interim(struct request *request, const struct http_head *head, size_t raw_len);
 void request_on_data(struct request *request, struct str bytes);
 void request_on_answer_end(struct request *request);
 void request_on_failure(struct request *request, enum outcome outcome);

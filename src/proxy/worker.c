@@ -43,6 +43,7 @@ static void on_drain_task(struct loop_task *task, void *arg);
 void proxy_shared_init(struct proxy_shared *shared, unsigned descriptors)
 {
     shared->clients = address_counts_new();
+    shared->askers = address_counts_new();
     shared->descriptors = descriptors;
 }
 
@@ -50,6 +51,8 @@ void proxy_shared_done(struct proxy_shared *shared)
 {
     address_counts_free(shared->clients);
     shared->clients = NULL;
+    address_counts_free(shared->askers);
+    shared->askers = NULL;
 }
 
 struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct world *world,
@@ -88,6 +91,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->client_bytes = mem_alloc(WORKER_READ_BYTES);
     worker->upstream_bytes = mem_alloc(WORKER_READ_BYTES);
     buf_init(&worker->reply_head);
+    buf_make_room(&worker->reply_head, WORKER_HEAD_BYTES); /* a refusal needs no memory */
     buf_init(&worker->request_head);
     buf_init(&worker->access_line);
     worker_follow_redis(worker);

@@ -26,6 +26,8 @@
 #define BATCH_MS    1000
 #define BATCH_SPANS 512
 #define TRIES_MAX   4
+#define SPAN_BYTES  16384 /* of one span's text: more than the longest, every byte of it escaped */
+#define BATCH_BYTES 8192  /* of a batch's own text: head and tail */
 
 struct trace {
     uint32_t magic;
@@ -70,8 +72,19 @@ static void send_batch(struct trace *trace)
     post_start(trace->post, trace->conf, buf_str(&trace->batch));
 }
 
+static void drop_pending(struct trace *trace)
+{
+    release(trace, trace->pending_count, METRIC_FAILURE);
+    trace->pending_count = 0;
+    buf_clear(&trace->pending);
+}
+
 static void make_batch(struct trace *trace)
 {
+    if (!buf_reserve(&trace->batch, buf_len(&trace->pending) + BATCH_BYTES)) {
+        drop_pending(trace); /* no memory for a luxury */
+        return;
+    }
     otlp_write_head(&trace->batch, trace->conf);
     buf_append_str(&trace->batch, buf_str(&trace->pending));
     otlp_write_tail(&trace->batch);
@@ -134,7 +147,7 @@ static void on_span(struct loop_message *message, void *arg)
     struct trace *trace = OBJ_CAST(arg, trace, TRACE_MAGIC);
     struct trace_span *span = CONTAINER_OF(message, struct trace_span, message);
 
-    if (!is_on(trace)) {
+    if (!is_on(trace) || !buf_reserve(&trace->pending, SPAN_BYTES)) {
         release(trace, 1, METRIC_FAILURE);
     } else {
         buf_append_str(&trace->pending, trace->pending_count == 0 ? STR_EMPTY : STR_LIT(","));
@@ -183,9 +196,7 @@ void trace_apply(struct trace *trace, struct conf *conf)
     trace->conf = conf_ref(conf);
     atomic_store_explicit(&trace->held_max, conf->tracing.queue_spans, memory_order_relaxed);
     if (!is_on(trace)) {
-        release(trace, trace->pending_count, METRIC_FAILURE);
-        trace->pending_count = 0;
-        buf_clear(&trace->pending);
+        drop_pending(trace);
         if (!post_is_busy(trace->post)) {
             drop_batch(trace);
             deadline_cancel(&trace->due);

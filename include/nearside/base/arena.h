@@ -9,6 +9,11 @@
 #include <nearside/base/attr.h>
 #include <nearside/base/str.h>
 
+#include <stdalign.h>
+#include <stddef.h>
+
+#define ARENA_ALIGN alignof(max_align_t)
+
 struct arena_block;
 
 struct arena {
@@ -16,6 +21,7 @@ struct arena {
     char *next;
     char *end;
     size_t block_bytes;
+    size_t next_bytes;  /* of the next block, unless more is asked for */
     size_t total_bytes; /* handed out since the last reset */
 };
 
@@ -25,9 +31,14 @@ void arena_wipe(
     struct arena *arena); /* arena_done(), for secrets: all bytes are overwritten first */
 void arena_reset(struct arena *arena); /* keeps the first block */
 
-/* Aligned for any object. Never NULL; callers bound peer-sized requests themselves. */
+/* Aligned for any object. Never NULL: what a peer sizes is reserved first. */
 void *arena_alloc(struct arena *arena, size_t size) MUST_CHECK;
 void *arena_zero(struct arena *arena, size_t size) MUST_CHECK;
+
+/* Room for one object of `size`, or several with it in all, each rounded up to ARENA_ALIGN: the
+ * next arena_alloc() of that needs no memory. False: memory is refused, nothing has changed. For
+ * what a peer sizes. */
+bool arena_reserve(struct arena *arena, size_t size) MUST_CHECK;
 
 /* A copy, followed by a NUL that the view does not count. */
 struct str arena_str(struct arena *arena, struct str text);

@@ -147,6 +147,7 @@ bool kv_error_is_said(enum kv_error error);
 #define LIMITS(X)                                                                                  \
     X(MAX_CONNECTIONS, "max_connections")                                                          \
     X(CLIENT_CONNECTIONS, "max_connections_per_client")                                            \
+    X(CLIENT_INFLIGHT, "max_inflight_per_client")                                                  \
     X(HANDSHAKES, "max_handshakes")                                                                \
     X(HANDSHAKE_TIME, "handshake_ms")                                                              \
     X(CONNECTION_REQUESTS, "requests_per_connection")                                              \
