@@ -407,7 +407,8 @@ static const struct conf_key timeouts_keys[] = {
     U32(conf_timeouts, first_token_ms_per_kib, 0, 0, 60000, "ms/KiB",
         "Added to first_token_ms for each KiB of the request's body: long prompts take longer to read."),
     U32(conf_timeouts, idle_ms, 60000, 1, DAY_MS, "ms",
-        "Between two pieces of an answer, from the endpoint or to the client."),
+        "Between two pieces of an answer, from the endpoint or to the client. Chunks' framing and "
+        "trailers are no piece."),
     U32(conf_timeouts, total_ms, 0, 0, DAY_MS, "ms",
         "The whole request, all attempts together. 0: no limit.", .edge_only = true),
     REAL(conf_timeouts, min_tokens_per_s, 0, 0, 1000, "tokens/s",

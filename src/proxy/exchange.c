@@ -286,6 +286,13 @@ static size_t feed_head(struct exchange *exchange, struct str input)
     return used;
 }
 
+static void take_data(struct exchange *exchange, struct str data)
+{
+    exchange->got_body = true;
+    exchange->got_data = true;
+    request_on_data(exchange->request, data);
+}
+
 /* *ret_done: the whole answer is over. */
 static size_t feed_chunked(struct exchange *exchange, struct str input, bool *ret_done)
 {
@@ -298,8 +305,7 @@ static size_t feed_chunked(struct exchange *exchange, struct str input, bool *re
             h1_chunked_parse(&exchange->chunked, str_slice(input, total, input.len), &used, &data);
         total += used;
         if (data.len > 0) {
-            exchange->got_body = true;
-            request_on_data(exchange->request, data);
+            take_data(exchange, data);
         }
         if (result == H1_COMPLETE) {
             *ret_done = true;
@@ -334,8 +340,7 @@ static size_t feed_body(struct exchange *exchange, struct str input, bool *ret_d
         break;
     }
     if (take > 0) {
-        exchange->got_body = true;
-        request_on_data(exchange->request, str_make(input.ptr, take));
+        take_data(exchange, str_make(input.ptr, take));
     }
     return take;
 }
@@ -379,6 +384,7 @@ static size_t feed(struct exchange *exchange, struct str input)
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
+    exchange->got_data = false;
     exchange->short_read = bytes.len < WORKER_READ_BYTES;
     if (buf_len(&exchange->in) > 0) {
         size_t used;
@@ -400,7 +406,7 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
             buf_append(&exchange->in, bytes.ptr + used, bytes.len - used);
         }
     }
-    if (exchange->state == EXCHANGE_BODY && exchange->got_body) {
+    if (exchange->state == EXCHANGE_BODY && exchange->got_data) {
         deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }

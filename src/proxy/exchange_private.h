@@ -54,6 +54,7 @@ struct exchange {
     bool paused;
     bool got_bytes;    /* something of an answer came */
     bool got_body;     /* something of its body */
+    bool got_data;     /* in this read: framing alone is no sign of life */
     bool answer_begun; /* the final head came */
     bool keep_alive;
     bool chunked_request; /* the request's body goes out in chunks */
