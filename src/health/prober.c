@@ -287,6 +287,9 @@ static enum prober_step on_broken(struct prober *prober, enum probe_end end)
         connect_anew(prober);
         return PROBER_WAIT;
     }
+    if (stream_failure(prober->stream) == STREAM_FAILURE_LOCAL) {
+        end = PROBE_END_LOCAL;
+    }
     probe_finish(prober, end, false);
     return PROBER_DONE;
 }

@@ -171,6 +171,14 @@ static void write_request(struct scraper *scraper)
     buf_done(&host);
 }
 
+/* The connection broke: there, or here. */
+static enum scraper_step scrape_broke(struct scraper *scraper)
+{
+    bool is_ours = stream_failure(scraper->stream) == STREAM_FAILURE_LOCAL;
+
+    return scrape_finish(scraper, is_ours ? SCRAPE_LOCAL : SCRAPE_RESET);
+}
+
 static enum scraper_step step_send(struct scraper *scraper)
 {
     while (buf_len(&scraper->out) > 0) {
@@ -185,7 +193,7 @@ static enum scraper_step step_send(struct scraper *scraper)
         case STREAM_AGAIN:
             return SCRAPER_WAIT;
         default:
-            return scrape_finish(scraper, SCRAPE_RESET);
+            return scrape_broke(scraper);
         }
     }
     scraper->state = SCRAPER_HEAD;
@@ -213,7 +221,7 @@ static enum scraper_step read_some(struct scraper *scraper, bool *ret_ended)
         *ret_ended = true;
         return SCRAPER_MORE;
     default:
-        return scrape_finish(scraper, SCRAPE_RESET);
+        return scrape_broke(scraper);
     }
 }
 

@@ -209,6 +209,9 @@ static void failed(struct exchange *exchange, enum outcome outcome)
 /* The connection broke or ended early. */
 static enum outcome outcome_of_break(const struct exchange *exchange)
 {
+    if (stream_failure(upstream_stream(exchange->conn)) == STREAM_FAILURE_LOCAL) {
+        return OUTCOME_LOCAL_LIMIT; /* it broke here */
+    }
     if (exchange->got_body) {
         return OUTCOME_CUT;
     }

@@ -194,6 +194,9 @@ static enum progress send_pieces(struct exchange *exchange, struct str head)
             progress = PROGRESS;
             continue;
         }
+        if (stream_failure(stream) == STREAM_FAILURE_LOCAL) {
+            return PROGRESS_REFUSED; /* by our kernel: the peer knows of nothing */
+        }
         exchange->write_blocked = true;
         if (io != STREAM_AGAIN) {
             /* An answer may stand in the kernel already (a refusal of the body): reading finds it,

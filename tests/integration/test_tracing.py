@@ -34,9 +34,10 @@ class Collector:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.begun += 1
                 outer.hold.wait(20)
+                status = outer.status  # before anybody can see that it came, and change it
                 outer.requests.append((self.path, dict(self.headers), json.loads(body)))
                 self.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n" * outer.interims)
-                self.send_response(outer.status)
+                self.send_response(status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
