@@ -30,7 +30,7 @@ FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,addres
 LINK_fuzz     := -fsanitize=fuzzer,address,undefined
 # What a target replaces: the worker's endpoint is a socket pair, and time is the input's.
 comma            := ,
-WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime
+WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime,--wrap=request_write_head
 
 CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
 CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
