@@ -38,8 +38,8 @@ enum status trust_new(const char *ca, struct ssl_ctx_st **ret_trust, struct errb
         return STATUS_INVALID;
     }
     SSL_CTX_set_verify(trust, SSL_VERIFY_PEER, NULL);
-    (void)SSL_CTX_set_mode(trust, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    (void)SSL_CTX_set_mode(trust,
+                           SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     *ret_trust = trust;
     return STATUS_OK;
 }
