@@ -123,6 +123,15 @@ static void drop_down(struct worker *worker)
     }
 }
 
+/* The view may be older than the config, or newer: then there may be no TLS for a Redis that speaks
+ * it. The password never goes in the clear instead; what is missing is on its way here. */
+static bool may_use_redis(const struct view_region *region, const struct tls_ctx *tls)
+{
+    const struct conf_redis *redis = &region->conf->redis;
+
+    return region->redis_known && redis->url[0] != '\0' && (!redis->tls || tls != NULL);
+}
+
 void worker_follow_redis(struct worker *worker)
 {
     const struct fleet_view *view = worker->view;
@@ -131,10 +140,10 @@ void worker_follow_redis(struct worker *worker)
     for (uint32_t i = 0; i < view->region_count; i++) {
         const struct view_region *region = &view->regions[i];
         const struct conf_redis *redis = &region->conf->redis;
-        bool has = used && region->redis_known && redis->url[0] != '\0';
-        struct tls_ctx *tls = has && redis->tls ? worker_region_tls(worker, region->name) : NULL;
+        struct tls_ctx *tls = redis->tls ? worker_region_tls(worker, region->name) : NULL;
+        bool has = used && may_use_redis(region, tls);
         cache_worker_set_redis(worker->cache, region->slot, has ? redis : NULL,
-                               has ? &region->redis_addr : NULL, tls);
+                               has ? &region->redis_addr : NULL, has ? tls : NULL);
     }
 }
 
