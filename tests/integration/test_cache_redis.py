@@ -362,3 +362,12 @@ def test_a_redis_that_wants_tls_is_never_asked_in_the_clear(make_proxy, make_pod
                 load.wait_count(20)
         server.shutdown()
     assert set(first_bytes) - {b""} == {b"\x16"}, "TLS begins with 22"
+
+
+def test_a_redis_whose_region_goes_is_left(make_proxy, make_redis, pod):
+    redis = make_redis()
+    proxy = make_proxy([region("goes", pod, redis)], cache=ON)
+    ask_new(proxy)
+    wait_until(lambda: ns_keys(redis), "an answer in Redis")
+    proxy.reload_ok(regions=[region("stays", pod)])
+    wait_until(lambda: len(redis.client.client_list()) == 1, "no connection but our own")
