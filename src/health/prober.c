@@ -382,6 +382,7 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     bool first = !prober->warm;
     enum probe_end end = judge(prober);
 
+    prober->warm = true;
     if (end != PROBE_END_OK) {
         probe_finish(prober, end, reusable);
         return PROBER_DONE;
@@ -389,7 +390,6 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     if (!is_prompt(prober) && stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && rtt_us > 0) {
         prober->sample(LATENCY_TCP_INFO, (double)rtt_us / 1000.0, prober->arg);
     }
-    prober->warm = true;
     if (reusable && first && prober->target.want_round_trip && !prober->measuring) {
         prober->verdict.end = PROBE_END_OK;
         prober->measuring = true;
