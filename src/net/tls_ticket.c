@@ -131,6 +131,11 @@ static bool set_mac(EVP_MAC_CTX *mac, struct ticket_key *key)
 
 /* Answers as SSL_CTX_set_tlsext_ticket_key_evp_cb() wants: -1 failed, 0 no such key (a full
  * handshake follows), 1 good, 2 good and to be renewed. */
+#define ANSWER_FAILED  (-1)
+#define ANSWER_UNKNOWN 0
+#define ANSWER_GOOD    1
+#define ANSWER_RENEW   2
+
 static int issue(struct ticket_keys *keys, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
                  EVP_MAC_CTX *mac)
 {
@@ -143,7 +148,7 @@ static int issue(struct ticket_keys *keys, uint8_t *name, uint8_t *iv, EVP_CIPHE
         memcpy(name, key.name, TICKET_NAME_LEN);
     }
     OPENSSL_cleanse(&key, sizeof(key));
-    return good ? 1 : -1;
+    return good ? ANSWER_GOOD : ANSWER_FAILED;
 }
 
 static int accept_ticket(struct ticket_keys *keys, const uint8_t *name, const uint8_t *iv,
@@ -154,15 +159,22 @@ static int accept_ticket(struct ticket_keys *keys, const uint8_t *name, const ui
     bool good;
 
     if (found == TICKET_UNKNOWN) {
-        return 0;
+        return ANSWER_UNKNOWN;
     }
     good = set_mac(mac, &key) &&
            EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1;
     OPENSSL_cleanse(&key, sizeof(key));
     if (!good) {
-        return -1;
+        return ANSWER_FAILED;
     }
-    return found == TICKET_CURRENT ? 1 : 2;
+    return found == TICKET_CURRENT ? ANSWER_GOOD : ANSWER_RENEW;
+}
+
+/* A TLS 1.3 client uses a ticket once (RFC 8446, C.4), so each resumption brings it the next one;
+ * without, every other connection of such a client would be a full handshake. */
+static int accept_for(const SSL *ssl, int answer)
+{
+    return answer == ANSWER_GOOD && SSL_version(ssl) == TLS1_3_VERSION ? ANSWER_RENEW : answer;
 }
 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
@@ -172,7 +184,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
     ASSERT(keys != NULL);
     return is_issue ? issue(keys, name, iv, cipher, mac)
-                    : accept_ticket(keys, name, iv, cipher, mac);
+                    : accept_for(ssl, accept_ticket(keys, name, iv, cipher, mac));
 }
 
 void ticket_keys_use(struct ticket_keys *keys, SSL_CTX *ssl_ctx)
