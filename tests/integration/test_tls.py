@@ -202,6 +202,17 @@ def test_a_protocol_in_common_is_agreed_on(edge):
     assert "ALPN protocol: http/1.1" in s_client(edge, "-alpn", "h2,http/1.1")
 
 
+@pytest.mark.parametrize("options, cipher", [
+    (["-tls1_3"], "TLS_AES_128_GCM_SHA256"),
+    (["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], "TLS_AES_256_GCM_SHA384"),
+    (["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"],
+     "TLS_CHACHA20_POLY1305_SHA256"),
+    (["-tls1_2"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+])
+def test_the_cheapest_cipher_that_fits_the_client_is_chosen(edge, options, cipher):
+    assert f"Cipher is {cipher}" in s_client(edge, *options)
+
+
 def test_other_ends_of_a_handshake_are_counted_by_their_reason(make_proxy, pod, authority):
     certificate = authority.issue("edge")
     proxy = make_proxy([region("near", pod)],
