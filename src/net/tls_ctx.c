@@ -20,8 +20,7 @@
  * and with AES-256 comes SHA-384, for which processors have no instructions: a seventh of a
  * handshake's. A peer that offers AES-256 alone gets it. */
 #define CIPHERS_TLS_1_2 "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20"
-#define CIPHERS_TLS_1_3                                                                            \
-    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+#define CIPHERS_TLS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 static SSL_CTX *ssl_ctx_new(const SSL_METHOD *method)
 {

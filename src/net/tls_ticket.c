@@ -23,6 +23,7 @@ struct generation {
 };
 
 struct ticket_keys {
+    EVP_CIPHER *cipher;        /* owned; fetched once, since each look-up by name costs */
     pthread_mutex_t lock;      /* guards the generations */
     struct generation current; /* issues */
     struct generation last;    /* is accepted */
@@ -33,6 +34,8 @@ struct ticket_keys *ticket_keys_new(void)
     struct ticket_keys *keys = mem_secret_new(sizeof(*keys));
 
     pthread_mutex_init(&keys->lock, NULL);
+    keys->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    ASSERT(keys->cipher != NULL);
     return keys;
 }
 
@@ -40,6 +43,7 @@ void ticket_keys_free(struct ticket_keys *keys)
 {
     if (keys != NULL) {
         pthread_mutex_destroy(&keys->lock);
+        EVP_CIPHER_free(keys->cipher);
         mem_secret_free(keys, sizeof(*keys));
     }
 }
@@ -141,7 +145,7 @@ static int issue(struct ticket_keys *keys, uint8_t *name, uint8_t *iv, EVP_CIPHE
 {
     struct ticket_key key;
     bool good = ticket_keys_issue(keys, clock_mono_ns(), &key) && RAND_bytes(iv, IV_LEN) == 1 &&
-                EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1 &&
+                EVP_EncryptInit_ex2(cipher, keys->cipher, key.cipher, iv, NULL) == 1 &&
                 set_mac(mac, &key);
 
     if (good) {
@@ -161,8 +165,8 @@ static int accept_ticket(struct ticket_keys *keys, const uint8_t *name, const ui
     if (found == TICKET_UNKNOWN) {
         return ANSWER_UNKNOWN;
     }
-    good = set_mac(mac, &key) &&
-           EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1;
+    good =
+        set_mac(mac, &key) && EVP_DecryptInit_ex2(cipher, keys->cipher, key.cipher, iv, NULL) == 1;
     OPENSSL_cleanse(&key, sizeof(key));
     if (!good) {
         return ANSWER_FAILED;
