@@ -456,6 +456,14 @@ def is_given_up(conn):
         return True
 
 
+def test_a_request_has_a_number_of_attempts(make_proxy, make_pod):
+    pods = [make_pod(name, fault="close-before-response") for name in "abc"]
+    proxy = make_proxy([region("near", pods)], retry={"attempts": 2})
+    response = proxy.chat(answers.chat("x"))
+    assert (response.status, response.header("X-Nearside-Attempts")) == (502, "2"), response
+    assert hits(proxy, "retry_attempts") == 1
+
+
 def test_every_limit_of_the_metric_stands_in_the_table(make_proxy, pod):
     proxy = make_proxy([region("near", pod)])
     with open(os.path.join(TOP, "docs", "security.md")) as file:

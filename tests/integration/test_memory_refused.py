@@ -262,8 +262,9 @@ def test_the_first_request_of_all(make_proxy, pod, allocator, collector, number,
     response = proxy.get("/echo")
     for path in ("/status.json", "/metrics", "/config"):
         assert proxy.admin("GET", path).status == 200
-    explained = proxy.admin("GET", f"/explain?id={response.header('X-Request-Id')}").status
-    assert explained in ((200, 404) if allocator.refused else (200,))
+    explain = f"/explain?id={response.header('X-Request-Id')}"
+    wait_until(lambda: proxy.admin("GET", explain).status == 200 or allocator.refused,
+               "the explanation, or memory refused")
     if number > 3:
         spans = "nearside_trace_spans_total"
         wait_until(lambda: sum(proxy.metrics().value(spans, {"result": result}) for result in
