@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Doubling ends here: a request that needs more is fed in pieces of this size. */
+/* Growing ends here: a request that needs more is fed in pieces of this size. */
 #define ARENA_BLOCK_BYTES_MAX ((size_t)256 * 1024)
 #define ARENA_ALIGN           alignof(max_align_t)
 
@@ -80,13 +80,14 @@ void arena_reset(struct arena *arena)
     arena->total_bytes = 0;
 }
 
+/* As large as all before it together, so that not much more is held than used. */
 static size_t next_block_size(const struct arena *arena)
 {
     if (arena->blocks == NULL || arena->block_bytes >= ARENA_BLOCK_BYTES_MAX) {
         return arena->block_bytes;
     }
-    size_t doubled = arena->blocks->size * 2;
-    return doubled < ARENA_BLOCK_BYTES_MAX ? doubled : ARENA_BLOCK_BYTES_MAX;
+    size_t all = arena->blocks->older == NULL ? arena->blocks->size : arena->blocks->size * 2;
+    return all < ARENA_BLOCK_BYTES_MAX ? all : ARENA_BLOCK_BYTES_MAX;
 }
 
 static void add_block(struct arena *arena, size_t need)
