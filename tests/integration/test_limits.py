@@ -387,6 +387,35 @@ def test_the_admin_listener_has_a_number_of_connections(make_proxy, pod):
     proxy.wait_metric("nearside_limit_hits_total", {"limit": "admin.max_connections"})
 
 
+def test_the_admin_listener_gives_up_who_asks_too_slowly(make_proxy, pod, authority):
+    """A byte now and then, in a head or a handshake, keeps no place; who asks again and again does."""
+    certificate = authority.issue("slow-admin")
+    plain = make_proxy([region("near", pod)])
+    secure = make_proxy([region("near", pod)], wait="listening", admin={
+        "bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert, "key": certificate.key}})
+    slow = [raw.Conn(plain.admin_port).send(b"GET / HTTP/1.1\r\nX: "),
+            raw.Conn(secure.admin_port).send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")]
+    with raw.Conn(plain.admin_port) as busy:
+        def are_closed():
+            busy.send(raw.request_bytes("GET", "/healthz"))
+            assert busy.read_response().status == 200, "who asks again and again is kept"
+            return all([is_given_up(conn) for conn in slow])
+        wait_until(are_closed, "both to be given up", 25.0)
+    plain.wait_metric("nearside_limit_hits_total", {"limit": "admin_request_time"}, 1)
+    secure.process.terminate()
+
+
+def is_given_up(conn):
+    try:
+        conn.send(b"a")
+        conn.socket.settimeout(0.25)
+        return conn.socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 def test_every_limit_of_the_metric_stands_in_the_table(make_proxy, pod):
     proxy = make_proxy([region("near", pod)])
     with open(os.path.join(TOP, "docs", "security.md")) as file:

@@ -249,6 +249,21 @@ def test_a_collector_that_hangs_holds_up_no_request(make_proxy, seen, collector)
     proxy.wait_metric("nearside_trace_spans_total", {"result": "success"}, 20)
 
 
+def test_what_has_piled_up_goes_in_many_batches(make_proxy, seen, collector):
+    """A collector refuses a body of some megabytes, and then all of it would be lost."""
+    proxy = start(make_proxy, seen.origin, collector)
+    collector.hold.clear()
+    with proxy.connect() as conn:
+        for _ in range(1200):
+            conn.send(raw.request_bytes("GET", "/x"))
+            assert conn.read_response().status == 200
+    collector.hold.set()
+    collector.wait_spans(1200)
+    batches = [len(document["resourceSpans"][0]["scopeSpans"][0]["spans"])
+               for _, _, document in collector.requests]
+    assert sum(batches) == 1200 and max(batches) <= 512, batches
+
+
 def test_no_collector_at_all(make_proxy, seen):
     proxy = make_proxy([region("near", seen.origin)],
                        tracing={"otlp_url": "http://127.0.0.1:1", "timeout_ms": 200})

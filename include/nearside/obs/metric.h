@@ -163,6 +163,7 @@ bool kv_error_is_said(enum kv_error error);
     X(INTERIM_ANSWERS, "interim_answers")                                                          \
     X(DNS_ADDRESSES, "dns_addresses")                                                              \
     X(ADMIN_CONNECTIONS, "admin.max_connections")                                                  \
+    X(ADMIN_REQUEST_TIME, "admin_request_time")                                                    \
     X(BUFFER_BYTES, "buffer_bytes")                                                                \
     X(BUFFER_TOTAL, "buffer_total_bytes")                                                          \
     X(ENDPOINT_INFLIGHT, "max_inflight_per_endpoint")                                              \
