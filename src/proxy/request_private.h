@@ -98,7 +98,7 @@ struct request {
 
     /* what was asked */
     struct http_head *head; /* in the arena */
-    struct str id; /* in the arena */
+    struct str id;          /* in the arena */
     enum api api;
     struct str model; /* in the arena */
     bool wants_stream;
