@@ -27,7 +27,7 @@
 
 #define REQUEST_MAGIC       0x72657173u
 #define REQUEST_ID_MAX      128
-#define REQUEST_ARENA_BYTES 2048   /* head and fields of a common request */
+#define REQUEST_ARENA_BYTES 1920   /* head and fields of a common request */
 #define REQUEST_MOVES_MAX   8      /* times a waiting request is moved off a lost region */
 #define REQUEST_PACE_S      10     /* a stream's pace is looked at over so long */
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
@@ -100,8 +100,7 @@ struct request {
     /* what was asked */
     struct http_head *head; /* in the arena */
     size_t head_bytes;      /* as the client wrote it */
-    char id[REQUEST_ID_MAX + 1];
-    uint16_t id_len;
+    struct str id;          /* in the arena */
     enum api api;
     struct str model; /* in the arena */
     bool wants_stream;
