@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import stat
 
 import pytest
@@ -171,6 +172,20 @@ def test_a_config_that_is_wrong(make_proxy, pod):
     good = open(proxy.conf_path).read()
     proxy.write_conf(good + "nonsense = 1;")
     failed(proxy, "ended with code 1")
+
+
+def test_a_start_that_fails_is_told_with_its_code(make_proxy, pod):
+    """The new process may end in its own time: it is not killed over the last of it."""
+    proxy = make_proxy([region("one", pod)])
+    proxy.allow_errors("upgrade_failed")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        proxy.write_conf(listeners=[{"bind": "127.0.0.1:0"},
+                                    {"bind": f"127.0.0.1:{holder.getsockname()[1]}"}])
+        for count in range(1, 5):
+            proxy.process.signal(signal.SIGUSR2)
+            wait_until(lambda n=count: len(proxy.log("upgrade_failed")) == n, "the failure")
+    for line in proxy.log("upgrade_failed"):
+        assert "ended with code 2" in line["error"], line
 
 
 def test_a_config_that_reaches_no_region(make_proxy, pod):
