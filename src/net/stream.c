@@ -56,7 +56,7 @@ static void tell_owner(struct stream *stream, unsigned events)
 
 /* ---- beginning ---- */
 
-static void advance_handshake(struct stream *stream);
+static void shake_hands(struct stream *stream);
 
 static void on_again(struct loop_task *task, void *arg)
 {
@@ -66,7 +66,8 @@ static void on_again(struct loop_task *task, void *arg)
     (void)task;
     if (stream->handshake_waits) {
         stream->handshake_waits = false;
-        advance_handshake(stream);
+        stream->handshake_has_begun = true;
+        shake_hands(stream);
         return;
     }
     stream->again_events = 0;
@@ -190,18 +191,8 @@ static void stream_opened(struct stream *stream)
     tell_owner(stream, events);
 }
 
-/* A client's handshake costs a signature. Many that come at once take turns with those who are
- * being served. */
-static void advance_handshake(struct stream *stream)
+static void shake_hands(struct stream *stream)
 {
-    if (stream->handshake_waits) {
-        return;
-    }
-    if (stream->is_accepted && stream->is_readable && !loop_allow_heavy(stream->loop)) {
-        stream->handshake_waits = true;
-        loop_task_queue(stream->loop, &stream->again);
-        return;
-    }
     switch (stream_tls_handshake(stream)) {
     case STREAM_OK:
         stream_opened(stream);
@@ -214,6 +205,22 @@ static void advance_handshake(struct stream *stream)
         return;
     }
     ASSERT_UNREACHABLE("no such outcome of a handshake");
+}
+
+/* A client's handshake costs a signature. Many that come at once take turns with those who are
+ * being served, first come, first served. */
+static void advance_handshake(struct stream *stream)
+{
+    if (stream->handshake_waits) {
+        return;
+    }
+    if (!stream->is_accepted || !stream->is_readable) {
+        shake_hands(stream);
+        return;
+    }
+    stream->handshake_waits = true;
+    loop_heavy_queue(stream->loop, &stream->again,
+                     stream->handshake_has_begun ? LOOP_HEAVY_GO_ON : LOOP_HEAVY_BEGIN);
 }
 
 /* The socket became writable or broke: the connect is over. */

@@ -55,6 +55,7 @@ struct stream {
     unsigned again_events;
 
     bool handshake_waits;             /* `again` is queued to go on with it */
+    bool handshake_has_begun;         /* the client's first bytes were seen to */
     enum handshake_end handshake_end; /* of a failed one; else DONE */
     enum stream_failure failure;
     char *failure_text; /* owned; NULL: none */

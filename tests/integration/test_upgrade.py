@@ -40,30 +40,16 @@ def test_upgrades_under_load_fail_no_request(make_proxy, generations, make_load,
     proxy.wait_metric("nearside_upgrades_total", {"result": "success"}, 1)
 
 
-def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, pod):
-    proxy = make_proxy([region("one", pod)])
-    history = generations(proxy)
-    body = answers.chat("x", stream=True, max_tokens=40)
-    with proxy.connect() as conn:
-        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
-        conn.read_head()
-        history.upgrade()
-        assert proxy.get("/echo").status == 200
-        assert raw.sse_text(event for _, event in conn.events())[:2] == \
-            (answers.chat_text(body), True)
-    history.wait_old()
-
-
-def test_one_upgrade_may_follow_another_while_a_stream_still_goes_on(
-        make_proxy, generations, pod):
+@pytest.mark.parametrize("upgrades", [1, 2])
+def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, pod, upgrades):
     proxy = make_proxy([region("one", pod)])
     history = generations(proxy)
     body = answers.chat("x", stream=True, max_tokens=60)
     with proxy.connect() as conn:
         conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
         conn.read_head()
-        history.upgrade()
-        history.upgrade()
+        for _ in range(upgrades):
+            history.upgrade()
         assert proxy.get("/echo").status == 200
         assert raw.sse_text(event for _, event in conn.events())[:2] == \
             (answers.chat_text(body), True)
