@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import stat
+import time
 
 import pytest
 from env import answers, raw
@@ -53,6 +55,41 @@ def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, po
         assert proxy.get("/echo").status == 200
         assert raw.sse_text(event for _, event in conn.events())[:2] == \
             (answers.chat_text(body), True)
+    history.wait_old()
+
+
+def through(step, outgoing, incoming, conn):
+    """Do `step` of a TLS connection whose bytes go over `conn`."""
+    while True:
+        try:
+            return step()
+        except ssl.SSLWantReadError:
+            conn.send(outgoing.read())
+            received = conn.socket.recv(65536)
+            assert received, "closed"
+            incoming.write(received)
+
+
+def test_a_handshake_that_was_under_way_is_finished(make_proxy, generations, pod, authority):
+    certificate = authority.issue("upgrade")
+    proxy = make_proxy([region("one", pod)], listeners=[
+        {"bind": "127.0.0.1:0"},
+        {"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert, "key": certificate.key}}])
+    history = generations(proxy)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = authority.client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with raw.Conn(proxy.tls_port) as conn:
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        hello = outgoing.read()
+        conn.send(hello[:50])
+        proxy.wait_metric("nearside_client_connections", None, 1)
+        history.upgrade()
+        time.sleep(1.5)  # a client far away; a process that stops would wait for 1 s
+        conn.send(hello[50:])
+        through(tls.do_handshake, outgoing, incoming, conn)
+        tls.write(raw.request_bytes("GET", "/echo"))
+        assert through(lambda: tls.read(65536), outgoing, incoming, conn).startswith(b"HTTP/1.1 200")
     history.wait_old()
 
 
