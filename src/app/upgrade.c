@@ -311,8 +311,8 @@ void upgrade_done(struct edge *edge)
 {
     upgrade_deaf(edge);
     if (edge->upgrade.elder.fd >= 0) {
-        /* The kernel closes it, with this process's end: what the old one sees of an end before that
-         * it would take for a hang, and would not hear the exit code. */
+        /* The kernel closes it, with this process's end: what the old one sees of an end before
+         * that it would take for a hang, and would not hear the exit code. */
         (void)upgrade_say(&edge->upgrade.elder, UPGRADE_STOPPED);
     }
     upgrade_channel_close(&edge->upgrade.younger);
