@@ -49,7 +49,7 @@ static void on_deadline(struct deadline *deadline, void *arg);
 
 static const struct conf_timeouts *timeouts_of(const struct exchange *exchange)
 {
-    return request_timeouts(exchange->request);
+    return exchange->request->timeouts;
 }
 
 uint32_t exchange_first_token_ms(const struct exchange *exchange)
@@ -417,7 +417,7 @@ static void on_eof(struct exchange *exchange)
     failed(exchange, outcome_of_break(exchange));
 }
 
-static void read_more(struct exchange *exchange)
+static void read_more(struct exchange *exchange, struct stream *stream)
 {
     struct request *request = exchange->request;
     struct worker *worker = request->worker;
@@ -426,11 +426,10 @@ static void read_more(struct exchange *exchange)
         size_t len = 0;
         enum stream_io io;
         if (reads == EXCHANGE_READS) {
-            stream_again(upstream_stream(exchange->conn));
+            stream_again(stream);
             return;
         }
-        io = stream_read(upstream_stream(exchange->conn), worker->upstream_bytes, WORKER_READ_BYTES,
-                         &len);
+        io = stream_read(stream, worker->upstream_bytes, WORKER_READ_BYTES, &len);
         if (io == STREAM_AGAIN) {
             exchange->readable = false;
             return;
@@ -450,8 +449,7 @@ static void read_more(struct exchange *exchange)
         buf_trim(&exchange->in);
         /* A short read emptied the socket; if more came since, there is an event for it. */
         if (io == STREAM_OK && len < WORKER_READ_BYTES && exchange->state == EXCHANGE_BODY &&
-            !stream_is_tls(upstream_stream(exchange->conn)) &&
-            !stream_peer_is_closed(upstream_stream(exchange->conn))) {
+            !stream_is_tls(stream) && !stream_peer_is_closed(stream)) {
             exchange->readable = false;
             return;
         }
@@ -535,7 +533,7 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
         exchange->readable = true;
-        read_more(exchange);
+        read_more(exchange, stream);
     }
 }
 

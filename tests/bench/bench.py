@@ -51,17 +51,20 @@ def run_workload(workload, certificate):
 
 
 def against_before(rounds):
-    """{label: this build's cost over the other's, of each round}"""
-    return {label: [ours["cpu_us"] / others["cpu_us"] for ours, others in
+    """{label: this build's costs and the other's, of each round}"""
+    return {label: [(ours["cpu_us"], others["cpu_us"]) for ours, others in
                     zip(rounds[label], rounds[f"{label} before"]) if others.get("cpu_us")]
             for label in rounds if f"{label} before" in rounds}
 
 
-def show_ratios(name, ratios):
-    for label, values in ratios.items():
-        if values:
-            print(f"{name:15} {label} of before: {statistics.median(values):.3f}"
-                  f" ({min(values):.3f} to {max(values):.3f})", flush=True)
+def show_ratios(name, pairs_of):
+    """Of the rounds' ratios the median; and the ratio of the two least disturbed rounds."""
+    for label, pairs in pairs_of.items():
+        if pairs:
+            ratios = [ours / others for ours, others in pairs]
+            least = min(ours for ours, _ in pairs) / min(others for _, others in pairs)
+            print(f"{name:15} {label} of before: {statistics.median(ratios):.3f}"
+                  f" ({min(ratios):.3f} to {max(ratios):.3f}); least disturbed {least:.3f}", flush=True)
 
 
 def show(name, result):
