@@ -29,7 +29,8 @@ FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,addres
                  -fno-sanitize-recover=undefined
 LINK_fuzz     := -fsanitize=fuzzer,address,undefined
 # What a target replaces: the worker's endpoint is a socket pair, and time is the input's.
-WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime
+comma            := ,
+WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime,--wrap=request_write_head
 
 CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
 CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
@@ -81,7 +82,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/bench/crowd $(BUILD)/bench/load
+tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/nearside_refusing $(BUILD)/bench/crowd $(BUILD)/bench/load
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -114,6 +115,14 @@ $(BUILD)/verdict: tests/verdict/verdict.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
+
+# The edge as it is, but for its allocator: tests/refusing/refusing.c.
+WRAP_refusing := $(patsubst %,-Wl$(comma)--wrap=mem_%,try_alloc try_realloc zero alloc realloc strdup strndup)
+
+$(BUILD)/nearside_refusing: $(BUILD)/obj/app/main.o tests/refusing/refusing.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP_refusing) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)

@@ -78,13 +78,8 @@ bool buf_reserve(struct buf *buf, size_t len)
     return true;
 }
 
-/* False in a buffer that may be refused memory, from the first refusal on. */
-static bool make_room(struct buf *buf, size_t len)
+void buf_make_room(struct buf *buf, size_t len)
 {
-    if (buf->may_refuse) {
-        buf->is_refused = buf->is_refused || !buf_reserve(buf, len);
-        return !buf->is_refused;
-    }
     ASSERT(len <= SIZE_MAX / 4);
     size_t size = size_wanted(buf, len);
 
@@ -93,6 +88,16 @@ static bool make_room(struct buf *buf, size_t len)
         buf->data = mem_realloc(buf->data, size);
         buf->size = size;
     }
+}
+
+/* False in a buffer that may be refused memory, from the first refusal on. */
+static bool make_room(struct buf *buf, size_t len)
+{
+    if (buf->may_refuse) {
+        buf->is_refused = buf->is_refused || !buf_reserve(buf, len);
+        return !buf->is_refused;
+    }
+    buf_make_room(buf, len);
     return true;
 }
 

@@ -11,6 +11,8 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
 
+#include <string.h>
+
 /* ---- with the lock held ---- */
 
 /* The only place that changes flight->state. A settled flight takes no new members. FLOWING is no

@@ -29,6 +29,8 @@
 #include <nearside/net/stream.h>
 #include <nearside/upstream/pool.h>
 
+#include <string.h>
+
 struct exchange_row {
     const char *name;
     unsigned allowed;
@@ -49,7 +51,7 @@ static void on_deadline(struct deadline *deadline, void *arg);
 
 static const struct conf_timeouts *timeouts_of(const struct exchange *exchange)
 {
-    return request_timeouts(exchange->request);
+    return exchange->request->timeouts;
 }
 
 uint32_t exchange_first_token_ms(const struct exchange *exchange)
@@ -209,6 +211,9 @@ static void failed(struct exchange *exchange, enum outcome outcome)
 /* The connection broke or ended early. */
 static enum outcome outcome_of_break(const struct exchange *exchange)
 {
+    if (stream_failure(upstream_stream(exchange->conn)) == STREAM_FAILURE_LOCAL) {
+        return OUTCOME_LOCAL_LIMIT; /* it broke here */
+    }
     if (exchange->got_body) {
         return OUTCOME_CUT;
     }
@@ -279,38 +284,57 @@ static size_t feed_head(struct exchange *exchange, struct str input)
         return input.len;
     }
     if (head->status < 200) {
-        request_on_interim(request, head);
+        request_on_interim(request, head, used);
         return used;
     }
     begin_answer(exchange, head, str_make(input.ptr, used));
     return used;
 }
 
-/* *ret_done: the whole answer is over. */
+static void take_data(struct exchange *exchange, struct str data)
+{
+    exchange->got_body = true;
+    exchange->got_data = true;
+    request_on_data(exchange->request, data);
+}
+
+/* Put `data` right behind the run of body bytes before it: framing in between is overwritten. The
+ * input is ours to write to: the worker's scratch, or `in`. */
+static struct str join(struct str run, struct str data)
+{
+    if (run.len == 0) {
+        return data;
+    }
+    memmove((char *)(uintptr_t)(run.ptr + run.len), data.ptr, data.len);
+    return str_make(run.ptr, run.len + data.len);
+}
+
+/* *ret_done: the whole answer is over. The data of all chunks goes on as one piece: moving it some
+ * bytes costs less than going through the stream's reader and the kernel's with each of them. */
 static size_t feed_chunked(struct exchange *exchange, struct str input, bool *ret_done)
 {
+    enum h1_result result = H1_NEED_MORE;
+    struct str run = STR_EMPTY;
     size_t total = 0;
 
-    while (total < input.len) {
+    while (total < input.len && result == H1_NEED_MORE) {
         struct str data = STR_EMPTY;
         size_t used = 0;
-        enum h1_result result =
+
+        result =
             h1_chunked_parse(&exchange->chunked, str_slice(input, total, input.len), &used, &data);
         total += used;
-        if (data.len > 0) {
-            exchange->got_body = true;
-            request_on_data(exchange->request, data);
-        }
-        if (result == H1_COMPLETE) {
-            *ret_done = true;
-            return total;
-        }
-        if (result != H1_NEED_MORE) {
-            failed(exchange, exchange->got_body ? OUTCOME_CUT : OUTCOME_MALFORMED);
-            return input.len;
-        }
+        run = join(run, data);
     }
-    return total;
+    if (run.len > 0) {
+        take_data(exchange, run);
+    }
+    *ret_done = result == H1_COMPLETE;
+    if (result == H1_NEED_MORE || result == H1_COMPLETE) {
+        return total;
+    }
+    failed(exchange, exchange->got_body ? OUTCOME_CUT : OUTCOME_MALFORMED);
+    return input.len;
 }
 
 static size_t feed_body(struct exchange *exchange, struct str input, bool *ret_done)
@@ -334,8 +358,7 @@ static size_t feed_body(struct exchange *exchange, struct str input, bool *ret_d
         break;
     }
     if (take > 0) {
-        exchange->got_body = true;
-        request_on_data(exchange->request, str_make(input.ptr, take));
+        take_data(exchange, str_make(input.ptr, take));
     }
     return take;
 }
@@ -379,6 +402,7 @@ static size_t feed(struct exchange *exchange, struct str input)
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
+    exchange->got_data = false;
     exchange->short_read = bytes.len < WORKER_READ_BYTES;
     if (buf_len(&exchange->in) > 0) {
         size_t used;
@@ -400,7 +424,7 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
             buf_append(&exchange->in, bytes.ptr + used, bytes.len - used);
         }
     }
-    if (exchange->state == EXCHANGE_BODY && exchange->got_body) {
+    if (exchange->state == EXCHANGE_BODY && exchange->got_data) {
         deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }
@@ -417,7 +441,7 @@ static void on_eof(struct exchange *exchange)
     failed(exchange, outcome_of_break(exchange));
 }
 
-static void read_more(struct exchange *exchange)
+static void read_more(struct exchange *exchange, struct stream *stream)
 {
     struct request *request = exchange->request;
     struct worker *worker = request->worker;
@@ -426,11 +450,10 @@ static void read_more(struct exchange *exchange)
         size_t len = 0;
         enum stream_io io;
         if (reads == EXCHANGE_READS) {
-            stream_again(upstream_stream(exchange->conn));
+            stream_again(stream);
             return;
         }
-        io = stream_read(upstream_stream(exchange->conn), worker->upstream_bytes, WORKER_READ_BYTES,
-                         &len);
+        io = stream_read(stream, worker->upstream_bytes, WORKER_READ_BYTES, &len);
         if (io == STREAM_AGAIN) {
             exchange->readable = false;
             return;
@@ -450,8 +473,7 @@ static void read_more(struct exchange *exchange)
         buf_trim(&exchange->in);
         /* A short read emptied the socket; if more came since, there is an event for it. */
         if (io == STREAM_OK && len < WORKER_READ_BYTES && exchange->state == EXCHANGE_BODY &&
-            !stream_is_tls(upstream_stream(exchange->conn)) &&
-            !stream_peer_is_closed(upstream_stream(exchange->conn))) {
+            !stream_is_tls(stream) && !stream_peer_is_closed(stream)) {
             exchange->readable = false;
             return;
         }
@@ -533,9 +555,13 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
         exchange->write_blocked = false;
         exchange_send(exchange);
     }
+    if (request->attempt_failed) {
+        request_drive(request); /* memory was refused */
+        return;
+    }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
         exchange->readable = true;
-        read_more(exchange);
+        read_more(exchange, stream);
     }
 }
 
