@@ -281,6 +281,24 @@ def test_without_replicas_only_the_region_that_answered_gets_it(make_proxy, make
     assert not any(ns_keys(server) for name, server in servers.items() if name != answered)
 
 
+def test_on_failover_the_redis_of_the_new_region_is_asked(make_proxy, make_redis, make_pod):
+    servers = {name: make_redis(name) for name in ("here", "there")}
+    pods = {"here": make_pod("here"), "there": make_pod("there", path_delay_ms=30)}
+    proxy = make_proxy([region(name, pods[name], servers[name]) for name in servers],
+                       cache={**ON, "replicate": "all"})
+    wait_until(lambda: all(proxy.region(name)["redis"]["up"] for name in servers), "both up")
+    body = answers.chat("asked in one region, answered in the other")
+    answered = proxy.chat(body)
+    assert answered.header("X-Nearside-Region") == "here"
+    wait_until(lambda: all(ns_keys(server) for server in servers.values()), "a key in both")
+
+    pods["here"].kill()
+    servers["here"].kill()
+    proxy.wait_region("here", "down")
+    assert wait_from_redis(proxy, body).body == answered.body
+    assert pods["there"].counters()["started"] == 0
+
+
 # ---- keys and values ----
 
 def test_a_secret_and_a_tenant_header_change_the_key(make_proxy, make_redis, pod):
