@@ -31,7 +31,7 @@ REQUESTS = int(os.environ.get("CHURN_REQUESTS", "90000"))
 TURNS = 6
 PURGED_TURNS = (2, 4)
 AGAIN = 4  # each so many-th request is asked once more
-WARM_REQUESTS = 12000  # fills the ring of remembered requests
+WARM_REQUESTS, WARM_CONNECTIONS = 30000, 64  # fill each worker's ring of remembered requests
 SETTLE_S = 2  # some trims, if there is anything to trim
 AT_ONCE = ("X-Pod-Gap-Ms: 0", "X-Pod-First-Token-Ms: 0")
 # (tokens, streamed, share of the requests, connections): plain answers of 0.3 to 60 KB, streams of
@@ -91,7 +91,7 @@ def warm_up(server, directory):
     with open(path, "wb") as file:
         file.write(workloads.post(workloads.SMALL))
     subprocess.run([LOAD, "--connect", f"127.0.0.1:{server.port}", "--request", path,
-                    "--connections", "16", "--count", str(WARM_REQUESTS)],
+                    "--connections", str(WARM_CONNECTIONS), "--count", str(WARM_REQUESTS)],
                    check=True, stdout=subprocess.DEVNULL)
 
 
