@@ -24,8 +24,8 @@
 #define TRIM_TICK_MS     100
 #define TRIM_PAUSE_MS    100     /* between two trims, at least */
 #define TRIM_PAUSE_TIMES 50      /* what the last one took */
-#define TRIM_STEP_BYTES  4194304 /* at least */
-#define TRIM_STEP_DIVIDE 16      /* a sixteenth of the cache's bound */
+#define TRIM_STEP_BYTES  2097152 /* at least */
+#define TRIM_STEP_DIVIDE 32      /* a 32nd of the cache's bound */
 
 struct trim {
     uint64_t floor; /* bytes */

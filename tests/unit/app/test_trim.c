@@ -18,16 +18,15 @@ struct trim_case {
     bool is_due;
 };
 
-/* Begun at second 0 with 20 MiB resident, nothing counted. A bound of 256 MiB makes a step of 16.
- */
+/* Begun at second 0 with 20 MiB resident, nothing counted. A bound of 256 MiB makes a step of 8. */
 static const struct trim_case cases[] = {
     {"nothing changed", {20 * MIB, 0, 256 * MIB, 60000}, false},
     {"what is counted is no slack", {276 * MIB, 256 * MIB, 256 * MIB, 60000}, false},
-    {"a step is not yet much", {36 * MIB, 0, 256 * MIB, 60000}, false},
-    {"more than a step is", {37 * MIB, 0, 256 * MIB, 60000}, true},
-    {"... but not right after the last", {37 * MIB, 0, 256 * MIB, TRIM_PAUSE_MS - 1}, false},
-    {"a small bound has a step of 4 MiB", {25 * MIB, 0, 16 * MIB, 60000}, true},
-    {"... of more than that", {24 * MIB, 0, 16 * MIB, 60000}, false},
+    {"a step is not yet much", {28 * MIB, 0, 256 * MIB, 60000}, false},
+    {"more than a step is", {29 * MIB, 0, 256 * MIB, 60000}, true},
+    {"... but not right after the last", {29 * MIB, 0, 256 * MIB, TRIM_PAUSE_MS - 1}, false},
+    {"a small bound has a step of 2 MiB", {23 * MIB, 0, 16 * MIB, 60000}, true},
+    {"... of more than that", {22 * MIB, 0, 16 * MIB, 60000}, false},
     {"more counted than resident: swapped out", {20 * MIB, 90 * MIB, 256 * MIB, 60000}, false},
     {"resident could not be read", {0, 0, 256 * MIB, 60000}, false},
 };
@@ -60,7 +59,7 @@ static void test_what_a_trim_leaves_is_not_asked_for_again(void **state)
     trim_done(&trim, &facts, 3);
     facts.now_ms = 20000;
     assert_false(trim_is_due(&trim, &facts));
-    facts.resident = 107 * MIB;
+    facts.resident = 99 * MIB;
     assert_true(trim_is_due(&trim, &facts));
 }
 
