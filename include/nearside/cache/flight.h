@@ -65,14 +65,14 @@ struct flight_reader {
 
 /* Embedded by value in a request; all fields are private. */
 struct flight_member {
+    struct flight *flight; /* ref held; NULL: in none */
+    bool leads;
     struct list link; /* in its audience, while it follows */
     struct loop *loop;
     flight_fn fn;
     void *arg;
-    struct flight *flight; /* ref held; NULL: in none */
     struct flight_audience *audience;
     struct flight_reader reader;
-    bool leads;
 };
 
 /* What a follower must know of an answer before its first byte. */

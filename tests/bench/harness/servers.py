@@ -46,7 +46,7 @@ class Server:
                       "TLSTOP": "", "ADMIN": machine.free_port()}
         self.process = self._start(getattr(self, f"_{name}")())
         machine.wait_port(self.port, self.process)
-        if name == "nearside":
+        if name in ("nearside", "before"):
             machine.wait_ok(f"http://127.0.0.1:{self.words['ADMIN']}/readyz")
         self.pids = machine.family(self.process.pid)
 
@@ -68,6 +68,10 @@ class Server:
         with open(path, "w") as file:
             file.write(text)
         return path
+
+    def _before(self):
+        """Another build of ours, to compare in the same run."""
+        return [os.environ["BENCH_BEFORE"], *self._nearside()[1:]]
 
     def _nearside(self):
         words = self.words
