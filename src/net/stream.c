@@ -116,6 +116,28 @@ static bool begin_connect(struct stream *stream)
     return true;
 }
 
+static void fail_later(struct stream *stream)
+{
+    watch_free(stream->watch);
+    stream->watch = NULL;
+    stream_move(stream, STREAM_STATE_FAILED);
+    tell_owner_later(stream, STREAM_EV_FAILED);
+}
+
+/* `tls` may be NULL. Memory refused: noted, and the stream fails. */
+static void begin_tls(struct stream *stream, struct tls_ctx *tls, const char *server_name)
+{
+    if (tls == NULL) {
+        return;
+    }
+    stream->tls = stream_tls_new(stream, tls, server_name);
+    if (stream->tls == NULL) {
+        fail_later(stream);
+        return;
+    }
+    stream->ops = &stream_tls_ops;
+}
+
 struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct tls_ctx *tls,
                               const char *server_name, stream_fn fn, void *arg)
 {
@@ -124,14 +146,10 @@ struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct
     stream->peer = *addr;
     stream->started_ns = clock_mono_ns();
     if (!begin_connect(stream)) {
-        stream_move(stream, STREAM_STATE_FAILED);
-        tell_owner_later(stream, STREAM_EV_FAILED);
+        fail_later(stream);
         return stream;
     }
-    if (tls != NULL) {
-        stream->tls = stream_tls_new(stream, tls, server_name);
-        stream->ops = &stream_tls_ops;
-    }
+    begin_tls(stream, tls, server_name);
     return stream;
 }
 
@@ -141,12 +159,9 @@ void stream_refuse_from(struct stream *stream, unsigned end)
         return;
     }
     stream_note_errno(stream, EMFILE);
-    watch_free(stream->watch);
-    stream->watch = NULL;
+    fail_later(stream);
     (void)close(stream->fd); /* now, not with the stream: that is the point */
     stream->fd = -1;
-    stream_move(stream, STREAM_STATE_FAILED);
-    tell_owner_later(stream, STREAM_EV_FAILED);
 }
 
 struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, stream_fn fn,
@@ -157,10 +172,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
     stream->fd = fd;
     stream->is_accepted = true;
     stream->watch = watch_edge(loop, fd, on_event, stream);
-    if (tls != NULL) {
-        stream->tls = stream_tls_new(stream, tls, NULL);
-        stream->ops = &stream_tls_ops;
-    }
+    begin_tls(stream, tls, NULL);
     return stream;
 }
 
