@@ -46,7 +46,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz pictures \
-        fuzz-targets bench bench-cache bench-redis churn bench-tools bench-smoke bench-micro deb deb-test
+        fuzz-targets bench bench-cache bench-redis churn crowd bench-tools bench-smoke bench-micro deb deb-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -67,6 +67,7 @@ help:
 	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
 	@echo 'make bench-redis  what clients notice when Redis freezes under 2,000 requests a second'
 	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
+	@echo 'make crowd      1,000 identical streams at once: one request for the pod, first token + 5 ms'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md, nearside.conf(5)'
@@ -177,6 +178,11 @@ churn:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory bench-tools
 	@python3 tests/bench/churn.py
+
+crowd:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@python3 tests/bench/crowd.py
 
 bench-smoke:
 	@sh scripts/deps.sh test

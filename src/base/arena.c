@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Doubling ends here: a request that needs more is fed in pieces of this size. */
+/* Growing ends here: a request that needs more is fed in pieces of this size. */
 #define ARENA_BLOCK_BYTES_MAX ((size_t)256 * 1024)
 
 struct arena_block {
@@ -90,8 +90,9 @@ static void add_block(struct arena *arena, struct arena_block *block, size_t siz
     block->older = arena->blocks;
     block->size = size;
     use_block(arena, block);
-    /* A block for one big object says nothing about those to come. */
-    if (size == arena->next_bytes && size < ARENA_BLOCK_BYTES_MAX) {
+    /* The next one is as large as all before it together, so that not much more is held than used.
+     * A block for one big object says nothing about those to come. */
+    if (block->older != NULL && size == arena->next_bytes && size < ARENA_BLOCK_BYTES_MAX) {
         arena->next_bytes = 2 * size;
     }
 }

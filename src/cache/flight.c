@@ -15,7 +15,9 @@
 
 /* ---- with the lock held ---- */
 
-/* The only place that changes flight->state. A settled flight takes no new members. */
+/* The only place that changes flight->state. A settled flight takes no new members. FLOWING is no
+ * news by itself: the first bytes come with it, or the end, and a follower woken twice would send
+ * twice. */
 static void flight_move(struct flight *flight, enum flight_state next)
 {
     static const unsigned allowed[] = {
@@ -31,8 +33,8 @@ static void flight_move(struct flight *flight, enum flight_state next)
     atomic_store_explicit(&flight->state, next, memory_order_release);
     if (next != FLIGHT_FLOWING) {
         flight_unlist(flight);
+        flight_tell_followers(flight);
     }
-    flight_tell_followers(flight);
 }
 
 static void add_follower(struct flight *flight, struct flight_member *member)

@@ -100,8 +100,7 @@ enum h1_answer_event h1_answer_next(struct h1_answer *answer, struct str input,
     if (answer->body == HTTP_BODY_CHUNKED) {
         return next_chunked(answer, input, ret_data, ret_used);
     }
-    if (answer->body == HTTP_BODY_NONE ||
-        (answer->body == HTTP_BODY_LENGTH && answer->left == 0)) {
+    if (answer->body == HTTP_BODY_NONE || (answer->body == HTTP_BODY_LENGTH && answer->left == 0)) {
         return H1_ANSWER_END;
     }
     return next_data(answer, input, ret_data, ret_used);

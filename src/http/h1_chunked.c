@@ -20,6 +20,7 @@
 #include <nearside/http/h1.h>
 
 #define SIZE_DIGITS_MAX   16 /* 64 bits, so the size cannot overflow */
+#define PLAIN_DIGITS_MAX  7
 #define SIZE_LINE_MAX     1024
 #define TRAILER_BYTES_MAX 8192
 
@@ -256,9 +257,46 @@ static void count_framing(struct h1_chunked *chunked, enum chunked_state before,
     }
 }
 
-/* All framing bytes up to the next data byte, the end, or a fault. */
+/* The CRLF behind a chunk's data, when it is there. */
+static const char *take_plain_end(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    if (chunked->state != CHUNKED_DATA_CR || end - at < 2 || at[0] != '\r' || at[1] != '\n') {
+        return at;
+    }
+    chunked->line_bytes = 2;
+    move(chunked, CHUNKED_SIZE);
+    return at + 2;
+}
+
+/* A size line of a few digits and nothing else, when all of it is there. */
+static const char *take_plain_size(struct h1_chunked *chunked, const char *at, const char *end)
+{
+    const char *const digits = at;
+    uint64_t size = 0;
+
+    if (chunked->state != CHUNKED_SIZE || chunked->digits > 0 || end - at < PLAIN_DIGITS_MAX + 2) {
+        return digits;
+    }
+    while (at - digits < PLAIN_DIGITS_MAX && char_is(*at, CHAR_HEX)) {
+        size = size << 4 | char_hex_value(*at);
+        at++;
+    }
+    if (at == digits || at[0] != '\r' || at[1] != '\n') {
+        return digits;
+    }
+    at += 2;
+    chunked->left = size;
+    chunked->line_bytes += (uint32_t)(at - digits);
+    begin_chunk(chunked);
+    return at;
+}
+
+/* All framing bytes up to the next data byte, the end, or a fault. What nearly every chunk has is
+ * taken in two steps, what is left byte by byte. */
 static const char *skip_framing(struct h1_chunked *chunked, const char *at, const char *end)
 {
+    at = take_plain_end(chunked, at, end);
+    at = take_plain_size(chunked, at, end);
     while (at < end && chunked->state != CHUNKED_DATA && chunked->state < CHUNKED_DONE) {
         const enum chunked_state before = (enum chunked_state)chunked->state;
         const char *const from = at;

@@ -132,7 +132,7 @@ static void learn_model(struct sse *sse, const struct sse_verdict *verdict)
     const char *after;
 
     if (!verdict->content || verdict->finished || verdict->words == 0 || sse->peek_cut ||
-        sse->name_len > 0) {
+        sse->name_len > 0 || scan_line(sse->peek, end) != end) {
         return;
     }
     after = sse_skip_string(sse->peek + verdict->words, end);
@@ -295,13 +295,47 @@ static const char *feed_some(struct sse *sse, const char *at, const char *end)
     }
 }
 
+/* At the start of an event that is all there, is one line, and is the model's but for its words:
+ * nearly every one. Step over it without looking at its lines and members. */
+static const char *skip_like_model(struct sse *sse, const char *at, const char *end)
+{
+    const size_t head = 6 + (size_t)sse->model_head;
+    const char *after;
+    const char *stop;
+
+    if ((size_t)(end - at) < head + sse->model_tail + 2 || memcmp(at, "data: ", 6) != 0 ||
+        memcmp(at + 6, sse->peek, sse->model_head) != 0) {
+        return at;
+    }
+    after = sse_skip_string(at + head, end); /* the tail begins with the quote before it */
+    if ((size_t)(end - after) < (size_t)sse->model_tail + 1 || after[-1] != '"' ||
+        after - at == (ptrdiff_t)head + 1 || scan_line(at + head, after) != after ||
+        memcmp(after - 1, sse->peek + sse->model_len - sse->model_tail, sse->model_tail) != 0) {
+        return at;
+    }
+    stop = after - 1 + sse->model_tail;
+    if (stop[0] != '\n' || stop[1] != '\n') {
+        return at;
+    }
+    sse->events++;
+    sse->content_events++;
+    return stop + 2;
+}
+
 void sse_feed(struct sse *sse, struct str bytes)
 {
     const char *at = bytes.ptr;
     const char *const end = bytes.len == 0 ? at : at + bytes.len;
 
     while (at < end) {
-        at = feed_some(sse, at, end);
+        const char *const from = at;
+
+        if (sse->model_len > 0 && sse->state == SSE_LINE && !sse->event_open) {
+            at = skip_like_model(sse, from, end);
+        }
+        if (at == from) {
+            at = feed_some(sse, at, end);
+        }
     }
     sse->at_boundary = !sse->event_open && (sse->state == SSE_START || sse->state == SSE_LINE ||
                                             sse->state == SSE_LINE_CR);

@@ -323,7 +323,8 @@ static void on_event(struct watch *watch, unsigned events, void *arg)
 /* ---- the kernel is short of memory ---- */
 
 #define SHORTAGE_PAUSE_MS 20
-#define SHORTAGE_MAX_MS   200 /* less than any deadline, so that none is taken for the peer's fault */
+/* Less than any deadline, so that none is taken for the peer's fault. */
+#define SHORTAGE_MAX_MS 200
 
 struct stream_shortage {
     struct deadline pause;

@@ -33,8 +33,7 @@ struct stream {
     uint32_t magic;
     enum stream_state state;
     const struct stream_ops *ops;
-    struct loop *loop; /* borrowed: outlives this */
-    struct watch *watch;
+    struct stream_tls *tls; /* owned; NULL: plain */
     stream_fn fn;
     void *arg;
     int fd; /* owned; -1: none */
@@ -53,6 +52,8 @@ struct stream {
 
     struct stream_shortage *shortage; /* owned; NULL: the kernel never was short of memory */
 
+    struct loop *loop; /* borrowed: outlives this */
+    struct watch *watch;
     struct loop_task again; /* delivers again_events */
     unsigned again_events;
 
@@ -64,8 +65,7 @@ struct stream {
     uint64_t started_ns;
     uint64_t tcp_open_ns;
     uint64_t open_ns;
-    struct addr peer;       /* len 0: not asked for yet */
-    struct stream_tls *tls; /* owned; NULL: plain */
+    struct addr peer; /* len 0: not asked for yet */
 };
 
 extern const struct stream_ops stream_plain_ops;

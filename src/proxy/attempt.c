@@ -18,7 +18,7 @@
 #define RTT_SAMPLE_NS (100 * NS_PER_MS) /* per endpoint: enough for an EWMA over seconds */
 /* Per worker: a large region's latency is the median of its endpoints', and each sample is a system
  * call, a message and a wake-up of the control thread. */
-#define RTT_WORKER_NS (5 * NS_PER_MS)
+#define RTT_WORKER_NS (20 * NS_PER_MS)
 
 void request_hold_pending(struct request *request, unsigned slot)
 {

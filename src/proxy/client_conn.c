@@ -190,6 +190,9 @@ void client_drain(struct client_conn *conn)
         return;
     }
     conn->close_after = true;
+    if (conn->state == CLIENT_OPENING && conn->worker->handing_over) {
+        return; /* in a handshake, which has its own time, and the request after it too */
+    }
     if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
         /* Just accepted: its first request is probably on its way. */
         deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);

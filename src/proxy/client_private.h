@@ -48,31 +48,13 @@ enum client_state {
 };
 
 struct client_conn {
+    /* What every piece of an answer touches, together (see struct request). */
     uint32_t magic;
     enum client_state state;
-    struct list link;        /* in worker->connections */
-    struct worker *worker;   /* borrowed: outlives this */
-    struct world *world;     /* ref held: of the listener; requests take the newest */
-    struct stream *stream;   /* owned */
-    struct request *request; /* owned while it runs */
-    struct buf in;           /* not yet understood: part of a head, or pipelined requests */
-    struct buf out;          /* not yet taken by the kernel */
-    struct deadline read_deadline;
-    struct deadline write_deadline;
-    struct loop_task drive_task;
-    struct addr peer;
-    struct h1_wait head_wait; /* of the present head */
-    uint64_t body_left;       /* HTTP_BODY_LENGTH */
-    struct h1_chunked chunked;
-    enum http_body body_framing; /* of the present request, until its end: NONE when complete */
-    uint64_t linger_bytes;
-    struct pace pace;           /* of the body that comes */
-    struct take_pace take_pace; /* of the answer that waits in `out` */
-    size_t booked;              /* of `in` and `out`, in shared->buffered_bytes */
-    uint64_t bytes_out;         /* taken by the kernel, since the connection began */
-    uint32_t requests;
-    uint32_t pipelined;     /* requests begun since the last read */
-    unsigned version_minor; /* of the present request */
+    struct worker *worker; /* borrowed: outlives this */
+    struct stream *stream; /* owned */
+    struct buf out;        /* not yet taken by the kernel */
+    uint64_t bytes_out;    /* taken by the kernel, since the connection began */
     bool tls;
     bool readable;      /* more may be there to read */
     bool write_blocked; /* the kernel took no more */
@@ -90,6 +72,26 @@ struct client_conn {
     bool reply_counted; /* Content-Length was said */
     bool reply_ended;
     bool reply_none; /* no body may follow: HEAD, 204, 304 */
+
+    struct request *request;     /* owned while it runs */
+    struct world *world;         /* ref held: of the listener; requests take the newest */
+    struct buf in;               /* not yet understood: part of a head, or pipelined requests */
+    size_t booked;               /* of `in` and `out`, in shared->buffered_bytes */
+    struct h1_wait head_wait;    /* of the present head */
+    uint64_t body_left;          /* HTTP_BODY_LENGTH */
+    enum http_body body_framing; /* of the present request, until its end: NONE when complete */
+    unsigned version_minor;      /* of the present request */
+    uint32_t requests;
+    uint32_t pipelined; /* requests begun since the last read */
+    struct deadline read_deadline;
+    struct deadline write_deadline;
+    struct list link; /* in worker->connections */
+    struct loop_task drive_task;
+    struct h1_chunked chunked;
+    struct pace pace;           /* of the body that comes */
+    struct take_pace take_pace; /* of the answer that waits in `out` */
+    uint64_t linger_bytes;
+    struct addr peer;
 };
 
 /* Take over an accepted descriptor. */

@@ -241,6 +241,9 @@ static void write_rest(struct client_conn *conn)
 
 static void after_write(struct client_conn *conn)
 {
+    if (conn->out.data == NULL) {
+        return; /* the kernel took all, as mostly: nothing was kept, before or now */
+    }
     client_book(conn);
     if (buf_len(&conn->out) == 0) {
         buf_trim(&conn->out);

@@ -203,11 +203,6 @@ static void remember_tried(struct request *request, const struct view_region *re
     request->last_slot = (int)region->slot;
 }
 
-const struct conf_timeouts *request_timeouts(const struct request *request)
-{
-    return &request->view->regions[request->choice.region].conf->timeouts;
-}
-
 static void start_attempt(struct request *request)
 {
     struct worker *worker = request->worker;
@@ -226,6 +221,7 @@ static void start_attempt(struct request *request)
     note_choice(request, region);
     remember_tried(request, region, endpoint);
     request->attempts++;
+    request->timeouts = &conf->timeouts;
     request->attempt_failed = false;
     request->answer = NULL;
     request->answer_outcome = OUTCOME_OK;
@@ -272,6 +268,7 @@ enum request_step step_route(struct request *request)
     if (request->view != worker->view) {
         fleet_view_unref(request->view);
         request->view = fleet_view_ref(worker->view);
+        request->timeouts = NULL;
     }
     second = request->route.no_trials;
     request->choice = request_pick(request);

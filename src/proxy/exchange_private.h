@@ -34,20 +34,14 @@ enum exchange_state {
 };
 
 struct exchange {
+    /* What every read of an answer touches, together (see struct request). */
     enum exchange_state state;
+    enum http_body framing;
     struct request *request;    /* borrowed: embeds this */
     struct upstream_conn *conn; /* leased */
     struct deadline deadline;
-    struct buf in;            /* part of an answer's head */
-    struct h1_wait head_wait; /* of that head */
-    struct buf out;           /* head, or chunk framing, that the kernel did not take */
-    uint64_t body_sent;
-    uint64_t left; /* of a counted answer */
     struct h1_chunked chunked;
-    enum http_body framing;
-    bool head_made; /* the request's head was written or stands in `out` */
-    bool end_made;  /* of a chunked request body: the last chunk, likewise */
-    bool all_sent;
+    struct buf in; /* part of an answer's head */
     bool write_blocked;
     bool readable;
     bool short_read; /* the last read left nothing in a plain socket */
@@ -56,13 +50,21 @@ struct exchange {
     bool got_body;     /* something of its body */
     bool got_data;     /* in this read: framing alone is no sign of life */
     bool answer_begun; /* the final head came */
+    bool lost;         /* its endpoint is down: silence is not waited out */
+
     bool keep_alive;
+    bool head_made;       /* the request's head was written or stands in `out` */
+    bool end_made;        /* of a chunked request body: the last chunk, likewise */
+    bool all_sent;        /* the whole request */
     bool chunked_request; /* the request's body goes out in chunks */
     uint8_t interim_count;
+    uint64_t left;            /* of a counted answer */
+    struct h1_wait head_wait; /* of the answer's head */
+    struct buf out;           /* head, or chunk framing, that the kernel did not take */
+    uint64_t body_sent;
     uint64_t started_ns;
     uint64_t sent_ns;
     uint64_t answer_due_ns; /* state HEAD: first_token_ms */
-    bool lost;              /* its endpoint is down: silence is not waited out */
 };
 
 void exchange_init(struct exchange *exchange, struct request *request);

@@ -118,7 +118,7 @@ static bool nothing_left(const struct exchange *exchange)
  * timeout is on a new one. */
 static void await_sign(struct exchange *exchange)
 {
-    const struct conf_timeouts *timeouts = request_timeouts(exchange->request);
+    const struct conf_timeouts *timeouts = exchange->request->timeouts;
 
     exchange->answer_due_ns = exchange->deadline.due_ns;
     if (timeouts->connect_ms < exchange_first_token_ms(exchange)) {
@@ -132,7 +132,7 @@ bool exchange_has_sign(struct exchange *exchange)
     const struct stream *stream = upstream_stream(exchange->conn);
 
     if (now_ns >= exchange->answer_due_ns ||
-        stream_is_unheard(stream, request_timeouts(exchange->request)->connect_ms)) {
+        stream_is_unheard(stream, exchange->request->timeouts->connect_ms)) {
         return false;
     }
     deadline_set_ns(&exchange->deadline, exchange->answer_due_ns);

@@ -173,8 +173,8 @@ static void put_request(struct explain_record *record, const struct request *req
     record->cache = request->cache_word;
     record->reason = request->reason;
     record->status = (uint16_t)request->status;
-    record->id_len = (uint8_t)request->id_len;
-    memcpy(record->id, request->id, request->id_len);
+    record->id_len = (uint8_t)request->id.len;
+    memcpy(record->id, request->id.ptr, request->id.len);
     record->model_len =
         (uint8_t)(request->model.len < EXPLAIN_MODEL_MAX ? request->model.len : EXPLAIN_MODEL_MAX);
     if (record->model_len > 0) {

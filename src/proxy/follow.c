@@ -133,7 +133,6 @@ static void commit(struct request *request)
         request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
         sse_init(request->sse);
     }
-    request_body_done(request);
     request_set_phase(request, METRIC_PHASE_STREAMING);
     write_head(request, head);
 }
@@ -204,8 +203,9 @@ static enum request_step pass_on(struct request *request)
             return go_on_alone(request);
         }
         commit(request);
-    } else if (request->client->paused_source) {
-        room = CLIENT_NO_ROOM;
+    } else {
+        request_body_done(request); /* not in commit(): others wait for their first token */
+        room = request->client->paused_source ? CLIENT_NO_ROOM : CLIENT_ROOM;
     }
     while (more && room == CLIENT_ROOM) {
         more = pass_slice(request, state == FLIGHT_ENDED, &room);

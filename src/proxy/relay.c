@@ -257,7 +257,7 @@ static void count_events(struct request *request)
  * something comes; silence is the exchange's. */
 static bool drips(struct request *request)
 {
-    double floor = request_timeouts(request)->min_tokens_per_s;
+    double floor = request->timeouts->min_tokens_per_s;
     uint64_t now_ns = loop_now_ns(request->worker->loop);
     uint64_t window_ns = now_ns - request->pace_since_ns;
     double events;

@@ -178,14 +178,14 @@ static void request_make_id(struct request *request)
     struct str given = http_head_value(request->head, HTTP_NAME_X_REQUEST_ID);
 
     if (id_is_good(given)) {
-        memcpy(request->id, given.ptr, given.len);
-        request->id_len = (uint16_t)given.len;
+        request->id = given;
     } else {
         uint64_t random[2] = {rng_next(&request->worker->rng), rng_next(&request->worker->rng)};
-        str_hex(random, sizeof(random), request->id);
-        request->id_len = 2 * sizeof(random);
+        char *text = arena_alloc(&request->arena, 2 * sizeof(random) + 1);
+
+        str_hex(random, sizeof(random), text);
+        request->id = str_make(text, 2 * sizeof(random));
     }
-    request->id[request->id_len] = '\0';
 }
 
 static void request_init(struct request *request, struct client_conn *client)

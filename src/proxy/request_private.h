@@ -27,7 +27,7 @@
 
 #define REQUEST_MAGIC       0x72657173u
 #define REQUEST_ID_MAX      128
-#define REQUEST_ARENA_BYTES 2048   /* head and fields of a common request */
+#define REQUEST_ARENA_BYTES 1920   /* head and fields of a common request */
 #define REQUEST_MOVES_MAX   8      /* times a waiting request is moved off a lost region */
 #define REQUEST_PACE_S      10     /* a stream's pace is looked at over so long */
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
@@ -84,12 +84,32 @@ struct request_trace {
 struct request {
     uint32_t magic;
     enum request_state state;
-    struct list link;      /* worker->waiting, worker->queued[], or worker->free_requests */
+
+    /* What every piece of an answer touches stands together, up to `exchange` and in its first
+     * half: with thousands of streams a token finds all of these lines cold. */
     struct worker *worker; /* borrowed: outlives this */
     /* Borrowed: owns this. NULL: it has gone, and the request goes on for those who share its
      * answer; nothing is written, and there is always room (share.c). */
     struct client_conn *client;
     struct world *world; /* ref held */
+    struct sse *sse;     /* in the arena; NULL: not an event stream */
+    struct cache_fill *fill;
+    const struct conf_timeouts
+        *timeouts; /* of the region it is sent to; owned by the view's conf */
+    uint64_t bytes_sent;
+    uint64_t counted_events; /* of sse->content_events */
+    uint64_t pace_since_ns;  /* begin of the present window; 0: none yet */
+    uint64_t pace_events;    /* content events before it */
+    int served_slot;         /* -1: by no region */
+    bool attempt_failed;     /* these two: noted by callbacks, acted upon by steps */
+    bool answer_ended;
+    bool out_of_time;
+    bool driving;
+    bool is_behind;              /* the client reads from the flight's log */
+    struct flight_member flight; /* the answer it shares with others */
+    struct exchange exchange;
+
+    struct list link; /* worker->waiting, worker->queued[], or worker->free_requests */
     struct arena arena;
     struct addr peer;     /* whoever connected */
     struct addr from;     /* the client: the peer, or whom a trusted peer names */
@@ -100,8 +120,7 @@ struct request {
     /* what was asked */
     struct http_head *head; /* in the arena */
     size_t head_bytes;      /* as the client wrote it */
-    char id[REQUEST_ID_MAX + 1];
-    uint16_t id_len;
+    struct str id;          /* in the arena */
     enum api api;
     struct str model; /* in the arena */
     bool wants_stream;
@@ -122,23 +141,18 @@ struct request {
     /* the way */
     struct route_request route;
     struct route_choice choice;
-    struct fleet_view *view; /* ref held: `choice` is in its terms */
-    struct exchange exchange;
+    struct fleet_view *view;     /* ref held: `choice` is in its terms */
     struct deadline deadline;    /* total_ms; queue_timeout_ms while queued */
     struct cache_lookup *lookup; /* while Redis is asked */
-    struct cache_fill *fill;
-    struct cache_entry *entry; /* the hit being written; ref held */
+    struct cache_entry *entry;   /* the hit being written; ref held */
     size_t entry_offset;
     struct cache_entry *stale; /* past its time, kept aside for when no region can; ref held */
     enum metric_tier stale_tier;
-    uint64_t asked_redis;        /* bits: region slots whose Redis was asked */
-    struct flight_member flight; /* the answer it shares with others */
-    struct list detached_link;   /* in worker->detached, while `client` is NULL */
-    bool follows;                /* counted as a follower */
-    bool is_behind;              /* the client reads from the flight's log */
-    bool is_logged;              /* its access line is written */
-    struct sse *sse;             /* in the arena; NULL: not an event stream */
-    struct http_head *answer;    /* held back until the commit point; in the arena */
+    uint64_t asked_redis;      /* bits: region slots whose Redis was asked */
+    struct list detached_link; /* in worker->detached, while `client` is NULL */
+    bool follows;              /* counted as a follower */
+    bool is_logged;            /* its access line is written */
+    struct http_head *answer;  /* held back until the commit point; in the arena */
 
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */
@@ -157,13 +171,9 @@ struct request {
     bool dialled;         /* this attempt asked for a new connection */
     uint64_t tcp_open_ns; /* of a connection opened for this attempt; 0: none */
     uint64_t retry_after_ms;
-    bool attempt_failed;
     bool retry_granted; /* ... and its repetition is booked already */
-    bool answer_ended;
     bool lookup_done;
     bool queue_expired;
-    bool out_of_time;
-    bool driving;
     bool stale_wanted; /* this attempt's answer is an error: what is past its time is better */
     bool fresh_only;   /* a kept connection turned out stale: open a new one */
 
@@ -175,20 +185,15 @@ struct request {
     uint64_t waited_ns;     /* for a cache, a queue, an endpoint; not our doing */
     uint64_t wait_since_ns; /* 0: not waiting */
     uint64_t bytes_in;
-    uint64_t bytes_sent;
     uint32_t attempts;
     uint32_t counted_attempts; /* those that count against retry.attempts */
     uint32_t moves;
     int first_region_slot; /* -1: none yet */
-    int served_slot;       /* -1: by no region */
     int last_slot;         /* of the last attempt's region; -1: none yet */
     unsigned queue_slot;   /* while queued */
     uint64_t queue_until_ns;
-    uint64_t counted_events;
-    uint64_t pace_since_ns; /* begin of the present window; 0: none yet */
-    uint64_t pace_events;   /* content events before it */
-    uint64_t seen_view;     /* version of the view that this attempt was judged by */
-    bool failed_5xx;        /* an endpoint has answered this request with a 5xx */
+    uint64_t seen_view; /* version of the view that this attempt was judged by */
+    bool failed_5xx;    /* an endpoint has answered this request with a 5xx */
     char served_endpoint[ADDR_TEXT_LEN];
     unsigned status;
     enum metric_phase phase;
@@ -200,7 +205,6 @@ struct request {
 };
 
 /* What the exchange needs to know. */
-const struct conf_timeouts *request_timeouts(const struct request *request);
 void request_write_head(struct request *request, struct buf *out);
 
 /* Begin. `head` is in worker scratch and is copied; `body` tells how the body is framed.

@@ -167,11 +167,22 @@ static void scan(struct best *best, const struct view_region *region,
     }
 }
 
+/* In a large fleet nobody has looked at these lately: fetch them all at once, not one after
+ * another. */
 static void sample(struct best *best, const struct view_region *region,
                    const struct endpoint_search *search)
 {
+    uint32_t drawn[ENDPOINT_SAMPLE_MAX];
+
     for (uint32_t i = 0; i < ENDPOINT_SAMPLE_MAX; i++) {
-        consider(best, region, (uint32_t)rng_below(search->rng, region->endpoint_count), search);
+        drawn[i] = (uint32_t)rng_below(search->rng, region->endpoint_count);
+        __builtin_prefetch(&region->endpoints[drawn[i]]);
+    }
+    for (uint32_t i = 0; i < ENDPOINT_SAMPLE_MAX; i++) {
+        __builtin_prefetch(region->endpoints[drawn[i]].live);
+    }
+    for (uint32_t i = 0; i < ENDPOINT_SAMPLE_MAX; i++) {
+        consider(best, region, drawn[i], search);
     }
 }
 

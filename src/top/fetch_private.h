@@ -3,8 +3,8 @@
  * One GET over HTTP or HTTPS, in steps between polls, so that keys are read while an edge is
  * silent.
  *
- *   fetch_start() ─> poll on fetch_fd() for fetch_events() ─> fetch_step() ─┬─> FETCH_MORE: again
- *                                                                          └─> DONE, FAILED
+ *   fetch_start() ─> poll its fd for fetch_events() ─> fetch_step() ─┬─> FETCH_MORE: again
+ *                                                                    └─> DONE, FAILED
  */
 #ifndef NEARSIDE_TOP_FETCH_PRIVATE_H
 #define NEARSIDE_TOP_FETCH_PRIVATE_H

@@ -6,7 +6,8 @@
  *   1. A span arrives by message; it becomes text at once, in the last of the bundles that are
  *      pending. A bundle has up to BATCH_SPANS: collectors refuse bodies of more than some
  *      megabytes, and after one's absence thousands of spans wait.
- *   2. After BATCH_MS, or when it is full, the first bundle becomes the batch, if none is under way.
+ *   2. After BATCH_MS, or when it is full, the first bundle becomes the batch, if none is under
+ * way.
  *   3. The collector takes it; the next one may go.
  *
  * A batch that got no answer, or one that says "later", is sent again after 1 s, 2 s, ... up to

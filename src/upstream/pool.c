@@ -27,12 +27,14 @@
 #define POOL_SWEEP_MS  1000
 #define POOL_SWEEP_MAX 1000 /* connections looked at per turn */
 
-/* The idle connections of one endpoint; exists while there are any. */
+/* The connections of one endpoint; exists while there are any, idle or leased, so that leasing and
+ * giving back neither makes nor looks for one. */
 struct pool_group {
     struct table_item item;
     uint64_t endpoint_id;
     struct list idle; /* of upstream_conn.link; newest first */
-    uint32_t count;
+    uint32_t idle_count;
+    uint32_t conn_count;
 };
 
 struct pool {
@@ -51,8 +53,9 @@ struct upstream_conn {
     struct stream *stream;      /* owned */
     struct endpoint_live *live; /* ref held */
     struct tls_ctx *tls;        /* ref held; NULL: plain */
-    struct pool_group *group;   /* while idle */
-    struct list link;
+    struct pool_group *group;   /* borrowed: outlives this */
+    bool is_idle;
+    struct list link; /* these two: while idle */
     struct list age_link;
     unsigned region_slot;
     uint64_t made_ns;
@@ -88,7 +91,7 @@ static struct pool_group *group_find(struct pool *pool, uint64_t endpoint_id)
     return NULL;
 }
 
-static struct pool_group *group_get(struct pool *pool, uint64_t endpoint_id)
+static struct pool_group *group_join(struct pool *pool, uint64_t endpoint_id)
 {
     struct pool_group *group = group_find(pool, endpoint_id);
 
@@ -98,28 +101,33 @@ static struct pool_group *group_get(struct pool *pool, uint64_t endpoint_id)
         list_init(&group->idle);
         table_insert(&pool->groups, &group->item, hash_u64(endpoint_id));
     }
+    group->conn_count++;
     return group;
 }
 
-/* Out of the idle lists; the caller leases or closes it. */
-static void conn_leave_idle(struct upstream_conn *conn)
+static void group_leave(struct pool *pool, struct pool_group *group)
 {
-    struct pool *pool = conn->pool;
-    struct pool_group *group = conn->group;
-
-    list_remove(&conn->link);
-    list_remove(&conn->age_link);
-    conn->group = NULL;
-    group->count--;
-    metric_add(pool->metrics, METRIC_UPSTREAM_IDLE, conn->region_slot, 0, 0, -1);
-    if (group->count == 0) {
+    group->conn_count--;
+    if (group->conn_count == 0) {
         table_remove(&pool->groups, &group->item);
         mem_free(group);
     }
 }
 
+/* Out of the idle lists; the caller leases or closes it. */
+static void conn_leave_idle(struct upstream_conn *conn)
+{
+    list_remove(&conn->link);
+    list_remove(&conn->age_link);
+    conn->is_idle = false;
+    conn->group->idle_count--;
+    metric_add(conn->pool->metrics, METRIC_UPSTREAM_IDLE, conn->region_slot, 0, 0, -1);
+}
+
 static void conn_destroy(struct upstream_conn *conn, bool abort)
 {
+    group_leave(conn->pool, conn->group);
+    conn->group = NULL;
     stream_close(conn->stream, abort);
     conn->stream = NULL;
     endpoint_live_unref(conn->live);
@@ -174,6 +182,7 @@ struct upstream_conn *pool_connect(struct pool *pool, const struct upstream_targ
     conn->pool = pool;
     conn->live = endpoint_live_ref(target->live);
     conn->tls = target->tls == NULL ? NULL : tls_ctx_ref(target->tls);
+    conn->group = group_join(pool, target->live->id);
     list_init(&conn->link);
     list_init(&conn->age_link);
     conn->region_slot = target->region_slot;
@@ -190,19 +199,19 @@ void pool_put(struct upstream_conn *conn)
 {
     struct pool *pool = conn->pool;
     uint64_t now_ns = loop_now_ns(pool->loop);
-    struct pool_group *group = group_get(pool, conn->live->id);
+    struct pool_group *group = conn->group;
 
-    ASSERT(conn->group == NULL && pool->leased > 0);
+    ASSERT(!conn->is_idle && pool->leased > 0);
     pool->leased--;
-    conn->group = group;
+    conn->is_idle = true;
     conn->idle_since_ns = now_ns;
     list_push_front(&group->idle, &conn->link);
     list_push_back(&pool->idle_by_age, &conn->age_link);
-    group->count++;
+    group->idle_count++;
     metric_add(pool->metrics, METRIC_UPSTREAM_IDLE, conn->region_slot, 0, 0, 1);
     stream_set_owner(conn->stream, on_idle_event, conn);
 
-    if (stream_peer_is_closed(conn->stream) || group->count > UPSTREAM_IDLE_MAX ||
+    if (stream_peer_is_closed(conn->stream) || group->idle_count > UPSTREAM_IDLE_MAX ||
         now_ns - conn->made_ns > UPSTREAM_AGE_MS * NS_PER_MS) {
         conn_leave_idle(conn);
         conn_destroy(conn, false);
@@ -215,7 +224,7 @@ void pool_put(struct upstream_conn *conn)
 
 void pool_close(struct upstream_conn *conn, bool abort)
 {
-    ASSERT(conn->group == NULL && conn->pool->leased > 0);
+    ASSERT(!conn->is_idle && conn->pool->leased > 0);
     conn->pool->leased--;
     conn_destroy(conn, abort);
 }
@@ -255,7 +264,7 @@ static void on_sweep(struct deadline *deadline, void *arg)
 void pool_drop(struct pool *pool, uint64_t endpoint_id)
 {
     struct pool_group *group = group_find(pool, endpoint_id);
-    uint32_t count = group == NULL ? 0 : group->count; /* the group goes with its last one */
+    uint32_t count = group == NULL ? 0 : group->idle_count; /* the group goes with its last one */
 
     for (; count > 0; count--) {
         struct upstream_conn *conn =

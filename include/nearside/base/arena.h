@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory that is freed all at once: one arena per request. Blocks double from `block_bytes`;
- * nothing is returned singly. The first block can be kept between uses with arena_reset().
+ * Memory that is freed all at once: one arena per request. Blocks begin with `block_bytes`, each
+ * later one is as large as all before it; nothing is returned singly. The first block can be kept
+ * between uses with arena_reset().
  */
 #ifndef NEARSIDE_BASE_ARENA_H
 #define NEARSIDE_BASE_ARENA_H

@@ -65,14 +65,14 @@ struct flight_reader {
 
 /* Embedded by value in a request; all fields are private. */
 struct flight_member {
+    struct flight *flight; /* ref held; NULL: in none */
+    bool leads;
     struct list link; /* in its audience, while it follows */
     struct loop *loop;
     flight_fn fn;
     void *arg;
-    struct flight *flight; /* ref held; NULL: in none */
     struct flight_audience *audience;
     struct flight_reader reader;
-    bool leads;
 };
 
 /* What a follower must know of an answer before its first byte. */
@@ -152,8 +152,9 @@ bool flight_is_late(const struct flight_member *member);
 
 /* ---- the leader ---- */
 
-/* The answer begins: `head` is copied. Memory refused: flight_refuse() instead, the leader's own
- * answer goes on. */
+/* The answer begins: `head` is copied. Followers hear of it with what is done next: the first bytes
+ * appended, the end, or the leader's leaving. Memory refused: flight_refuse() instead, the leader's
+ * own answer goes on. */
 void flight_publish(struct flight_member *member, const struct flight_head *head);
 /* More of its body. False: memory was refused; the flight is broken, and left. */
 bool flight_append(struct flight_member *member, struct str bytes) MUST_CHECK;

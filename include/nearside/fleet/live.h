@@ -20,12 +20,13 @@
 #include <stdint.h>
 
 struct endpoint_live {
+    /* What the choice of an endpoint and every attempt touch: one line. */
     _Alignas(CACHE_LINE) atomic_uint refs;
     atomic_uint pending;  /* sent here, no content byte yet */
     atomic_uint inflight; /* not finished: pending or streaming */
     atomic_uint failures; /* hard failures in a row, as the workers saw them */
     atomic_uint unopened; /* connections in a row that could not be made, whatever kept ones do */
-    atomic_ullong judged_from_ns; /* attempts begun before this fail unheard: a clean sheet */
+    atomic_uint trial;    /* enum endpoint_trial */
     atomic_ullong last_success_ns;
     atomic_ullong full_until_ns;  /* 429 or 503 + Retry-After: no room until then */
     atomic_ullong next_sample_ns; /* TCP_INFO samples are taken at most every 100 ms */
@@ -36,7 +37,7 @@ struct endpoint_live {
     atomic_ullong answered;
     atomic_ullong failed;
     atomic_ullong turned_away;
-    atomic_uint trial; /* enum endpoint_trial */
+    atomic_ullong judged_from_ns; /* attempts begun before this fail unheard: a clean sheet */
 
     /* What health_report() tells the control thread, coalesced: `message` is under way (and holds
      * a reference) while `told` is not 0, so an endpoint has one message queued at most. */

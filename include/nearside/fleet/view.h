@@ -48,18 +48,19 @@ const char *endpoint_state_word(enum endpoint_state state); /* "up"; drained is 
 const char *region_state_word(enum region_state state);
 
 struct view_endpoint {
+    /* What the choice looks at stands first: of many endpoints a few lines are fetched. */
     struct endpoint_live *live; /* ref held */
+    enum endpoint_state state;
+    enum breaker_state breaker;
+    float weight; /* 0.1 .. 1: slow start */
+    bool drained; /* by an operator */
+    bool tls;
+    uint16_t port;
     struct addr addr;
     char address[ADDR_TEXT_LEN]; /* addr as text: "10.0.0.5:8000" */
     const char *host;            /* name in the URL; owned by the view's conf */
-    uint16_t port;
-    bool tls;
-    bool drained;              /* by an operator */
-    uint64_t drained_since_ns; /* 0: not drained */
-    enum endpoint_state state;
-    enum breaker_state breaker;
-    float weight;       /* 0.1 .. 1: slow start */
-    uint64_t since_ns;  /* in this state */
+    uint64_t drained_since_ns;   /* 0: not drained */
+    uint64_t since_ns;           /* in this state */
     const char *reason; /* why it is down or put aside by its breaker, or ""; static text */
 };
 

@@ -44,8 +44,8 @@ struct sse {
     uint16_t model_tail;     /* private: ... and behind them */
     uint16_t peek_len;
     uint16_t name_len;
-    char name[SSE_NAME_MAX]; /* the present event's `event:` field */
     char peek[SSE_PEEK_MAX]; /* start of the present event's data */
+    char name[SSE_NAME_MAX]; /* the present event's `event:` field */
 };
 
 void sse_init(struct sse *sse);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What is measured: each row is a request, how it is sent, to whom, and the unit its cost is counted in."""
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PROXIES = ("nearside", "haproxy", "nginx", "h2o")
 MARK = "@" * 12  # the load generator puts another number here in every request
@@ -110,6 +110,16 @@ def fleets():
     return Workload("fleet", "small requests, fleets of two sizes", REQUEST, small, [
         Subject("nearside", "fleet:2x2", "2 x 2"), Subject("nearside", "fleet:16x256", "16 x 256"),
     ], warm=2.0, everywhere=True)
+
+
+def compared(workload):
+    """With another build of ours (BENCH_BEFORE) measured right after each of ours."""
+    subjects = []
+    for subject in workload.subjects:
+        subjects.append(subject)
+        if subject.name == "nearside":
+            subjects.append(replace(subject, name="before", label=f"{subject.label} before"))
+    return replace(workload, subjects=subjects)
 
 
 def all_workloads():

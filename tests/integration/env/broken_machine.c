@@ -67,8 +67,8 @@ __attribute__((constructor)) static void map_shortages(void)
     int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
 
     if (fd >= 0) {
-        shortages = mmap(NULL, SHORT_COUNT * sizeof(atomic_uint), PROT_READ | PROT_WRITE, MAP_SHARED,
-                         fd, 0);
+        shortages = mmap(NULL, SHORT_COUNT * sizeof(atomic_uint), PROT_READ | PROT_WRITE,
+                         MAP_SHARED, fd, 0);
         close(fd);
     }
 }

@@ -30,8 +30,8 @@ static const struct {
      0},
     {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP", "ok", 200, HTTP_GET, H1_ANSWER_END,
      false, 4},
-    {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "ok", 200, HTTP_GET, H1_ANSWER_WAIT,
-     false, 0},
+    {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", "ok", 200, HTTP_GET, H1_ANSWER_WAIT, false,
+     0},
     {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "", 200, HTTP_GET, H1_ANSWER_END, false, 0},
     {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "", 200, HTTP_HEAD, H1_ANSWER_END, false, 0},
     {"HTTP/1.1 204 No Content\r\n\r\n", "", 204, HTTP_GET, H1_ANSWER_END, false, 0},
@@ -67,8 +67,8 @@ static void take_what_is_there(struct h1_answer *answer, struct str input, struc
         struct str data;
         size_t used;
 
-        seen->end = h1_answer_next(answer, str_slice(input, seen->used, input.len), &head, &data,
-                                   &used);
+        seen->end =
+            h1_answer_next(answer, str_slice(input, seen->used, input.len), &head, &data, &used);
         if (seen->end == H1_ANSWER_HEAD) {
             assert_int_equal(seen->status, 0);
             seen->status = head.status;
@@ -123,8 +123,8 @@ static void test_a_head_over_the_limit_is_none(void **state)
 {
     static char wire[2 * H1_ANSWER_HEAD_MAX];
     struct seen seen;
-    int len = snprintf(wire, sizeof(wire), "HTTP/1.1 200 OK\r\nX: %0*d\r\n\r\n",
-                       H1_ANSWER_HEAD_MAX, 7);
+    int len =
+        snprintf(wire, sizeof(wire), "HTTP/1.1 200 OK\r\nX: %0*d\r\n\r\n", H1_ANSWER_HEAD_MAX, 7);
 
     (void)state;
     seen = read_in_pieces(str_make(wire, (size_t)len), HTTP_GET, 1000);

@@ -96,6 +96,17 @@ static const struct stream_case stream_cases[] = {
     {"a token that is named an error afterwards",
      S("data: " TOKEN "\n\ndata: " TOKEN "\nevent: error\n\n"), 2, 1, .failed = true,
      .boundary = true},
+    {"a line's end among a token's words",
+     S("data: " TOKEN "\n\ndata: " TOKEN_OF("Hi\nevent: error\nid: ") "\n\n"), 2, 1, .failed = true,
+     .boundary = true},
+    {"a token's second line that is no data after one where it is",
+     S("data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"Hi\"}}]}\n\n"
+       "data: {\"choices\":[\n{\"delta\":{\"content\":\"Yo\"}}]}\n\n"),
+     2, 1, .boundary = true},
+    {"tokens whose lines end otherwise",
+     S("data: " TOKEN
+       "\n\ndata: " TOKEN_OF("a") "\r\n\r\ndata: " TOKEN_OF("b") "\r\rdata: " TOKEN_OF("c") "\n\n"),
+     4, 4, .boundary = true},
     {"an empty event like a token's beginning", S("data: " TOKEN "\n\ndata:\n\n"), 2, 1,
      .boundary = true},
     {"an error in the stream",

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <nearside/base/mem.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -119,6 +121,24 @@ static void test_a_store_of_one_keeps_the_last(void **state)
     explain_store_done(&one);
 }
 
+static void test_a_record_without_memory_is_left_out_and_the_next_one_kept(void **state)
+{
+    struct explain_record found;
+
+    for (unsigned refused = 1; refused <= 3; refused++) { /* hashes, places, the first segment */
+        struct explain_record record = record_of(refused);
+
+        mem_try_fail_after(refused);
+        explain_store_add(*state, &record);
+        assert_false(finds(*state, refused, &found));
+        mem_try_fail_after(0);
+        explain_store_add(*state, &record);
+        assert_true(finds(*state, refused, &found));
+        explain_store_done(*state);
+        explain_store_init(*state, CAPACITY);
+    }
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -128,6 +148,7 @@ int main(void)
         TEST(test_the_last_records_are_found_whole_and_older_ones_are_gone),
         TEST(test_of_one_id_the_newest_is_found),
         TEST(test_a_store_of_one_keeps_the_last),
+        TEST(test_a_record_without_memory_is_left_out_and_the_next_one_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
