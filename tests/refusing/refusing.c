@@ -28,7 +28,7 @@ enum { OFF, IN_PRODUCT, IN_TLS };
 
 struct control {
     /* the test's */
-    atomic_ullong is_on; /* one of these */
+    atomic_ullong is_on;   /* one of these */
     atomic_ullong fail_at; /* 1: the next; 0: none */
     atomic_ullong to_the_end;
     /* ours */
@@ -103,7 +103,8 @@ static bool is_worker(void)
 
 static void note_rigid(size_t size, const void *caller)
 {
-    if (control != NULL && control->is_on == IN_PRODUCT && size > control->rigid_max && is_worker()) {
+    if (control != NULL && control->is_on == IN_PRODUCT && size > control->rigid_max &&
+        is_worker()) {
         control->rigid_max = size;
         control->rigid_at = place_of(caller);
     }
@@ -120,7 +121,8 @@ static void *tls_realloc(void *ptr, size_t size, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return is_worker() && is_refused(IN_TLS, __builtin_return_address(0)) ? NULL : realloc(ptr, size);
+    return is_worker() && is_refused(IN_TLS, __builtin_return_address(0)) ? NULL
+                                                                          : realloc(ptr, size);
 }
 
 static void tls_free(void *ptr, const char *file, int line)
