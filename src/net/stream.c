@@ -326,12 +326,6 @@ static void on_event(struct watch *watch, unsigned events, void *arg)
 /* Less than any deadline, so that none is taken for the peer's fault. */
 #define SHORTAGE_MAX_MS 200
 
-struct stream_shortage {
-    struct deadline pause;
-    uint64_t since_ns;
-    uint64_t last_ns;
-};
-
 static void on_pause_over(struct deadline *deadline, void *arg)
 {
     struct stream *stream = OBJ_CAST(arg, stream, STREAM_MAGIC);
@@ -342,24 +336,30 @@ static void on_pause_over(struct deadline *deadline, void *arg)
     }
 }
 
-bool stream_wait_for_memory(struct stream *stream, int error_number)
+static struct stream_shortage *shortage_of(struct stream *stream)
 {
-    struct stream_shortage *shortage = stream->shortage;
+    if (stream->shortage == NULL) {
+        stream->shortage = mem_new(struct stream_shortage);
+        deadline_init(&stream->shortage->pause, stream->loop, on_pause_over, stream);
+    }
+    return stream->shortage;
+}
+
+bool stream_wait_for_memory(struct stream *stream, int error_number, bool is_write)
+{
     uint64_t now_ns = loop_now_ns(stream->loop);
+    struct stream_shortage *shortage;
+    uint64_t *since_ns;
 
     if (error_number != ENOBUFS && error_number != ENOMEM) {
         return false;
     }
-    if (shortage == NULL) {
-        shortage = mem_new(struct stream_shortage);
-        deadline_init(&shortage->pause, stream->loop, on_pause_over, stream);
-        stream->shortage = shortage;
+    shortage = shortage_of(stream);
+    since_ns = is_write ? &shortage->write_since_ns : &shortage->read_since_ns;
+    if (*since_ns == 0) {
+        *since_ns = now_ns;
     }
-    if (now_ns > shortage->last_ns + 2 * SHORTAGE_PAUSE_MS * NS_PER_MS) {
-        shortage->since_ns = now_ns;
-    }
-    shortage->last_ns = now_ns;
-    if (now_ns >= shortage->since_ns + SHORTAGE_MAX_MS * NS_PER_MS) {
+    if (now_ns >= *since_ns + SHORTAGE_MAX_MS * NS_PER_MS) {
         return false;
     }
     deadline_set_in_ms(&shortage->pause, SHORTAGE_PAUSE_MS);
