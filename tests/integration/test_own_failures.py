@@ -161,6 +161,7 @@ def test_no_memory_for_sockets_is_our_own_fault_and_nothing_spins(make_proxy, po
                                         answers.chat("x", stream=True, max_tokens=15),
                                         {"X-Pod-Gap-Ms": "100"}))
             assert busy.read_head().status == 200
+        wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 2, "both accepted")
         short[call] = FOR_EVER
         assert fate(conn) == expected
         time.sleep(max(0.0, began + 1.5 - time.monotonic()))  # several probes of 200 ms
