@@ -276,12 +276,11 @@ static void begin_request(struct prober *prober)
 /* The connection broke or ended before the answer was whole. */
 static enum prober_step on_broken(struct prober *prober, enum probe_end end)
 {
-    if (prober->warm && !prober->got_bytes && !prober->measuring) {
+    if (stream_failure(prober->stream) == STREAM_FAILURE_LOCAL) {
+        end = PROBE_END_LOCAL; /* the next connection would fare no better */
+    } else if (prober->warm && !prober->got_bytes && !prober->measuring) {
         connect_anew(prober);
         return PROBER_WAIT;
-    }
-    if (stream_failure(prober->stream) == STREAM_FAILURE_LOCAL) {
-        end = PROBE_END_LOCAL;
     }
     probe_finish(prober, end, false);
     return PROBER_DONE;

@@ -116,6 +116,28 @@ static bool begin_connect(struct stream *stream)
     return true;
 }
 
+static void fail_later(struct stream *stream)
+{
+    watch_free(stream->watch);
+    stream->watch = NULL;
+    stream_move(stream, STREAM_STATE_FAILED);
+    tell_owner_later(stream, STREAM_EV_FAILED);
+}
+
+/* `tls` may be NULL. Memory refused: noted, and the stream fails. */
+static void begin_tls(struct stream *stream, struct tls_ctx *tls, const char *server_name)
+{
+    if (tls == NULL) {
+        return;
+    }
+    stream->tls = stream_tls_new(stream, tls, server_name);
+    if (stream->tls == NULL) {
+        fail_later(stream);
+        return;
+    }
+    stream->ops = &stream_tls_ops;
+}
+
 struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct tls_ctx *tls,
                               const char *server_name, stream_fn fn, void *arg)
 {
@@ -124,14 +146,10 @@ struct stream *stream_connect(struct loop *loop, const struct addr *addr, struct
     stream->peer = *addr;
     stream->started_ns = clock_mono_ns();
     if (!begin_connect(stream)) {
-        stream_move(stream, STREAM_STATE_FAILED);
-        tell_owner_later(stream, STREAM_EV_FAILED);
+        fail_later(stream);
         return stream;
     }
-    if (tls != NULL) {
-        stream->tls = stream_tls_new(stream, tls, server_name);
-        stream->ops = &stream_tls_ops;
-    }
+    begin_tls(stream, tls, server_name);
     return stream;
 }
 
@@ -141,12 +159,9 @@ void stream_refuse_from(struct stream *stream, unsigned end)
         return;
     }
     stream_note_errno(stream, EMFILE);
-    watch_free(stream->watch);
-    stream->watch = NULL;
+    fail_later(stream);
     (void)close(stream->fd); /* now, not with the stream: that is the point */
     stream->fd = -1;
-    stream_move(stream, STREAM_STATE_FAILED);
-    tell_owner_later(stream, STREAM_EV_FAILED);
 }
 
 struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, stream_fn fn,
@@ -157,10 +172,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
     stream->fd = fd;
     stream->is_accepted = true;
     stream->watch = watch_edge(loop, fd, on_event, stream);
-    if (tls != NULL) {
-        stream->tls = stream_tls_new(stream, tls, NULL);
-        stream->ops = &stream_tls_ops;
-    }
+    begin_tls(stream, tls, NULL);
     return stream;
 }
 
@@ -314,12 +326,6 @@ static void on_event(struct watch *watch, unsigned events, void *arg)
 /* Less than any deadline, so that none is taken for the peer's fault. */
 #define SHORTAGE_MAX_MS 200
 
-struct stream_shortage {
-    struct deadline pause;
-    uint64_t since_ns;
-    uint64_t last_ns;
-};
-
 static void on_pause_over(struct deadline *deadline, void *arg)
 {
     struct stream *stream = OBJ_CAST(arg, stream, STREAM_MAGIC);
@@ -330,24 +336,30 @@ static void on_pause_over(struct deadline *deadline, void *arg)
     }
 }
 
-bool stream_wait_for_memory(struct stream *stream, int error_number)
+static struct stream_shortage *shortage_of(struct stream *stream)
 {
-    struct stream_shortage *shortage = stream->shortage;
+    if (stream->shortage == NULL) {
+        stream->shortage = mem_new(struct stream_shortage);
+        deadline_init(&stream->shortage->pause, stream->loop, on_pause_over, stream);
+    }
+    return stream->shortage;
+}
+
+bool stream_wait_for_memory(struct stream *stream, int error_number, bool is_write)
+{
     uint64_t now_ns = loop_now_ns(stream->loop);
+    struct stream_shortage *shortage;
+    uint64_t *since_ns;
 
     if (error_number != ENOBUFS && error_number != ENOMEM) {
         return false;
     }
-    if (shortage == NULL) {
-        shortage = mem_new(struct stream_shortage);
-        deadline_init(&shortage->pause, stream->loop, on_pause_over, stream);
-        stream->shortage = shortage;
+    shortage = shortage_of(stream);
+    since_ns = is_write ? &shortage->write_since_ns : &shortage->read_since_ns;
+    if (*since_ns == 0) {
+        *since_ns = now_ns;
     }
-    if (now_ns > shortage->last_ns + 2 * SHORTAGE_PAUSE_MS * NS_PER_MS) {
-        shortage->since_ns = now_ns;
-    }
-    shortage->last_ns = now_ns;
-    if (now_ns >= shortage->since_ns + SHORTAGE_MAX_MS * NS_PER_MS) {
+    if (now_ns >= *since_ns + SHORTAGE_MAX_MS * NS_PER_MS) {
         return false;
     }
     deadline_set_in_ms(&shortage->pause, SHORTAGE_PAUSE_MS);

@@ -35,6 +35,9 @@ enum stream_io socket_read(struct stream *stream, void *buf, size_t size, size_t
     }
     got = receive(stream->fd, buf, size, 0);
     if (got > 0) {
+        if (stream->shortage != NULL) {
+            stream->shortage->read_since_ns = 0;
+        }
         stream->is_readable = (size_t)got == size || stream->peer_is_closed;
         *ret_len = (size_t)got;
         return STREAM_OK;
@@ -43,7 +46,7 @@ enum stream_io socket_read(struct stream *stream, void *buf, size_t size, size_t
         stream->peer_is_closed = true;
         return stream->is_reset ? STREAM_ERROR : STREAM_EOF;
     }
-    if (errno == EAGAIN || stream_wait_for_memory(stream, errno)) {
+    if (errno == EAGAIN || stream_wait_for_memory(stream, errno, false)) {
         stream->is_readable = false;
         return STREAM_AGAIN;
     }
@@ -108,11 +111,14 @@ enum stream_io socket_writev(struct stream *stream, const struct iovec *pieces, 
     }
     sent = transmit(stream->fd, pieces, used, offered);
     if (sent >= 0) {
+        if (stream->shortage != NULL) {
+            stream->shortage->write_since_ns = 0;
+        }
         stream->is_writable = (size_t)sent == offered;
         *ret_len = (size_t)sent;
         return STREAM_OK;
     }
-    if (errno == EAGAIN || stream_wait_for_memory(stream, errno)) {
+    if (errno == EAGAIN || stream_wait_for_memory(stream, errno, true)) {
         stream->is_writable = false;
         return STREAM_AGAIN;
     }

@@ -29,6 +29,14 @@ struct stream_ops {
     bool (*is_quiet)(struct stream *stream);
 };
 
+/* The kernel had no memory for a read, or a write: since when, without one that did better between
+ * (0: it has some). */
+struct stream_shortage {
+    struct deadline pause; /* then the same again */
+    uint64_t read_since_ns;
+    uint64_t write_since_ns;
+};
+
 struct stream {
     uint32_t magic;
     enum stream_state state;
@@ -77,7 +85,7 @@ void stream_note_errno(struct stream *stream, int error_number);
 
 /* ENOBUFS or ENOMEM from the kernel: no edge will tell when there is memory again, so the same is
  * tried again in a moment. False: it has gone on for too long, and is an error: ours. */
-bool stream_wait_for_memory(struct stream *stream, int error_number) MUST_CHECK;
+bool stream_wait_for_memory(struct stream *stream, int error_number, bool is_write) MUST_CHECK;
 
 /* stream_plain.c: the socket under both kinds. They keep is_readable, is_writable and
  * peer_is_closed; errors are noted. */

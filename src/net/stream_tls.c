@@ -34,10 +34,18 @@ struct stream_tls {
 struct stream_tls *stream_tls_new(struct stream *stream, struct tls_ctx *ctx,
                                   const char *server_name)
 {
-    struct stream_tls *tls = mem_new(struct stream_tls);
+    SSL *ssl = tls_ctx_connection(ctx, stream, server_name);
+    struct stream_tls *tls;
 
+    if (ssl == NULL) {
+        ERR_clear_error();
+        stream->handshake_end = HANDSHAKE_LOCAL;
+        stream_note_failure(stream, STREAM_FAILURE_LOCAL, "no memory for TLS");
+        return NULL;
+    }
+    tls = mem_new(struct stream_tls);
     tls->ctx = tls_ctx_ref(ctx);
-    tls->ssl = tls_ctx_connection(ctx, stream, server_name);
+    tls->ssl = ssl;
     return tls;
 }
 
@@ -87,6 +95,18 @@ static enum handshake_end handshake_end_of(int reason)
     }
 }
 
+/* Whatever came of it in the end. Takes the errors off. */
+static bool is_memory_refused(const SSL *ssl)
+{
+    bool is_refused = SSL_get_verify_result(ssl) == X509_V_ERR_OUT_OF_MEM;
+    unsigned long code;
+
+    while ((code = ERR_get_error()) != 0) {
+        is_refused = is_refused || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    }
+    return is_refused;
+}
+
 static void note_tls_failure(struct stream *stream)
 {
     unsigned long code = ERR_peek_error(); /* the oldest: where it began */
@@ -94,6 +114,11 @@ static void note_tls_failure(struct stream *stream)
     long verify = SSL_get_verify_result(stream->tls->ssl);
     char *text = NULL;
 
+    if (is_memory_refused(stream->tls->ssl)) {
+        stream->handshake_end = HANDSHAKE_LOCAL;
+        stream_note_failure(stream, STREAM_FAILURE_LOCAL, "no memory for TLS");
+        return;
+    }
     if (stream->state != STREAM_STATE_OPEN) {
         stream->handshake_end = handshake_end_of(ERR_GET_REASON(code));
     }

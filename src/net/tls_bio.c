@@ -77,8 +77,9 @@ BIO *tls_bio_new(const BIO_METHOD *method, struct stream *stream)
 {
     BIO *bio = BIO_new(method);
 
-    ASSERT(bio != NULL);
-    BIO_set_data(bio, stream);
-    BIO_set_init(bio, 1);
+    if (bio != NULL) {
+        BIO_set_data(bio, stream);
+        BIO_set_init(bio, 1);
+    }
     return bio;
 }

@@ -93,8 +93,9 @@ int64_t tls_ctx_expires_at(const struct tls_ctx *ctx)
     return ctx->expires_at;
 }
 
-/* Whom to ask for and whom to accept: an address is checked but never sent as a name. */
-static void expect_server(const struct tls_ctx *ctx, SSL *ssl, const char *name)
+/* Whom to ask for and whom to accept: an address is checked but never sent as a name. False: memory
+ * is refused. */
+static bool expect_server(const struct tls_ctx *ctx, SSL *ssl, const char *name)
 {
     struct addr addr;
 
@@ -102,36 +103,48 @@ static void expect_server(const struct tls_ctx *ctx, SSL *ssl, const char *name)
         char text[ADDR_TEXT_LEN];
 
         (void)addr_format_ip(&addr, text); /* without brackets */
-        if (ctx->verify) {
-            ASSERT(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), text) == 1);
-        }
-        return;
+        return !ctx->verify || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), text) == 1;
     }
     /* SSL_set_tlsext_host_name() spelt out: the macro casts const away. */
-    ASSERT(SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-                    (void *)(uintptr_t)name) == 1);
-    if (ctx->verify) {
-        SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        ASSERT(SSL_set1_host(ssl, name) == 1);
+    if (SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                 (void *)(uintptr_t)name) != 1) {
+        return false;
     }
+    if (!ctx->verify) {
+        return true;
+    }
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(ssl, name) == 1;
 }
 
-SSL *tls_ctx_connection(struct tls_ctx *ctx, struct stream *stream, const char *server_name)
+/* False: memory is refused. */
+static bool set_up(struct tls_ctx *ctx, SSL *ssl, struct stream *stream, const char *server_name)
 {
-    SSL *ssl = SSL_new(ctx->ctxs[0]);
     BIO *bio = tls_bio_new(ctx->bio_method, stream);
 
-    ASSERT(ssl != NULL);
+    if (bio == NULL) {
+        return false;
+    }
     SSL_set_bio(ssl, bio, bio); /* takes the one reference for both */
     if (ctx->is_server) {
         SSL_set_accept_state(ssl);
-        return ssl;
+        return true;
     }
     if (ctx->server_name != NULL) {
         server_name = ctx->server_name;
     }
     ASSERT(server_name != NULL && server_name[0] != '\0');
-    expect_server(ctx, ssl, server_name);
     SSL_set_connect_state(ssl);
+    return expect_server(ctx, ssl, server_name);
+}
+
+SSL *tls_ctx_connection(struct tls_ctx *ctx, struct stream *stream, const char *server_name)
+{
+    SSL *ssl = SSL_new(ctx->ctxs[0]);
+
+    if (ssl != NULL && !set_up(ctx, ssl, stream, server_name)) {
+        SSL_free(ssl);
+        ssl = NULL;
+    }
     return ssl;
 }

@@ -31,7 +31,7 @@ struct tls_ctx {
 
 /* tls_ctx.c: a context with `ctx_count` SSL_CTX of our defaults, one reference. */
 struct tls_ctx *tls_ctx_new(bool is_server, size_t ctx_count);
-/* A connection over `stream`'s socket, ready for its handshake. */
+/* A connection over `stream`'s socket, ready for its handshake. NULL: memory is refused. */
 SSL *tls_ctx_connection(struct tls_ctx *ctx, struct stream *stream, const char *server_name);
 
 /* tls_load.c: read files into an SSL_CTX; the text of a failure names the file. */

@@ -21,6 +21,8 @@ static const unsigned char alpn_http1[] = {8, 'h', 't', 't', 'p', '/', '1', '.',
  * client certificates OpenSSL demands a name for that. */
 static const unsigned char session_context[] = "nearside";
 
+#define REHEARSAL_FLIGHTS 4 /* more than a handshake has */
+
 static int on_server_name(SSL *ssl, int *alert, void *arg)
 {
     struct tls_ctx *ctx = OBJ_CAST(arg, tls_ctx, TLS_CTX_MAGIC);
@@ -104,6 +106,34 @@ static enum status set_up(struct tls_ctx *ctx, SSL_CTX *ssl_ctx,
                                SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, err);
 }
 
+/* A handshake with ourselves, in memory. OpenSSL makes some things at their first use, once for the
+ * whole process; memory refused then, it never tries again, and every later handshake fails. Here
+ * the first use is the start. What comes of it does not matter. */
+static void rehearse(SSL_CTX *ssl_ctx)
+{
+    SSL_CTX *client_ctx = SSL_CTX_new(TLS_client_method());
+    SSL *client = client_ctx == NULL ? NULL : SSL_new(client_ctx);
+    SSL *server = SSL_new(ssl_ctx);
+    BIO *near = NULL;
+    BIO *far = NULL;
+
+    if (client != NULL && server != NULL && BIO_new_bio_pair(&near, 0, &far, 0) == 1) {
+        SSL_set_bio(client, near, near); /* takes the one reference for both */
+        SSL_set_bio(server, far, far);
+        SSL_set_verify(server, SSL_VERIFY_NONE, NULL);
+        SSL_set_connect_state(client);
+        SSL_set_accept_state(server);
+        for (int flight = 0; flight < REHEARSAL_FLIGHTS; flight++) {
+            (void)SSL_do_handshake(client);
+            (void)SSL_do_handshake(server);
+        }
+    }
+    SSL_free(client);
+    SSL_free(server);
+    SSL_CTX_free(client_ctx);
+    ERR_clear_error();
+}
+
 enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_ctx **ret_ctx,
                                struct errbuf *err)
 {
@@ -124,6 +154,7 @@ enum status tls_ctx_new_server(const struct conf_listener_tls *conf, struct tls_
         tls_ctx_unref(ctx);
         return status;
     }
+    rehearse(ctx->ctxs[0]);
     *ret_ctx = ctx;
     return STATUS_OK;
 }

@@ -242,6 +242,33 @@ def test_a_client_over_tls(make_proxy, pod, allocator, authority):
     at_each(allocator, proxy, over_tls, good_or_explained)
 
 
+@pytest.mark.parametrize("to_the_end", [False, True], ids=["once", "from-there-on"])
+def test_memory_of_a_tls_connection(make_proxy, pod, allocator, authority, to_the_end):
+    """OpenSSL's own: the client's handshake (its certificate with it) and the one with the pod. Each
+    7th of the thousand: no two handshakes need the same."""
+    served, shown = authority.issue("edge"), authority.issue("client", purpose="client")
+    proxy = make_proxy([region("near", pod)], **PLAIN, **allocator.options(), listeners=[
+        {"bind": "127.0.0.1:0"},
+        {"bind": "127.0.0.1:0", "tls": {"certificate": served.cert, "key": served.key,
+                                        "client_ca": authority.cert}}])
+    context = authority.client_context(shown)
+    number, refused = 1, 1
+    while refused:
+        allocator.begin(number, to_the_end, in_tls=True)
+        response = None
+        with contextlib.suppress(raw.Closed, OSError):
+            response = raw.one_request(proxy.tls_port, "GET", "/echo", tls=context)
+        allocator.end()
+        refused = allocator.refused
+        proxy.process.check_running()
+        is_served = response is not None and response.status == 200
+        assert is_served or response is None and refused, (number, refused, response)
+        number += 7
+    assert number > 100, "little was ever refused"
+    at_rest(proxy)
+    assert raw.one_request(proxy.tls_port, "GET", "/echo", tls=context).status == 200
+
+
 def test_a_reload(make_proxy, pod, allocator):
     proxy = make_proxy([region("near", pod)], **PLAIN, **allocator.options())
 

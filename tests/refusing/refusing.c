@@ -4,6 +4,8 @@
  * the product comes through here. The file named by REFUSE_CONTROL is mapped and holds struct
  * control; the test writes its first half, we the other.
  *
+ * With `is_on` IN_TLS it is OpenSSL's allocations on workers instead.
+ *
  * A call that may be refused is counted; the one numbered `fail_at` is refused, with `to_the_end`
  * all after it as well. Of calls that may not be refused, the largest on a worker is noted: what a
  * peer sizes must not be among them.
@@ -11,6 +13,7 @@
 #include <nearside/base/mem.h>
 
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,9 +24,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { OFF, IN_PRODUCT, IN_TLS };
+
 struct control {
     /* the test's */
-    atomic_ullong is_on;
+    atomic_ullong is_on;   /* one of these */
     atomic_ullong fail_at; /* 1: the next; 0: none */
     atomic_ullong to_the_end;
     /* ours */
@@ -37,6 +42,10 @@ struct control {
 extern const char __executable_start[];
 
 static struct control *control;
+
+static void *tls_malloc(size_t size, const char *file, int line);
+static void *tls_realloc(void *ptr, size_t size, const char *file, int line);
+static void tls_free(void *ptr, const char *file, int line);
 
 __attribute__((constructor)) static void map_control(void)
 {
@@ -54,6 +63,10 @@ __attribute__((constructor)) static void map_control(void)
         exit(1);
     }
     control = mapped;
+    if (CRYPTO_set_mem_functions(tls_malloc, tls_realloc, tls_free) != 1) {
+        fprintf(stderr, "OpenSSL has allocated already\n");
+        exit(1);
+    }
 }
 
 static uint64_t place_of(const void *caller)
@@ -61,9 +74,9 @@ static uint64_t place_of(const void *caller)
     return (uint64_t)((const char *)caller - __executable_start);
 }
 
-static bool is_refused(const void *caller)
+static bool is_refused(unsigned where, const void *caller)
 {
-    if (control == NULL || control->is_on == 0) {
+    if (control == NULL || control->is_on != where) {
         return false;
     }
     uint64_t number = atomic_fetch_add(&control->calls, 1) + 1;
@@ -90,10 +103,33 @@ static bool is_worker(void)
 
 static void note_rigid(size_t size, const void *caller)
 {
-    if (control != NULL && control->is_on != 0 && size > control->rigid_max && is_worker()) {
+    if (control != NULL && control->is_on == IN_PRODUCT && size > control->rigid_max &&
+        is_worker()) {
         control->rigid_max = size;
         control->rigid_at = place_of(caller);
     }
+}
+
+static void *tls_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return is_worker() && is_refused(IN_TLS, __builtin_return_address(0)) ? NULL : malloc(size);
+}
+
+static void *tls_realloc(void *ptr, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return is_worker() && is_refused(IN_TLS, __builtin_return_address(0)) ? NULL
+                                                                          : realloc(ptr, size);
+}
+
+static void tls_free(void *ptr, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(ptr);
 }
 
 #define CALLER __builtin_return_address(0)
@@ -116,12 +152,12 @@ char *__wrap_mem_strdup(const char *text);
 
 void *__wrap_mem_try_alloc(size_t size)
 {
-    return is_refused(CALLER) ? NULL : __real_mem_try_alloc(size);
+    return is_refused(IN_PRODUCT, CALLER) ? NULL : __real_mem_try_alloc(size);
 }
 
 void *__wrap_mem_try_realloc(void *ptr, size_t size)
 {
-    return is_refused(CALLER) ? NULL : __real_mem_try_realloc(ptr, size);
+    return is_refused(IN_PRODUCT, CALLER) ? NULL : __real_mem_try_realloc(ptr, size);
 }
 
 void *__wrap_mem_zero(size_t count, size_t size)

@@ -29,14 +29,14 @@ class Allocator:
     def _set(self, field, value):
         struct.pack_into("Q", self._map, 8 * field, value)
 
-    def begin(self, fail_at=0, to_the_end=False):
-        """Count from now on, and refuse the call of that number."""
+    def begin(self, fail_at=0, to_the_end=False, in_tls=False):
+        """Count from now on, and refuse the call of that number: the product's, or OpenSSL's."""
         self._set(IS_ON, 0)
         for field in (CALLS, REFUSED, REFUSED_AT, RIGID_MAX, RIGID_AT):
             self._set(field, 0)
         self._set(FAIL_AT, fail_at)
         self._set(TO_THE_END, int(to_the_end))
-        self._set(IS_ON, 1)
+        self._set(IS_ON, 2 if in_tls else 1)
 
     def end(self):
         self._set(IS_ON, 0)
