@@ -210,6 +210,9 @@ void request_write_head(struct request *request, struct buf *out);
  * The request may have ended (and be gone) when this returns: conn->request tells. */
 void request_start(struct client_conn *client, const struct http_head *head, struct str raw);
 
+/* One that is kept for use again, in no list any more. */
+void request_free(struct request *request);
+
 /* ---- from the client connection ---- */
 
 /* Body bytes, in order; valid for the call. */
