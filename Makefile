@@ -29,7 +29,8 @@ FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,addres
                  -fno-sanitize-recover=undefined
 LINK_fuzz     := -fsanitize=fuzzer,address,undefined
 # What a target replaces: the worker's endpoint is a socket pair, and time is the input's.
-WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime
+comma            := ,
+WRAP_fuzz_worker := -Wl,--wrap=connect,--wrap=clock_gettime,--wrap=request_write_head
 
 CPPFLAGS += -Iinclude -Isrc -DNEARSIDE_VERSION='"$(VERSION)"'
 CFLAGS   += $(STD) $(WARNINGS) $(FLAGS_$(FLAVOUR)) -pthread
@@ -45,7 +46,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:tests/%.c=$(BUILD)/tests/%)
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps build tools unit demo faults attack soak test check lint layers format asan tsan install uninstall clean sizes docs fuzz pictures \
-        fuzz-targets bench bench-cache bench-redis churn bench-tools bench-smoke bench-micro deb deb-test
+        fuzz-targets bench bench-cache bench-redis churn crowd bench-tools bench-smoke bench-micro deb deb-test
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -66,6 +67,7 @@ help:
 	@echo 'make bench-cache  hits and long prompts beside the caches of HAProxy, NGINX, Varnish'
 	@echo 'make bench-redis  what clients notice when Redis freezes under 2,000 requests a second'
 	@echo 'make churn      the memory tier under answers of all sizes: does it keep to its bound'
+	@echo 'make crowd      1,000 identical streams at once: one request for the pod, first token + 5 ms'
 	@echo 'make bench-smoke  instructions, allocations, system calls against a budget'
 	@echo 'make bench-micro  codecs, cache and routing by themselves'
 	@echo 'make docs       regenerate conf/nearside.conf, docs/configuration.md, docs/metrics.md, nearside.conf(5)'
@@ -80,7 +82,7 @@ deps:
 
 build: $(BUILD)/nearside
 
-tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/bench/crowd $(BUILD)/bench/load
+tools: $(BUILD)/pod $(BUILD)/wan $(BUILD)/verdict $(BUILD)/nearside_refusing $(BUILD)/bench/crowd $(BUILD)/bench/load
 
 $(BUILD)/nearside: $(BUILD)/obj/app/main.o $(LIBRARY)
 	$(SAY) LINK $@
@@ -113,6 +115,14 @@ $(BUILD)/verdict: tests/verdict/verdict.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(LIBRARY)
+
+# The edge as it is, but for its allocator: tests/refusing/refusing.c.
+WRAP_refusing := $(patsubst %,-Wl$(comma)--wrap=mem_%,try_alloc try_realloc zero alloc realloc strdup strndup)
+
+$(BUILD)/nearside_refusing: $(BUILD)/obj/app/main.o tests/refusing/refusing.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(WRAP_refusing) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(LIBRARY)
 	@mkdir -p $(@D)
@@ -168,6 +178,11 @@ churn:
 	@sh scripts/deps.sh test
 	@$(MAKE) --no-print-directory bench-tools
 	@python3 tests/bench/churn.py
+
+crowd:
+	@sh scripts/deps.sh test
+	@$(MAKE) --no-print-directory build tools
+	@python3 tests/bench/crowd.py
 
 bench-smoke:
 	@sh scripts/deps.sh test

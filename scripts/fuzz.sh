@@ -1,7 +1,7 @@
 #!/bin/sh
 # Run libFuzzer targets, which `make fuzz` has built into build/fuzz, each for SECONDS (60) on a copy
-# of its corpus, FUZZ_JOBS (1) at a time, from the random seed FUZZ_SEED (0: another each
-# time), at most FUZZ_RUNS inputs (-1: no limit). Any finding ends with a non-zero exit and the input's path.
+# of its corpus, FUZZ_JOBS (1) at a time, from the random seed FUZZ_SEED (0: another each time). Any
+# finding ends with a non-zero exit and the input's path.
 #
 #   SECONDS=300 scripts/fuzz.sh            all targets
 #   scripts/fuzz.sh fuzz_sse fuzz_chunked  these
@@ -19,7 +19,7 @@ if [ "${1:-}" = --one ]; then
     target=$2
     mkdir -p "$out/corpus/$target" "$out/findings"
     cp -n "tests/corpus/$target"/* "$out/corpus/$target/" 2>/dev/null || true
-    if "$out/$target" -max_total_time="$limit" -max_len=4096 -timeout=10 -seed="${FUZZ_SEED:-0}" -runs="${FUZZ_RUNS:--1}" -rss_limit_mb=1024 \
+    if "$out/$target" -max_total_time="$limit" -max_len=4096 -timeout=10 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="$out/findings/$target-" \
         "$out/corpus/$target" >"$out/$target.log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/$target.log")

@@ -6,6 +6,10 @@
  * the end of the turn, when evhttp has taken it, its connection gets a close callback. At
  * admin.max_connections accepting stops until one ends: further ones wait in the kernel's queue.
  *
+ * evhttp's time-out is one of silence. Who sends a byte now and then, in a handshake or a head, or
+ * takes one of an answer, would keep its place for ever, and a probe would find none; so each
+ * connection has SERVER_REQUEST_S for a whole request, from its beginning or the last one on.
+ *
  * evhttp must not be freed while one of its callbacks runs, and a reload asked for over HTTP may
  * move the very listener that has to answer it. So a server is retired first: the socket closes at
  * once, replies under way are sent, and SERVER_LINGER_MS later all the rest goes.
@@ -17,6 +21,7 @@
 #include "admin_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/conf/tree.h>
 #include <nearside/loop/loop.h>
@@ -38,8 +43,9 @@
 #define SERVER_HEADERS_BYTES 16384
 #define SERVER_BODY_BYTES    65536 /* nothing here takes a body; clients may still send one */
 #define SERVER_TIMEOUT_S     10    /* without a byte, idle kept connections included */
+#define SERVER_REQUEST_S     15    /* without a whole request */
 #define SERVER_LINGER_MS     1000
-#define SERVER_RESUME_MS     1000 /* how long accepting stays off after a failure, at most */
+#define SERVER_TICK_MS       1000 /* how long accepting stays off after a failure, at most */
 
 struct server {
     uint32_t magic;
@@ -48,18 +54,21 @@ struct server {
     struct evconnlistener *listener; /* owned by http; NULL: retired */
     struct evhttp_bound_socket *bound;
     bool loopback;
+    struct list conns; /* of struct server_conn */
     unsigned conn_count;
     bool is_full;             /* and that was told */
-    struct deadline deadline; /* serving: accept again if off; retired: end */
+    struct deadline deadline; /* serving: look after connections; retired: end */
     struct list link;         /* in admin->retired, when retired */
 };
 
 /* ---- connections ---- */
 
-/* A connection between accept() and the end of the turn. */
-struct adoption {
-    struct server *server;           /* borrowed: its memory is freed after this has run */
-    struct bufferevent *bufferevent; /* ref held */
+struct server_conn {
+    struct list link;                /* in server->conns */
+    struct server *server;           /* borrowed: its memory is freed after that of this */
+    struct bufferevent *bufferevent; /* ref held until adopt(); then NULL */
+    struct evhttp_connection *conn;  /* evhttp's; NULL until adopt() */
+    uint64_t since_ns;               /* when it was accepted, or last asked a whole request */
 };
 
 static unsigned conns_max(const struct server *server)
@@ -87,51 +96,100 @@ static void accept_if_room(struct server *server)
     (void)evconnlistener_disable(server->listener);
 }
 
-static void on_conn_closed(struct evhttp_connection *conn, void *arg)
+static void conn_end(struct server_conn *mine)
 {
-    struct server *server = OBJ_CAST(arg, server, SERVER_MAGIC);
+    struct server *server = mine->server;
 
-    (void)conn;
+    list_remove(&mine->link);
     server->conn_count--;
     accept_if_room(server);
+    mem_free(mine);
+}
+
+static void on_conn_closed(struct evhttp_connection *conn, void *arg)
+{
+    (void)conn;
+    conn_end(arg);
 }
 
 /* evhttp gives its connection only to request callbacks, but also makes it the argument of the
  * bufferevent's callbacks, from where it is read here. */
 static void adopt(void *arg)
 {
-    struct adoption *adoption = arg;
-    struct server *server = OBJ_CAST(adoption->server, server, SERVER_MAGIC);
+    struct server_conn *mine = arg;
+    struct bufferevent *bufferevent = mine->bufferevent;
     void *conn = NULL;
 
-    bufferevent_getcb(adoption->bufferevent, NULL, NULL, NULL, &conn);
-    if (conn != NULL && server->http != NULL) {
-        evhttp_connection_set_closecb(conn, on_conn_closed, server);
+    bufferevent_getcb(bufferevent, NULL, NULL, NULL, &conn);
+    mine->bufferevent = NULL;
+    if (conn != NULL && mine->server->http != NULL) {
+        mine->conn = conn;
+        evhttp_connection_set_closecb(conn, on_conn_closed, mine);
     } else {
-        server->conn_count--; /* evhttp has given it up already */
-        accept_if_room(server);
+        conn_end(mine); /* evhttp has given it up already */
     }
-    (void)bufferevent_decref(adoption->bufferevent);
-    mem_free(adoption);
+    (void)bufferevent_decref(bufferevent);
 }
 
 static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
 {
     struct server *server = OBJ_CAST(arg, server, SERVER_MAGIC);
+    struct loop *loop = server->admin->loop;
     struct tls_ctx *tls = server->admin->tls;
     struct bufferevent *bufferevent =
         tls == NULL ? bufferevent_socket_new(base, -1, 0) : tls_bufferevent_new(tls, base);
-    struct adoption *adoption;
+    struct server_conn *mine;
 
     ASSERT(bufferevent != NULL); /* a small structural object: see mem.h */
     bufferevent_incref(bufferevent);
-    adoption = mem_new(struct adoption);
-    adoption->server = server;
-    adoption->bufferevent = bufferevent;
+    mine = mem_new(struct server_conn);
+    mine->server = server;
+    mine->bufferevent = bufferevent;
+    mine->since_ns = loop_now_ns(loop);
+    list_push_back(&server->conns, &mine->link);
     server->conn_count++;
     accept_if_room(server);
-    loop_defer_call(server->admin->loop, adopt, adoption);
+    loop_defer_call(loop, adopt, mine);
     return bufferevent;
+}
+
+static void note_request(struct server *server, const struct evhttp_connection *conn)
+{
+    struct list *item;
+
+    LIST_FOREACH (item, &server->conns) {
+        struct server_conn *mine = LIST_ITEM(item, struct server_conn, link);
+
+        if (mine->conn == conn) {
+            mine->since_ns = loop_now_ns(server->admin->loop);
+        }
+    }
+}
+
+/* Not from a callback of evhttp. */
+static void conn_cut(struct server_conn *mine)
+{
+    struct evhttp_connection *conn = mine->conn;
+
+    evhttp_connection_set_closecb(conn, NULL, NULL);
+    conn_end(mine);
+    evhttp_connection_free(conn);
+}
+
+static void cut_slow(struct server *server)
+{
+    uint64_t now_ns = loop_now_ns(server->admin->loop);
+    struct list *item;
+    struct list *after;
+
+    LIST_FOREACH_SAFE (item, after, &server->conns) {
+        struct server_conn *mine = LIST_ITEM(item, struct server_conn, link);
+
+        if (mine->conn != NULL && now_ns - mine->since_ns >= SERVER_REQUEST_S * NS_PER_S) {
+            metric_limit_hit(server->admin->source.metrics, LIMIT_ADMIN_REQUEST_TIME);
+            conn_cut(mine);
+        }
+    }
 }
 
 /* accept() failed, for want of descriptors mostly: without this the loop would spin. The argument
@@ -139,7 +197,7 @@ static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
 static void on_accept_failed(struct evconnlistener *listener, void *arg)
 {
     (void)arg;
-    log_warn("admin_accept_failed", "errno=%d pause_ms=%d", errno, SERVER_RESUME_MS);
+    log_warn("admin_accept_failed", "errno=%d pause_ms=%d", errno, SERVER_TICK_MS);
     (void)evconnlistener_disable(listener);
 }
 
@@ -218,6 +276,7 @@ static void on_request(struct evhttp_request *http_request, void *arg)
 
     ASSERT(body != NULL);
     buf_init(&reply.body);
+    note_request(server, evhttp_request_get_connection(http_request));
     read_request(server, http_request, &request);
     admin_route(server->admin, &request, &reply);
     add_headers(server, evhttp_request_get_output_headers(http_request), &reply);
@@ -239,8 +298,9 @@ static void on_deadline(struct deadline *deadline, void *arg)
     if (server->listener == NULL) {
         server_free(server);
     } else {
+        cut_slow(server);
         accept_if_room(server);
-        deadline_set_in_ms(&server->deadline, SERVER_RESUME_MS);
+        deadline_set_in_ms(&server->deadline, SERVER_TICK_MS);
     }
 }
 
@@ -252,6 +312,7 @@ struct server *server_new(struct admin *admin, int fd, bool loopback)
     server->admin = admin;
     server->loopback = loopback;
     list_init(&server->link);
+    list_init(&server->conns);
     deadline_init(&server->deadline, admin->loop, on_deadline, server);
     server->http = evhttp_new(loop_event_base(admin->loop));
     ASSERT(server->http != NULL);
@@ -266,7 +327,7 @@ struct server *server_new(struct admin *admin, int fd, bool loopback)
     ASSERT(server->bound != NULL);
     server->listener = evhttp_bound_socket_get_listener(server->bound);
     evconnlistener_set_error_cb(server->listener, on_accept_failed);
-    deadline_set_in_ms(&server->deadline, SERVER_RESUME_MS);
+    deadline_set_in_ms(&server->deadline, SERVER_TICK_MS);
     return server;
 }
 
@@ -284,6 +345,22 @@ void server_retire(struct server *server)
     deadline_set_in_ms(&server->deadline, SERVER_LINGER_MS);
 }
 
+/* evhttp is gone, and told the end only of connections that it thought open. The others that are
+ * left end in adopt(). */
+static void forget_conns(struct server *server)
+{
+    struct list *item;
+    struct list *after;
+
+    LIST_FOREACH_SAFE (item, after, &server->conns) {
+        struct server_conn *mine = LIST_ITEM(item, struct server_conn, link);
+
+        if (mine->conn != NULL) {
+            conn_end(mine);
+        }
+    }
+}
+
 void server_free(struct server *server)
 {
     struct evhttp *http;
@@ -298,6 +375,7 @@ void server_free(struct server *server)
     list_remove(&server->link);
     deadline_done(&server->deadline);
     evhttp_free(http);
+    forget_conns(server);
     loop_defer_free(server->admin->loop, server);
 }
 

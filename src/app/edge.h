@@ -212,6 +212,8 @@ void edge_on_drain_deadline(struct deadline *deadline, void *arg);
 /* upgrade.c */
 void upgrade_init(struct edge *edge);
 void upgrade_done(struct edge *edge);
+/* Hear no more of either side. */
+void upgrade_deaf(struct edge *edge);
 /* SIGUSR2: start the program anew and hand over to it once it is ready. */
 void upgrade_start(struct edge *edge);
 /* The edge is about to stop: end a successor that does not serve yet. */

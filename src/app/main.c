@@ -8,6 +8,7 @@
 #include <nearside/base/buf.h>
 #include <nearside/conf/describe.h>
 #include <nearside/conf/tree.h>
+#include <nearside/net/tls_ctx.h>
 #include <nearside/obs/metric_text.h>
 #include <nearside/proxy/world.h>
 #include <nearside/top/top.h>
@@ -71,26 +72,41 @@ static int print_config(const struct options *options)
     return print_buf(&out);
 }
 
-/* Certificates are loaded too: what -t accepts, a start or a reload accepts. */
+/* Every certificate that a start or a reload would load. */
+static enum status load_certificates(struct conf *conf, struct errbuf *err)
+{
+    struct tls_ctx *admin_tls;
+    struct world *world;
+
+    if (world_new(conf, NULL, &world, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    world_unref(world);
+    if (edge_load_admin_tls(conf, &admin_tls, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
+    tls_ctx_unref(admin_tls);
+    return STATUS_OK;
+}
+
+/* What this accepts, a start or a reload accepts. */
 static int test_config(const struct options *options)
 {
     struct conf *conf;
     struct privilege privilege;
-    struct world *world;
     struct errbuf err;
 
     if (edge_read_conf(options, &conf, &err) != STATUS_OK) {
         return complain(&err, EXIT_BAD_CONFIG);
     }
     if (privilege_resolve(conf, &privilege, &err) != STATUS_OK ||
-        world_new(conf, NULL, &world, &err) != STATUS_OK) {
+        load_certificates(conf, &err) != STATUS_OK) {
         if (options->file != NULL) {
             err_wrap(&err, "%s", options->file);
         }
         conf_unref(conf);
         return complain(&err, EXIT_BAD_CONFIG);
     }
-    world_unref(world);
     conf_unref(conf);
     (void)fputs("ok\n", stdout);
     return EXIT_OK;

@@ -314,6 +314,7 @@ static void end_workers(struct edge *edge)
     deadline_cancel(&edge->open_deadline);
     deadline_cancel(&edge->drain_deadline);
     deadline_cancel(&edge->upgrade.deadline);
+    upgrade_deaf(edge);
     for (uint32_t i = 0; i < edge->worker_count; i++) {
         if (edge->workers[i] != NULL) {
             worker_stop(edge->workers[i]);

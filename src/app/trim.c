@@ -8,6 +8,7 @@
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/cache/cache.h>
+#include <nearside/cache/flight.h>
 #include <nearside/obs/log.h>
 
 static uint64_t slack_of(const struct trim_facts *facts)
@@ -17,7 +18,8 @@ static uint64_t slack_of(const struct trim_facts *facts)
 
 void trim_init(struct trim *trim, const struct trim_facts *facts)
 {
-    *trim = (struct trim){.floor = slack_of(facts), .last_ms = facts->now_ms};
+    *trim = (struct trim){
+        .floor = slack_of(facts), .last_ms = facts->now_ms, .pause_ms = TRIM_PAUSE_MS};
 }
 
 bool trim_is_due(struct trim *trim, const struct trim_facts *facts)
@@ -29,12 +31,15 @@ bool trim_is_due(struct trim *trim, const struct trim_facts *facts)
     if (slack < trim->floor) {
         trim->floor = slack;
     }
-    return slack - trim->floor > step && facts->now_ms - trim->last_ms >= TRIM_PAUSE_MS;
+    return slack - trim->floor > step && facts->now_ms - trim->last_ms >= trim->pause_ms;
 }
 
-void trim_done(struct trim *trim, const struct trim_facts *facts)
+void trim_done(struct trim *trim, const struct trim_facts *facts, uint64_t took_ms)
 {
     trim_init(trim, facts);
+    if (took_ms * TRIM_PAUSE_TIMES > trim->pause_ms) {
+        trim->pause_ms = took_ms * TRIM_PAUSE_TIMES;
+    }
 }
 
 /* ---- the act ---- */
@@ -46,8 +51,8 @@ static struct trim_facts facts_now(const struct edge *edge)
     cache_stats(edge->cache, &stats);
     return (struct trim_facts){
         .resident = mem_resident_bytes(),
-        .counted =
-            stats.bytes + atomic_load_explicit(&edge->shared.buffered_bytes, memory_order_relaxed),
+        .counted = stats.bytes + flights_bytes(cache_flights(edge->cache)) +
+                   atomic_load_explicit(&edge->shared.buffered_bytes, memory_order_relaxed),
         .bound = stats.bytes_max,
         .now_ms = clock_mono_ns() / NS_PER_MS,
     };
@@ -69,11 +74,11 @@ void edge_on_trim_tick(struct deadline *deadline, void *arg)
     if (trim_is_due(&edge->trim, &before)) {
         mem_trim();
         const struct trim_facts after = facts_now(edge);
-        trim_done(&edge->trim, &after);
+        const uint64_t took_ms = after.now_ms - before.now_ms;
+        trim_done(&edge->trim, &after, took_ms);
         log_debug("memory_trimmed", "before=%llu after=%llu counted=%llu took_ms=%llu",
                   (unsigned long long)before.resident, (unsigned long long)after.resident,
-                  (unsigned long long)after.counted,
-                  (unsigned long long)(after.now_ms - before.now_ms));
+                  (unsigned long long)after.counted, (unsigned long long)took_ms);
     }
     deadline_set_in_ms(deadline, TRIM_TICK_MS);
 }

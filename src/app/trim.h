@@ -2,14 +2,16 @@
 /*
  * When free memory goes back to the kernel.
  *
- * Answers of all sizes come and go in the memory tier, so the allocator's free memory lies between
- * what is used, and it gives back only what lies at its end: after an hour of churn the process
- * would hold half as much again as the cache's bound. Here it is told to give back every free page
- * once that has become much.
+ * Small answers of all sizes come and go in the memory tier (large ones have pages of their own),
+ * so the allocator's free memory lies between what is used, and it gives back only what lies at its
+ * end. Here it is told to give back every free page once that has become much.
  *
- * What is resident beyond what is counted (cached answers, kept bodies) is the slack. Some of it is
- * in use: connections, pools, tables. So the least slack seen is the floor, and a trim is due when
- * there is a step more than that; what a trim leaves is the new floor.
+ * What is resident beyond what is counted (cached answers, those under way, kept bodies) is the
+ * slack. Some of it is in use: connections, pools, tables. So the least slack seen is the floor,
+ * and a trim is due when there is a step more than that; what a trim leaves is the new floor.
+ *
+ * A trim takes the allocator's locks, one arena at a time. How long depends on how much there is:
+ * the pause behind it is so many times that, so that trims take a fiftieth of the time at most.
  *
  * Thread: values only.
  */
@@ -19,19 +21,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRIM_TICK_MS     1000
-#define TRIM_PAUSE_MS    5000    /* between two trims: one takes milliseconds, and locks */
+#define TRIM_TICK_MS     100
+#define TRIM_PAUSE_MS    100     /* between two trims, at least */
+#define TRIM_PAUSE_TIMES 50      /* what the last one took */
 #define TRIM_STEP_BYTES  4194304 /* at least */
 #define TRIM_STEP_DIVIDE 16      /* a sixteenth of the cache's bound */
 
 struct trim {
     uint64_t floor; /* bytes */
     uint64_t last_ms;
+    uint64_t pause_ms;
 };
 
 struct trim_facts {
     uint64_t resident;
-    uint64_t counted; /* cached answers and kept bodies */
+    uint64_t counted; /* cached answers, those under way, and kept bodies */
     uint64_t bound;   /* cache.memory_bytes */
     uint64_t now_ms;  /* monotonic */
 };
@@ -39,6 +43,6 @@ struct trim_facts {
 void trim_init(struct trim *trim, const struct trim_facts *facts);
 /* Look at the facts; true: trim now, and say what came out by trim_done(). */
 bool trim_is_due(struct trim *trim, const struct trim_facts *facts);
-void trim_done(struct trim *trim, const struct trim_facts *facts);
+void trim_done(struct trim *trim, const struct trim_facts *facts, uint64_t took_ms);
 
 #endif

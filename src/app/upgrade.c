@@ -299,12 +299,22 @@ void upgrade_init(struct edge *edge)
     deadline_init(&edge->upgrade.deadline, edge->loop, on_deadline, edge);
 }
 
+void upgrade_deaf(struct edge *edge)
+{
+    watch_free(edge->upgrade.elder.watch);
+    watch_free(edge->upgrade.younger.watch);
+    edge->upgrade.elder.watch = NULL;
+    edge->upgrade.younger.watch = NULL;
+}
+
 void upgrade_done(struct edge *edge)
 {
+    upgrade_deaf(edge);
     if (edge->upgrade.elder.fd >= 0) {
+        /* The kernel closes it, with this process's end: what the old one sees of an end before
+         * that it would take for a hang, and would not hear the exit code. */
         (void)upgrade_say(&edge->upgrade.elder, UPGRADE_STOPPED);
     }
-    upgrade_channel_close(&edge->upgrade.elder);
     upgrade_channel_close(&edge->upgrade.younger);
     deadline_done(&edge->upgrade.deadline);
 }

@@ -13,14 +13,12 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
 
-#include <stdalign.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Doubling ends here: a request that needs more is fed in pieces of this size. */
+/* Growing ends here: a request that needs more is fed in pieces of this size. */
 #define ARENA_BLOCK_BYTES_MAX ((size_t)256 * 1024)
-#define ARENA_ALIGN           alignof(max_align_t)
 
 struct arena_block {
     struct arena_block *older; /* owned */
@@ -31,7 +29,7 @@ struct arena_block {
 void arena_init(struct arena *arena, size_t block_bytes)
 {
     ASSERT(block_bytes > 0);
-    *arena = (struct arena){.block_bytes = block_bytes};
+    *arena = (struct arena){.block_bytes = block_bytes, .next_bytes = block_bytes};
 }
 
 static void use_block(struct arena *arena, struct arena_block *block)
@@ -52,6 +50,7 @@ void arena_done(struct arena *arena)
     }
     use_block(arena, NULL);
     arena->total_bytes = 0;
+    arena->next_bytes = arena->block_bytes;
 }
 
 void arena_wipe(struct arena *arena)
@@ -78,35 +77,60 @@ void arena_reset(struct arena *arena)
     }
     use_block(arena, block);
     arena->total_bytes = 0;
+    arena->next_bytes = arena->block_bytes; /* a kept first block is followed by one of its size */
 }
 
-static size_t next_block_size(const struct arena *arena)
+static size_t block_size_for(const struct arena *arena, size_t need)
 {
-    if (arena->blocks == NULL || arena->block_bytes >= ARENA_BLOCK_BYTES_MAX) {
-        return arena->block_bytes;
-    }
-    size_t doubled = arena->blocks->size * 2;
-    return doubled < ARENA_BLOCK_BYTES_MAX ? doubled : ARENA_BLOCK_BYTES_MAX;
+    return arena->next_bytes < need ? need : arena->next_bytes;
 }
 
-static void add_block(struct arena *arena, size_t need)
+static void add_block(struct arena *arena, struct arena_block *block, size_t size)
 {
-    size_t wanted = next_block_size(arena);
-    size_t size = wanted < need ? need : wanted;
-    struct arena_block *block = mem_alloc(sizeof(struct arena_block) + size);
-
     block->older = arena->blocks;
     block->size = size;
     use_block(arena, block);
+    /* The next one is as large as all before it together, so that not much more is held than used.
+     * A block for one big object says nothing about those to come. */
+    if (block->older != NULL && size == arena->next_bytes && size < ARENA_BLOCK_BYTES_MAX) {
+        arena->next_bytes = 2 * size;
+    }
+}
+
+static size_t aligned(size_t size)
+{
+    ASSERT(size <= SIZE_MAX / 2);
+    return (size + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
+}
+
+static bool has_room(const struct arena *arena, size_t need)
+{
+    return arena->blocks != NULL && (size_t)(arena->end - arena->next) >= need;
+}
+
+bool arena_reserve(struct arena *arena, size_t size)
+{
+    size_t need = aligned(size);
+
+    if (has_room(arena, need)) {
+        return true;
+    }
+    size_t block_size = block_size_for(arena, need);
+    struct arena_block *block = mem_try_alloc(sizeof(struct arena_block) + block_size);
+    if (block == NULL) {
+        return false;
+    }
+    add_block(arena, block, block_size);
+    return true;
 }
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    ASSERT(size <= SIZE_MAX / 2);
-    size_t need = (size + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
+    size_t need = aligned(size);
 
-    if (arena->blocks == NULL || (size_t)(arena->end - arena->next) < need) {
-        add_block(arena, need);
+    if (!has_room(arena, need)) {
+        size_t block_size = block_size_for(arena, need);
+        add_block(arena, mem_alloc(sizeof(struct arena_block) + block_size), block_size);
     }
     char *ptr = arena->next;
     arena->next += need;

@@ -71,7 +71,7 @@ bool buf_reserve(struct buf *buf, size_t len)
     return true;
 }
 
-static void make_room(struct buf *buf, size_t len)
+void buf_make_room(struct buf *buf, size_t len)
 {
     ASSERT(len <= SIZE_MAX / 4);
     size_t size = size_wanted(buf, len);
@@ -116,7 +116,7 @@ void buf_append(struct buf *buf, const void *bytes, size_t len)
     if (len == 0) {
         return;
     }
-    make_room(buf, len);
+    buf_make_room(buf, len);
     memcpy(buf_tail(buf), bytes, len);
     buf->end += len;
 }
@@ -157,11 +157,11 @@ void buf_vprintf(struct buf *buf, const char *format, va_list args)
     va_list again;
 
     va_copy(again, args);
-    make_room(buf, 128); /* enough for most lines, so that one pass does */
+    buf_make_room(buf, 128); /* enough for most lines, so that one pass does */
     int len = vsnprintf(buf_tail(buf), buf_room(buf), format, args);
     ASSERT(len >= 0);
     if ((size_t)len >= buf_room(buf)) {
-        make_room(buf, (size_t)len + 1);
+        buf_make_room(buf, (size_t)len + 1);
         vsnprintf(buf_tail(buf), buf_room(buf), format, again);
     }
     va_end(again);

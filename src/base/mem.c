@@ -5,6 +5,8 @@
  */
 #include <nearside/base/mem.h>
 
+#include "mem_private.h"
+
 #include <nearside/base/assert.h>
 
 #include <malloc.h>
@@ -142,7 +144,7 @@ void mem_try_fail_after(unsigned count)
     try_fail_after = count;
 }
 
-static bool try_is_to_fail(void)
+bool mem_try_is_to_fail(void)
 {
     if (LIKELY(try_fail_after == 0)) {
         return false;
@@ -153,12 +155,12 @@ static bool try_is_to_fail(void)
 
 void *mem_try_alloc(size_t size)
 {
-    return try_is_to_fail() ? NULL : malloc(at_least_one(size));
+    return mem_try_is_to_fail() ? NULL : malloc(at_least_one(size));
 }
 
 void *mem_try_realloc(void *ptr, size_t size)
 {
-    return try_is_to_fail() ? NULL : realloc(ptr, at_least_one(size));
+    return mem_try_is_to_fail() ? NULL : realloc(ptr, at_least_one(size));
 }
 
 void mem_free(void *ptr)

@@ -4,6 +4,10 @@
  *
  *     | refs, len (ours) | "NSC2" ... head, 48 bytes | fields | body |
  *                          ^ cache_entry_bytes()
+ *
+ * Small ones are the allocator's; from ENTRY_PAGED_BYTES on they have pages of their own, so that
+ * their memory is gone with them (base/pages.h); those too large for that the allocator maps
+ * anyway.
  */
 #include <nearside/cache/entry.h>
 
@@ -11,14 +15,18 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
+#include <nearside/base/pages.h>
 #include <nearside/http/head.h>
 
 #include <endian.h>
 #include <stdatomic.h>
 
+#define ENTRY_PAGED_BYTES 16384
+
 struct cache_entry {
     atomic_uint refs;
-    size_t len; /* of bytes */
+    bool is_paged; /* where its memory is from */
+    size_t len;    /* of bytes */
     char bytes[];
 };
 
@@ -68,6 +76,59 @@ static size_t body_len(const char *block)
     return (size_t)get_number(block + AT_BODY, 4);
 }
 
+/* ---- memory ---- */
+
+static bool is_paged_size(size_t size)
+{
+    return size >= ENTRY_PAGED_BYTES && size <= PAGES_BLOCK_MAX;
+}
+
+static struct cache_entry *entry_alloc(size_t size)
+{
+    const bool is_paged = is_paged_size(size);
+    struct cache_entry *entry = is_paged ? pages_try_alloc(size) : mem_try_alloc(size);
+
+    if (entry != NULL) {
+        entry->is_paged = is_paged;
+    }
+    return entry;
+}
+
+static void entry_free(struct cache_entry *entry)
+{
+    if (entry != NULL && entry->is_paged) {
+        pages_free(entry);
+    } else {
+        mem_free(entry);
+    }
+}
+
+/* As realloc(), of an entry whose first `used` bytes count. */
+static struct cache_entry *entry_resize(struct cache_entry *entry, size_t used, size_t size)
+{
+    if (entry == NULL) {
+        return entry_alloc(size);
+    }
+    if (entry->is_paged == is_paged_size(size)) {
+        return entry->is_paged ? pages_try_resize(entry, size) : mem_try_realloc(entry, size);
+    }
+    struct cache_entry *moved = entry_alloc(size);
+    if (moved != NULL) {
+        const bool is_paged = moved->is_paged;
+        memcpy(moved, entry, used);
+        moved->is_paged = is_paged;
+        entry_free(entry);
+    }
+    return moved;
+}
+
+size_t cache_entry_memory(const struct cache_entry *entry)
+{
+    return entry->is_paged ? pages_size_of(entry) : mem_size_of(entry);
+}
+
+/* ---- what others see ---- */
+
 struct cache_entry *cache_entry_ref(struct cache_entry *entry)
 {
     atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);
@@ -82,7 +143,7 @@ void cache_entry_unref(struct cache_entry *entry)
     unsigned before = atomic_fetch_sub_explicit(&entry->refs, 1, memory_order_acq_rel);
     ASSERT(before > 0);
     if (before == 1) {
-        mem_free(entry);
+        entry_free(entry);
     }
 }
 
@@ -140,11 +201,6 @@ struct str cache_entry_bytes(const struct cache_entry *entry)
     return str_make(entry->bytes, entry->len);
 }
 
-size_t cache_entry_memory(const struct cache_entry *entry)
-{
-    return mem_size_of(entry);
-}
-
 /* ---- building ---- */
 
 void entry_build_init(struct entry_build *build)
@@ -154,7 +210,7 @@ void entry_build_init(struct entry_build *build)
 
 void entry_build_done(struct entry_build *build)
 {
-    mem_free(build->entry);
+    entry_free(build->entry);
     entry_build_init(build);
 }
 
@@ -166,7 +222,8 @@ bool entry_build_reserve(struct entry_build *build, size_t size)
     if (size > SIZE_MAX - sizeof(struct cache_entry)) {
         return false;
     }
-    struct cache_entry *entry = mem_try_realloc(build->entry, sizeof(*entry) + size);
+    struct cache_entry *entry =
+        entry_resize(build->entry, sizeof(*entry) + build->len, sizeof(*entry) + size);
     if (entry == NULL) {
         return false;
     }
@@ -177,7 +234,7 @@ bool entry_build_reserve(struct entry_build *build, size_t size)
 
 size_t entry_build_memory(const struct entry_build *build)
 {
-    return build->entry == NULL ? 0 : mem_size_of(build->entry);
+    return build->entry == NULL ? 0 : cache_entry_memory(build->entry);
 }
 
 void entry_build_append(struct entry_build *build, struct str bytes)
@@ -217,7 +274,7 @@ struct str entry_build_fields(const struct entry_build *build)
  */
 static struct cache_entry *shrink(struct cache_entry *entry, size_t len)
 {
-    struct cache_entry *smaller = mem_try_realloc(entry, sizeof(*entry) + len);
+    struct cache_entry *smaller = entry_resize(entry, sizeof(*entry) + len, sizeof(*entry) + len);
 
     return smaller == NULL ? entry : smaller;
 }
@@ -347,7 +404,7 @@ struct cache_entry *entry_new(size_t len, char **ret_block)
     struct cache_entry *entry = NULL;
 
     if (len <= SIZE_MAX - sizeof(*entry)) {
-        entry = mem_try_alloc(sizeof(*entry) + len);
+        entry = entry_alloc(sizeof(*entry) + len);
     }
     if (entry == NULL) {
         return NULL;

@@ -11,9 +11,13 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
 
+#include <string.h>
+
 /* ---- with the lock held ---- */
 
-/* The only place that changes flight->state. A settled flight takes no new members. */
+/* The only place that changes flight->state. A settled flight takes no new members. FLOWING is no
+ * news by itself: the first bytes come with it, or the end, and a follower woken twice would send
+ * twice. */
 static void flight_move(struct flight *flight, enum flight_state next)
 {
     static const unsigned allowed[] = {
@@ -29,8 +33,8 @@ static void flight_move(struct flight *flight, enum flight_state next)
     atomic_store_explicit(&flight->state, next, memory_order_release);
     if (next != FLIGHT_FLOWING) {
         flight_unlist(flight);
+        flight_tell_followers(flight);
     }
-    flight_tell_followers(flight);
 }
 
 static void add_follower(struct flight *flight, struct flight_member *member)
@@ -210,7 +214,14 @@ void flight_publish(struct flight_member *member, const struct flight_head *head
 {
     struct flight *flight = led_by(member);
 
-    flight->fields = mem_strndup(head->fields.ptr, head->fields.len);
+    flight->fields = mem_try_alloc(head->fields.len);
+    if (flight->fields == NULL) {
+        flight_refuse(member);
+        return;
+    }
+    if (head->fields.len > 0) {
+        memcpy(flight->fields, head->fields.ptr, head->fields.len);
+    }
     flight->head = *head;
     flight->head.fields = str_make(flight->fields, head->fields.len);
     pthread_mutex_lock(&flight->shard->lock);

@@ -11,9 +11,13 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
+#include <nearside/base/pages.h>
 
 #define SEGMENT_MIN_BYTES 2048  /* the first one: some tokens, or a small answer */
 #define SEGMENT_MAX_BYTES 65536 /* doubling stops here */
+/* From here on a segment has pages of its own: a long answer's log is gone when it is let go of,
+ * and leaves no holes in the allocator's memory (base/pages.h). */
+#define SEGMENT_PAGED_BYTES 16384
 
 struct flight_segment {
     atomic_uint refs;
@@ -21,6 +25,7 @@ struct flight_segment {
     _Atomic(struct flight_segment *) next; /* ref held; set once */
     atomic_ullong *held_bytes;             /* borrowed: outlives all segments */
     size_t size;
+    bool is_paged;
     char bytes[];
 };
 
@@ -31,6 +36,7 @@ static struct flight_segment *segment_make(void *block, size_t size, atomic_ullo
     if (segment == NULL) {
         return NULL;
     }
+    segment->is_paged = false;
     atomic_init(&segment->refs, 1);
     atomic_init(&segment->len, 0);
     atomic_init(&segment->next, NULL);
@@ -38,6 +44,34 @@ static struct flight_segment *segment_make(void *block, size_t size, atomic_ullo
     segment->size = size;
     atomic_fetch_add_explicit(held_bytes, sizeof(*segment) + size, memory_order_relaxed);
     return segment;
+}
+
+/* Room for `size` bytes; in pages, for what these hold. */
+static struct flight_segment *segment_new(size_t size, atomic_ullong *held_bytes)
+{
+    const size_t all = sizeof(struct flight_segment) + size;
+    struct flight_segment *segment;
+    void *block;
+
+    if (all < SEGMENT_PAGED_BYTES || all > PAGES_BLOCK_MAX) {
+        return segment_make(mem_try_alloc(all), size, held_bytes);
+    }
+    block = pages_try_alloc(all);
+    if (block == NULL) {
+        return NULL;
+    }
+    segment = segment_make(block, pages_size_of(block) - sizeof(*segment), held_bytes);
+    segment->is_paged = true;
+    return segment;
+}
+
+static void segment_free(struct flight_segment *segment)
+{
+    if (segment->is_paged) {
+        pages_free(segment);
+    } else {
+        mem_free(segment);
+    }
 }
 
 static struct flight_segment *segment_ref(struct flight_segment *segment)
@@ -54,7 +88,7 @@ static void segment_unref(struct flight_segment *segment)
         struct flight_segment *next = atomic_load_explicit(&segment->next, memory_order_relaxed);
         atomic_fetch_sub_explicit(segment->held_bytes, sizeof(*segment) + segment->size,
                                   memory_order_relaxed);
-        mem_free(segment);
+        segment_free(segment);
         segment = next;
     }
 }
@@ -83,11 +117,12 @@ void flight_log_done(struct flight_log *log)
 
 static size_t next_size(const struct flight_segment *last, size_t need)
 {
-    size_t size = 2 * last->size;
+    const size_t head = sizeof(*last);
+    size_t size = 2 * (last->size + head);
 
     size = size < SEGMENT_MIN_BYTES ? SEGMENT_MIN_BYTES : size;
     size = size > SEGMENT_MAX_BYTES ? SEGMENT_MAX_BYTES : size;
-    return size < need ? need : size;
+    return size - head < need ? need : size - head; /* with its head it fills its pages */
 }
 
 bool flight_log_append(struct flight_log *log, struct str bytes)
@@ -107,7 +142,7 @@ bool flight_log_append(struct flight_log *log, struct str bytes)
         return true;
     }
     size = next_size(last, rest.len);
-    segment = segment_make(mem_try_alloc(sizeof(*segment) + size), size, last->held_bytes);
+    segment = segment_new(size, last->held_bytes);
     if (segment == NULL) {
         return false;
     }

@@ -407,7 +407,8 @@ static const struct conf_key timeouts_keys[] = {
     U32(conf_timeouts, first_token_ms_per_kib, 0, 0, 60000, "ms/KiB",
         "Added to first_token_ms for each KiB of the request's body: long prompts take longer to read."),
     U32(conf_timeouts, idle_ms, 60000, 1, DAY_MS, "ms",
-        "Between two pieces of an answer, from the endpoint or to the client."),
+        "Between two pieces of an answer, from the endpoint or to the client. Chunks' framing and "
+        "trailers are no piece."),
     U32(conf_timeouts, total_ms, 0, 0, DAY_MS, "ms",
         "The whole request, all attempts together. 0: no limit.", .edge_only = true),
     REAL(conf_timeouts, min_tokens_per_s, 0, 0, 1000, "tokens/s",
@@ -436,7 +437,11 @@ static const struct conf_key limits_keys[] = {
         "Clients connected at once; further ones are answered 503.", .edge_only = true),
     U32(conf_limits, max_connections_per_client, 10000, 0, 10000000, "connections",
         "From one address (IPv6: one /64) at once; further ones are answered 429. 0: no limit. It "
-        "does not hold for edge.trusted_proxies.",
+        "does not hold for edge.trusted_proxies; for their clients max_inflight_per_client does.",
+        .edge_only = true),
+    U32(conf_limits, max_inflight_per_client, 10000, 0, 10000000, "requests",
+        "Of one client (IPv6: one /64) at once, by the address that edge.trusted_proxies vouch for "
+        "where one of them asks; further ones are answered 429. 0: no limit.",
         .edge_only = true),
     U32(conf_limits, max_handshakes, 10000, 1, 10000000, "connections",
         "TLS handshakes of clients under way at once; further connections are closed. Less than "

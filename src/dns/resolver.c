@@ -68,6 +68,7 @@ struct dns_socket {
 struct dns_query {
     uint32_t magic;
     bool is_cancelled;
+    bool is_refused; /* memory for its addresses */
     struct list link;
     struct resolver *resolver; /* borrowed: its owner */
     dns_done_fn done;
@@ -212,9 +213,19 @@ static void query_free(struct dns_query *query)
     mem_free(query);
 }
 
+/* Half of the addresses would be taken for all of them: without memory the query has failed. */
 static void query_add(struct dns_query *query, const struct addr *addr, uint32_t ttl_s)
 {
-    query->addrs = mem_realloc(query->addrs, (query->count + 1) * sizeof(query->addrs[0]));
+    size_t size = (query->count + 1) * sizeof(query->addrs[0]);
+    struct addr *addrs = query->is_refused ? NULL : mem_try_realloc(query->addrs, size);
+
+    if (addrs == NULL) {
+        query->is_refused = true;
+        query->failure = DNS_FAILED;
+        query->count = 0;
+        return;
+    }
+    query->addrs = addrs;
     query->addrs[query->count++] = *addr;
     query->ttl_s = ttl_s < query->ttl_s ? ttl_s : query->ttl_s;
 }

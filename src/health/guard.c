@@ -472,6 +472,22 @@ void guard_stop(struct health *health)
     loop_task_cancel(&health->guard_task);
 }
 
+/* A region of that name that comes again is a new one, to the fleet as well. */
+void guard_forget_gone(struct health *health)
+{
+    const struct fleet_view *view = fleet_view_now(health->fleet);
+    uint64_t present = 0;
+
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        present |= view->regions[i].slot < METRIC_REGIONS_MAX ? 1ULL << view->regions[i].slot : 0;
+    }
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
+        if ((present & (1ULL << slot)) == 0) {
+            health->guards[slot] = (struct region_guard){.trial_id = 0};
+        }
+    }
+}
+
 void guard_hurry(struct health *health)
 {
     loop_task_queue(health->loop, &health->guard_task);

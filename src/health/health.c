@@ -131,6 +131,7 @@ void health_apply(struct health *health, struct conf *conf, struct tls_ctx *cons
     health->region_tls = ref_all(region_tls, conf->region_count);
     discovery_sync(health);
     health_sync(health);
+    guard_forget_gone(health);
     redis_watch_sync(health);
     shared_sync(health->shared);
     if (old_conf != NULL) {

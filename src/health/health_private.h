@@ -55,9 +55,10 @@ struct health {
     struct list target_list;
     struct list lookups;
     struct list redis_watches;
-    struct load_reports loads;                      /* their owners are in load_watch.c */
-    struct shared *shared;                          /* owned; what edges share through Redis */
-    struct region_guard guards[METRIC_REGIONS_MAX]; /* by region slot: they outlive reloads */
+    struct load_reports loads; /* their owners are in load_watch.c */
+    struct shared *shared;     /* owned; what edges share through Redis */
+    struct region_guard
+        guards[METRIC_REGIONS_MAX]; /* by region slot: they outlive reloads, as their regions do */
     struct deadline guard_tick;
     struct loop_task guard_task; /* queued: a failure was heard of in this turn */
     uint64_t generation;         /* of the last sync: what does not carry it is gone */
@@ -140,6 +141,8 @@ void warmup_end(struct target *target);
 
 void guard_start(struct health *health);
 void guard_stop(struct health *health);
+/* A config came into force: forget the regions that it has no more. */
+void guard_forget_gone(struct health *health);
 /* A failure was heard of: look at the end of this turn, not at the next tick. */
 void guard_hurry(struct health *health);
 /* The real request that was let through ended. */

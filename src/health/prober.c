@@ -16,13 +16,12 @@
  * A kept connection that the peer closed in the meantime (servers do after seconds) is no miss: as
  * long as no byte has been answered on it, the probe starts over on a new one, once.
  *
- *   IDLE ──> CONNECT ──> SEND ──> HEAD ──> BODY ──> IDLE
- *     └──────────────────^  ^────────────────┘ (5)
+ *   IDLE ──> CONNECT ──> SEND ──> ANSWER ──> IDLE
+ *     └──────────────────^  ^─────────┘ (5)
  *
  * Waits:  CONNECT  stream open or failed          all under one deadline, timeout_ms
  *         SEND     stream writable
- *         HEAD     stream readable
- *         BODY     stream readable
+ *         ANSWER   stream readable
  */
 #include "prober_private.h"
 
@@ -37,13 +36,12 @@
 #include <nearside/net/tls_ctx.h>
 
 #define PROBER_MAGIC      0x50524f42u
-#define PROBER_HEAD_MAX   16384
 #define PROBER_BODY_MAX   65536
 #define PROBER_READ_BYTES 4096
 #define PORT_HTTP         80
 #define PORT_HTTPS        443
 
-enum prober_state { PROBER_IDLE, PROBER_CONNECT, PROBER_SEND, PROBER_HEAD, PROBER_BODY };
+enum prober_state { PROBER_IDLE, PROBER_CONNECT, PROBER_SEND, PROBER_ANSWER };
 
 enum prober_step { PROBER_MORE, PROBER_WAIT, PROBER_DONE };
 
@@ -65,17 +63,12 @@ struct prober {
     struct buf in;
     uint64_t sent_ns;
     bool got_bytes; /* of the present answer */
-    struct h1_wait head_wait;
-    unsigned interim_count;
-    /* the answer's body */
-    enum http_body body;
-    uint64_t body_left;  /* HTTP_BODY_LENGTH */
-    uint64_t body_bytes; /* seen */
+    struct h1_answer answer;
+    uint64_t body_bytes; /* seen, framing and all */
     bool keep_alive;
     bool is_event_stream;
     bool has_retry_after;
-    struct buf answer; /* the body's beginning, when it is looked at */
-    struct h1_chunked chunked;
+    struct buf body; /* its beginning, when it is looked at */
 };
 
 static void on_stream(struct stream *stream, unsigned events, void *arg);
@@ -94,7 +87,7 @@ struct prober *prober_new(struct loop *loop, prober_done_fn done, prober_sample_
     deadline_init(&prober->timeout, loop, on_timeout, prober);
     buf_init(&prober->out);
     buf_init(&prober->in);
-    buf_init(&prober->answer);
+    buf_init(&prober->body);
     return prober;
 }
 
@@ -125,7 +118,7 @@ void prober_free(struct prober *prober)
     deadline_done(&prober->timeout);
     buf_done(&prober->out);
     buf_done(&prober->in);
-    buf_done(&prober->answer);
+    buf_done(&prober->body);
     prober->magic = 0;
     /* It may be freed from its own `done`. */
     loop_defer_free(prober->loop, prober);
@@ -156,7 +149,7 @@ static void probe_finish(struct prober *prober, enum probe_end end, bool keep)
     prober->state = PROBER_IDLE;
     deadline_cancel(&prober->timeout);
     buf_clear(&prober->in);
-    buf_clear(&prober->answer);
+    buf_clear(&prober->body);
     forget_target(prober);
     prober->done(&prober->verdict, prober->arg);
 }
@@ -287,6 +280,9 @@ static enum prober_step on_broken(struct prober *prober, enum probe_end end)
         connect_anew(prober);
         return PROBER_WAIT;
     }
+    if (stream_failure(prober->stream) == STREAM_FAILURE_LOCAL) {
+        end = PROBE_END_LOCAL;
+    }
     probe_finish(prober, end, false);
     return PROBER_DONE;
 }
@@ -311,9 +307,8 @@ static enum prober_step step_send(struct prober *prober)
         }
     }
     prober->sent_ns = loop_refresh_now_ns(prober->loop);
-    prober->head_wait = (struct h1_wait){.looked = 0};
-    prober->interim_count = 0;
-    prober->state = PROBER_HEAD;
+    h1_answer_init(&prober->answer, is_prompt(prober) ? HTTP_POST : HTTP_GET);
+    prober->state = PROBER_ANSWER;
     return PROBER_MORE;
 }
 
@@ -355,56 +350,14 @@ static bool is_event_stream(const struct http_head *head)
     return str_starts(http_head_value(head, HTTP_NAME_CONTENT_TYPE), STR_LIT("text/event-stream"));
 }
 
-static void begin_body(struct prober *prober, const struct http_head *head)
+static void take_head(struct prober *prober, const struct http_head *head)
 {
     prober->verdict.status = head->status;
     prober->is_event_stream = is_event_stream(head);
     prober->has_retry_after = http_head_find(head, HTTP_NAME_RETRY_AFTER) != NULL;
-    buf_clear(&prober->answer);
-    prober->body = head->body;
-    prober->body_left = head->content_length;
-    prober->body_bytes = 0;
     prober->keep_alive = head->keep_alive;
-    h1_chunked_init(&prober->chunked);
-    prober->state = PROBER_BODY;
-}
-
-static enum prober_step step_head(struct prober *prober)
-{
-    static const struct h1_limits limits = {
-        .head_bytes = PROBER_HEAD_MAX, .uri_bytes = PROBER_HEAD_MAX, .fields = HTTP_FIELDS_MAX};
-    struct http_head head;
-    size_t used;
-    bool ended;
-    enum prober_step step = read_some(prober, &ended);
-
-    if (step != PROBER_MORE) {
-        return step;
-    }
-    if (ended) {
-        return on_broken(prober, PROBE_END_RESET);
-    }
-    for (;;) {
-        enum h1_result result = H1_NEED_MORE;
-
-        if (h1_wait_is_over(&prober->head_wait, buf_str(&prober->in), &limits)) {
-            result = h1_parse_response(buf_str(&prober->in), &limits, HTTP_GET, &head, &used);
-        }
-        if (result == H1_NEED_MORE) {
-            return PROBER_MORE;
-        }
-        if (result != H1_COMPLETE ||
-            (head.status < 200 && ++prober->interim_count > H1_INTERIM_MAX)) {
-            probe_finish(prober, PROBE_END_MALFORMED, false);
-            return PROBER_DONE;
-        }
-        prober->head_wait = (struct h1_wait){.looked = 0};
-        buf_consume(&prober->in, used);
-        if (head.status >= 200) {
-            begin_body(prober, &head);
-            return PROBER_MORE;
-        }
-    }
+    prober->body_bytes = 0;
+    buf_clear(&prober->body);
 }
 
 static enum probe_end judge(const struct prober *prober)
@@ -413,7 +366,7 @@ static enum probe_end judge(const struct prober *prober)
     struct probe_answer answer = {.status = prober->verdict.status,
                                   .is_event_stream = prober->is_event_stream,
                                   .has_retry_after = prober->has_retry_after,
-                                  .body = buf_str(&prober->answer)};
+                                  .body = buf_str(&prober->body)};
 
     if (prober->target.is_warmup) {
         return probe_judge_warmup(&answer);
@@ -432,6 +385,7 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     bool first = !prober->warm;
     enum probe_end end = judge(prober);
 
+    prober->warm = true;
     if (end != PROBE_END_OK) {
         probe_finish(prober, end, reusable);
         return PROBER_DONE;
@@ -439,7 +393,6 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     if (!is_prompt(prober) && stream_rtt_us(prober->stream, &rtt_us, &min_rtt_us) && rtt_us > 0) {
         prober->sample(LATENCY_TCP_INFO, (double)rtt_us / 1000.0, prober->arg);
     }
-    prober->warm = true;
     if (reusable && first && prober->target.want_round_trip && !prober->measuring) {
         prober->verdict.end = PROBE_END_OK;
         prober->measuring = true;
@@ -450,93 +403,63 @@ static enum prober_step on_answered(struct prober *prober, bool reusable)
     return PROBER_DONE;
 }
 
-/* Bytes of the answer's body: counted, and kept when somebody looks at them. */
-static void take_bytes(struct prober *prober, struct str bytes)
+/* Bytes of the answer's body, kept when somebody looks at them. */
+static void take_data(struct prober *prober, struct str data)
 {
     bool wanted = is_prompt(prober) || prober->target.health->match[0] != '\0';
-    size_t room = PROBER_BODY_MAX - buf_len(&prober->answer);
+    size_t room = PROBER_BODY_MAX - buf_len(&prober->body);
 
-    prober->body_bytes += bytes.len;
     if (wanted) {
-        buf_append_str(&prober->answer, str_slice(bytes, 0, bytes.len < room ? bytes.len : room));
+        buf_append_str(&prober->body, str_slice(data, 0, data.len < room ? data.len : room));
     }
 }
 
-/* Takes the chunked body's bytes that are there. True when it is over or broken: *ret_step. */
-static bool take_chunks(struct prober *prober, enum prober_step *ret_step)
+/* All of the answer that is in `in`. PROBER_MORE: not over yet. */
+static enum prober_step take_answer(struct prober *prober)
 {
     for (;;) {
-        size_t used;
+        struct http_head head;
         struct str data;
-        enum h1_result result =
-            h1_chunked_parse(&prober->chunked, buf_str(&prober->in), &used, &data);
+        size_t used;
+        enum h1_answer_event event =
+            h1_answer_next(&prober->answer, buf_str(&prober->in), &head, &data, &used);
 
-        take_bytes(prober, data);
-        prober->body_bytes += used - data.len; /* framing is no reason to read for ever */
+        prober->body_bytes += used; /* framing is no reason to read for ever */
+        if (event == H1_ANSWER_HEAD) {
+            take_head(prober, &head);
+        }
+        take_data(prober, data);
         buf_consume(&prober->in, used);
-        if (result == H1_COMPLETE) {
-            *ret_step = on_answered(prober, prober->keep_alive && buf_len(&prober->in) == 0);
-            return true;
-        }
-        if (result != H1_NEED_MORE) {
+        switch (event) {
+        case H1_ANSWER_HEAD:
+        case H1_ANSWER_DATA:
+            break;
+        case H1_ANSWER_WAIT: /* the status has been seen; a long rest is not worth its bytes */
+            return prober->answer.has_head && prober->body_bytes > PROBER_BODY_MAX
+                       ? on_answered(prober, false)
+                       : PROBER_MORE;
+        case H1_ANSWER_END:
+            return on_answered(prober, prober->keep_alive && buf_len(&prober->in) == 0);
+        case H1_ANSWER_BAD:
             probe_finish(prober, PROBE_END_MALFORMED, false);
-            *ret_step = PROBER_DONE;
-            return true;
-        }
-        if (buf_len(&prober->in) == 0 || used == 0) {
-            return false;
+            return PROBER_DONE;
         }
     }
 }
 
-static bool take_body(struct prober *prober, enum prober_step *ret_step)
+static enum prober_step step_answer(struct prober *prober)
 {
-    uint64_t len = buf_len(&prober->in);
-
-    switch (prober->body) {
-    case HTTP_BODY_CHUNKED:
-        return take_chunks(prober, ret_step);
-    case HTTP_BODY_CLOSE:
-        take_bytes(prober, buf_str(&prober->in));
-        buf_clear(&prober->in);
-        return false;
-    default:
-        break;
-    }
-    if (prober->body == HTTP_BODY_NONE || len >= prober->body_left) {
-        uint64_t mine = prober->body == HTTP_BODY_NONE ? 0 : prober->body_left;
-        uint64_t rest = len - mine;
-
-        take_bytes(prober, str_slice(buf_str(&prober->in), 0, mine));
-        *ret_step = on_answered(prober, prober->keep_alive && rest == 0);
-        return true;
-    }
-    take_bytes(prober, buf_str(&prober->in));
-    buf_clear(&prober->in);
-    prober->body_left -= len;
-    return false;
-}
-
-static enum prober_step step_body(struct prober *prober)
-{
-    enum prober_step step = PROBER_MORE;
     bool ended;
+    enum prober_step step = read_some(prober, &ended);
 
-    if (take_body(prober, &step)) {
+    if (step != PROBER_MORE) {
         return step;
     }
-    if (prober->body_bytes > PROBER_BODY_MAX) {
-        /* The status has been seen; the rest is not worth the bytes. */
-        return on_answered(prober, false);
+    if (!ended) {
+        return take_answer(prober);
     }
-    step = read_some(prober, &ended);
-    if (step != PROBER_MORE || !ended) {
-        return step;
-    }
-    if (prober->body == HTTP_BODY_CLOSE) {
-        return on_answered(prober, false);
-    }
-    return on_broken(prober, PROBE_END_RESET);
+    return h1_answer_may_end(&prober->answer) ? on_answered(prober, false)
+                                              : on_broken(prober, PROBE_END_RESET);
 }
 
 static void drive(struct prober *prober)
@@ -548,11 +471,8 @@ static void drive(struct prober *prober)
         case PROBER_SEND:
             step = step_send(prober);
             break;
-        case PROBER_HEAD:
-            step = step_head(prober);
-            break;
-        case PROBER_BODY:
-            step = step_body(prober);
+        case PROBER_ANSWER:
+            step = step_answer(prober);
             break;
         case PROBER_IDLE:
         case PROBER_CONNECT:

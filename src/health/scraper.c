@@ -5,20 +5,18 @@
  * Happy path:
  *   1. Connect, with TLS where the URL says so.
  *   2. Write the request; it asks for the connection to be closed.
- *   3. Read the head: 200, nothing else will do.
- *   4. Read the body, line by line.
- *   5. SCRAPE_OK with what the lines said.
+ *   3. Read the answer: 200, nothing else will do, and its body line by line.
+ *   4. SCRAPE_OK with what the lines said.
  *
  * It can fail by: refused, connect error, TLS error, reset, early close, malformed answer, another
  * status, a page or a line too long, a line that is none, or the deadline, one for all of it. All
  * end in scrape_finish().
  *
- *   IDLE ──> CONNECT ──> SEND ──> HEAD ──> BODY ──> IDLE
+ *   IDLE ──> CONNECT ──> SEND ──> ANSWER ──> IDLE
  *
  * Waits:  CONNECT  stream open or failed          all under one deadline, timeout_ms
  *         SEND     stream writable
- *         HEAD     stream readable
- *         BODY     stream readable
+ *         ANSWER   stream readable
  *
  * Not here: whose page it is and when it is read again (load_watch.c), what names mean
  * (load_read.c).
@@ -36,11 +34,10 @@
 #include <nearside/net/stream.h>
 
 #define SCRAPER_MAGIC      0x53435250u
-#define SCRAPER_HEAD_MAX   16384
 #define SCRAPER_READ_BYTES 16384
 #define SCRAPER_STEPS_MAX  16 /* of a read each */
 
-enum scraper_state { SCRAPER_IDLE, SCRAPER_CONNECT, SCRAPER_SEND, SCRAPER_HEAD, SCRAPER_BODY };
+enum scraper_state { SCRAPER_IDLE, SCRAPER_CONNECT, SCRAPER_SEND, SCRAPER_ANSWER };
 
 enum scraper_step { SCRAPER_MORE, SCRAPER_WAIT, SCRAPER_DONE };
 
@@ -56,11 +53,8 @@ struct scraper {
     struct buf out;
     struct buf in;
     struct buf line; /* the beginning of one that is not whole yet */
-    unsigned interim_count;
-    enum http_body body;
-    uint64_t body_left; /* HTTP_BODY_LENGTH */
-    size_t page_bytes;  /* seen */
-    struct h1_chunked chunked;
+    struct h1_answer answer;
+    size_t page_bytes; /* seen */
     struct load load;
 };
 
@@ -171,6 +165,14 @@ static void write_request(struct scraper *scraper)
     buf_done(&host);
 }
 
+/* The connection broke: there, or here. */
+static enum scraper_step scrape_broke(struct scraper *scraper)
+{
+    bool is_ours = stream_failure(scraper->stream) == STREAM_FAILURE_LOCAL;
+
+    return scrape_finish(scraper, is_ours ? SCRAPE_LOCAL : SCRAPE_RESET);
+}
+
 static enum scraper_step step_send(struct scraper *scraper)
 {
     while (buf_len(&scraper->out) > 0) {
@@ -185,10 +187,10 @@ static enum scraper_step step_send(struct scraper *scraper)
         case STREAM_AGAIN:
             return SCRAPER_WAIT;
         default:
-            return scrape_finish(scraper, SCRAPE_RESET);
+            return scrape_broke(scraper);
         }
     }
-    scraper->state = SCRAPER_HEAD;
+    scraper->state = SCRAPER_ANSWER;
     return SCRAPER_MORE;
 }
 
@@ -213,55 +215,8 @@ static enum scraper_step read_some(struct scraper *scraper, bool *ret_ended)
         *ret_ended = true;
         return SCRAPER_MORE;
     default:
-        return scrape_finish(scraper, SCRAPE_RESET);
+        return scrape_broke(scraper);
     }
-}
-
-static enum scraper_step take_head(struct scraper *scraper)
-{
-    static const struct h1_limits limits = {
-        .head_bytes = SCRAPER_HEAD_MAX, .uri_bytes = SCRAPER_HEAD_MAX, .fields = HTTP_FIELDS_MAX};
-    struct http_head head;
-    size_t used;
-    enum h1_result result =
-        h1_parse_response(buf_str(&scraper->in), &limits, HTTP_GET, &head, &used);
-
-    if (result == H1_NEED_MORE) {
-        return SCRAPER_WAIT;
-    }
-    if (result != H1_COMPLETE) {
-        return scrape_finish(scraper, SCRAPE_MALFORMED);
-    }
-    buf_consume(&scraper->in, used);
-    if (head.status < 200) {
-        return ++scraper->interim_count > H1_INTERIM_MAX ? scrape_finish(scraper, SCRAPE_MALFORMED)
-                                                         : SCRAPER_MORE;
-    }
-    if (head.status != 200) {
-        return scrape_finish(scraper, SCRAPE_STATUS);
-    }
-    scraper->body = head.body;
-    scraper->body_left = head.content_length;
-    h1_chunked_init(&scraper->chunked);
-    scraper->state = SCRAPER_BODY;
-    return SCRAPER_MORE;
-}
-
-static enum scraper_step step_head(struct scraper *scraper)
-{
-    bool ended;
-    enum scraper_step step = read_some(scraper, &ended);
-
-    if (step != SCRAPER_MORE) {
-        return step;
-    }
-    if (ended) {
-        return scrape_finish(scraper, SCRAPE_RESET);
-    }
-    while (step == SCRAPER_MORE && scraper->state == SCRAPER_HEAD) {
-        step = take_head(scraper);
-    }
-    return step == SCRAPER_WAIT ? SCRAPER_MORE : step; /* read on: more may be there already */
 }
 
 /* Whole lines are read, the beginning of the last one is kept. */
@@ -298,72 +253,57 @@ static enum scraper_step on_page(struct scraper *scraper)
     return scrape_finish(scraper, good ? SCRAPE_OK : SCRAPE_MALFORMED);
 }
 
-static enum scraper_step take_chunks(struct scraper *scraper)
+/* All of the answer that is in `in`. SCRAPER_MORE: not over yet. */
+static enum scraper_step take_answer(struct scraper *scraper)
 {
     for (;;) {
-        size_t used;
+        struct http_head head;
         struct str data;
-        enum h1_result result =
-            h1_chunked_parse(&scraper->chunked, buf_str(&scraper->in), &used, &data);
-        enum scrape_end end = take_bytes(scraper, data);
+        size_t used;
+        enum h1_answer_event event =
+            h1_answer_next(&scraper->answer, buf_str(&scraper->in), &head, &data, &used);
+        enum scrape_end end = SCRAPE_OK;
 
+        switch (event) {
+        case H1_ANSWER_HEAD:
+            end = head.status == 200 ? SCRAPE_OK : SCRAPE_STATUS;
+            break;
+        case H1_ANSWER_DATA:
+            end = take_bytes(scraper, data);
+            break;
+        case H1_ANSWER_BAD:
+            end = SCRAPE_MALFORMED;
+            break;
+        case H1_ANSWER_WAIT:
+        case H1_ANSWER_END:
+            break;
+        }
         buf_consume(&scraper->in, used);
         if (end != SCRAPE_OK) {
             return scrape_finish(scraper, end);
         }
-        if (result == H1_COMPLETE) {
+        if (event == H1_ANSWER_END) {
             return on_page(scraper);
         }
-        if (result != H1_NEED_MORE) {
-            return scrape_finish(scraper, SCRAPE_MALFORMED);
-        }
-        if (used == 0) {
+        if (event == H1_ANSWER_WAIT) {
             return SCRAPER_MORE;
         }
     }
 }
 
-/* What is in `in`, by the body's form. SCRAPER_MORE: not over yet. */
-static enum scraper_step take_body(struct scraper *scraper)
+static enum scraper_step step_answer(struct scraper *scraper)
 {
-    struct str bytes = buf_str(&scraper->in);
-    enum scrape_end end;
-
-    if (scraper->body == HTTP_BODY_CHUNKED) {
-        return take_chunks(scraper);
-    }
-    if (scraper->body == HTTP_BODY_NONE) {
-        return on_page(scraper);
-    }
-    if (scraper->body == HTTP_BODY_LENGTH && bytes.len > scraper->body_left) {
-        bytes.len = (size_t)scraper->body_left;
-    }
-    end = take_bytes(scraper, bytes);
-    if (end != SCRAPE_OK) {
-        return scrape_finish(scraper, end);
-    }
-    scraper->body_left -= scraper->body == HTTP_BODY_LENGTH ? bytes.len : 0;
-    buf_clear(&scraper->in);
-    if (scraper->body == HTTP_BODY_LENGTH && scraper->body_left == 0) {
-        return on_page(scraper);
-    }
-    return SCRAPER_MORE;
-}
-
-static enum scraper_step step_body(struct scraper *scraper)
-{
-    enum scraper_step step = take_body(scraper);
     bool ended;
+    enum scraper_step step = read_some(scraper, &ended);
 
     if (step != SCRAPER_MORE) {
         return step;
     }
-    step = read_some(scraper, &ended);
-    if (step != SCRAPER_MORE || !ended) {
-        return step;
+    if (!ended) {
+        return take_answer(scraper);
     }
-    return scraper->body == HTTP_BODY_CLOSE ? on_page(scraper)
-                                            : scrape_finish(scraper, SCRAPE_RESET);
+    return h1_answer_may_end(&scraper->answer) ? on_page(scraper)
+                                               : scrape_finish(scraper, SCRAPE_RESET);
 }
 
 /* ---- driving ---- */
@@ -382,11 +322,8 @@ static void drive(struct scraper *scraper)
         case SCRAPER_SEND:
             step = step_send(scraper);
             break;
-        case SCRAPER_HEAD:
-            step = step_head(scraper);
-            break;
-        case SCRAPER_BODY:
-            step = step_body(scraper);
+        case SCRAPER_ANSWER:
+            step = step_answer(scraper);
             break;
         case SCRAPER_IDLE:
         case SCRAPER_CONNECT:
@@ -416,7 +353,7 @@ void scraper_start(struct scraper *scraper, const struct scrape_target *target)
     scraper->target = *target;
     (void)conf_ref(target->conf); /* given back in release() */
     scraper->load = (struct load){.parts = {0}};
-    scraper->interim_count = 0;
+    h1_answer_init(&scraper->answer, HTTP_GET);
     scraper->page_bytes = 0;
     scraper->state = SCRAPER_CONNECT;
     deadline_set_in_ms(&scraper->timeout, target->timeout_ms);

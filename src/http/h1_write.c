@@ -64,9 +64,7 @@ void h1_write_field(struct buf *out, struct str name, struct str value)
     const size_t len = name.len + value.len + 4;
     char *at;
 
-    if (!buf_reserve(out, len)) {
-        ASSERT_UNREACHABLE("no memory for a header field");
-    }
+    buf_make_room(out, len);
     at = buf_tail(out);
     at = put(at, name);
     at = put(at, STR_LIT(": "));

@@ -15,6 +15,10 @@ static struct str rebase(struct str view, struct str from, const char *to)
 struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena)
 {
     size_t size = offsetof(struct http_head, fields) + head->field_count * sizeof(head->fields[0]);
+
+    if (!arena_reserve(arena, size + raw.len + 1 + 2 * ARENA_ALIGN)) {
+        return NULL;
+    }
     struct http_head *copy = arena_alloc(arena, size);
     struct str bytes = arena_str(arena, raw);
 

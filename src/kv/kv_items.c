@@ -32,7 +32,10 @@ static bool take_list(struct kv_request *request, const struct kv_reply *reply)
     if (reply->count > KV_ITEMS_MAX) {
         return false;
     }
-    request->items = mem_new_array(reply->count, struct str);
+    request->items = mem_try_alloc(reply->count * sizeof(request->items[0]));
+    if (request->items == NULL) {
+        return false;
+    }
     for (size_t i = 0; i < reply->count; i++) {
         if (!take_item(request, reply->items[i])) {
             return false;

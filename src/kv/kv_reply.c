@@ -67,6 +67,14 @@ static void *make_text(const redisReadTask *task, char *bytes, size_t len)
     return make_reply(task, kinds[task->type], bytes, len);
 }
 
+/* Take a reply that is given up out of the array it was hung into. */
+static void unhang(const redisReadTask *task)
+{
+    if (task->parent != NULL) {
+        ((struct kv_reply *)task->parent->obj)->items[task->idx] = NULL;
+    }
+}
+
 static void *make_array(const redisReadTask *task, int count)
 {
     struct kv_reader *reader = task->privdata;
@@ -79,10 +87,17 @@ static void *make_array(const redisReadTask *task, int count)
     }
     reader->item_count += (size_t)count;
     reply = make_reply(task, KV_REPLY_ARRAY, "", 0);
-    if (reply != NULL && count > 0) {
-        reply->items = mem_new_array((size_t)count, struct kv_reply *);
-        reply->count = (size_t)count;
+    if (reply == NULL || count <= 0) {
+        return reply;
     }
+    reply->items = mem_try_alloc((size_t)count * sizeof(reply->items[0]));
+    if (reply->items == NULL) {
+        unhang(task);
+        mem_free(reply);
+        return NULL;
+    }
+    memset(reply->items, 0, (size_t)count * sizeof(reply->items[0]));
+    reply->count = (size_t)count;
     return reply;
 }
 

@@ -16,7 +16,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define SWEEP_STEP "500"
+#define SWEEP_STEP       "500"
+#define CURSOR_BYTES_MAX 32 /* a number; 20 digits are the longest */
 #define SWEEP_KEYS_MAX                                                                             \
     500 /* of one UNLINK; a SCAN may find somewhat more than it was asked for                      \
          */
@@ -97,7 +98,7 @@ static bool is_key_list(const struct kv_reply *keys)
 static bool take_scan(struct kv_sweep *sweep, struct kv_reply *reply)
 {
     if (reply->count != 2 || reply->items[0]->kind != KV_REPLY_STRING ||
-        !is_key_list(reply->items[1])) {
+        reply->items[0]->text.len > CURSOR_BYTES_MAX || !is_key_list(reply->items[1])) {
         return false;
     }
     mem_free(sweep->cursor);

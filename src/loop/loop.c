@@ -36,7 +36,7 @@ struct loop *loop_new(const char *name)
     loop->name = mem_strdup(name);
     loop->maker = pthread_self();
     atomic_init(&loop->home, loop->maker);
-    list_init(&loop->tasks);
+    loop_tasks_init(loop);
     loop_wait_init(loop);
     loop_deadlines_init(loop);
     loop_mailbox_init(loop);
@@ -45,8 +45,7 @@ struct loop *loop_new(const char *name)
 
 static bool has_work(struct loop *loop)
 {
-    return !list_is_empty(&loop->tasks) || loop->deferred_count > 0 ||
-           atomic_load(&loop->messages) != NULL;
+    return loop_has_tasks(loop) || loop->deferred_count > 0 || atomic_load(&loop->messages) != NULL;
 }
 
 void loop_free(struct loop *loop)
@@ -75,8 +74,7 @@ void loop_free(struct loop *loop)
 static void turn(struct loop *loop)
 {
     loop->now_ns = 0;
-    loop->heavy_steps = 0;
-    loop_wait(loop, list_is_empty(&loop->tasks));
+    loop_wait(loop, !loop_has_tasks(loop));
     loop_deadlines_run(loop);
     loop_tasks_run(loop);
     loop_deferred_run(loop);
@@ -114,15 +112,6 @@ uint64_t loop_refresh_now_ns(struct loop *loop)
     ASSERT(loop_is_home(loop));
     loop->now_ns = clock_mono_ns();
     return loop->now_ns;
-}
-
-bool loop_allow_heavy(struct loop *loop)
-{
-    if (loop->heavy_steps == LOOP_HEAVY_STEPS) {
-        return false;
-    }
-    loop->heavy_steps++;
-    return true;
 }
 
 const char *loop_name(const struct loop *loop)

@@ -31,10 +31,10 @@ struct loop {
     pthread_t maker;
     _Atomic pthread_t home; /* atomic: another thread may ask loop_is_home() while this changes */
     uint64_t now_ns;        /* 0: stale, to be read at the next question */
-    unsigned heavy_steps;   /* taken in this turn */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
     struct list tasks; /* of the coming end of turn */
+    struct list heavy[LOOP_HEAVY_COUNT];
 
     /* Calls for the end of the turn; the array is kept between turns. */
     struct deferred *deferred; /* owned */
@@ -63,7 +63,9 @@ void loop_wait(struct loop *loop, bool may_block);
 struct epoll_event;
 void loop_watches_run(const struct epoll_event *events, int count);
 
-/* loop_task.c: run what is queued, but not what those queue in turn. */
+/* loop_task.c: run what is queued, heavy steps first, but not what those queue in turn. */
+void loop_tasks_init(struct loop *loop);
+bool loop_has_tasks(const struct loop *loop);
 void loop_tasks_run(struct loop *loop);
 /* Run what was deferred, and what that defers. */
 void loop_deferred_run(struct loop *loop);

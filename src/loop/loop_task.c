@@ -8,6 +8,20 @@
 /* Most turns defer a handful of frees; the array starts with room for those. */
 #define DEFERRED_START 32
 
+void loop_tasks_init(struct loop *loop)
+{
+    list_init(&loop->tasks);
+    for (int kind = 0; kind < LOOP_HEAVY_COUNT; kind++) {
+        list_init(&loop->heavy[kind]);
+    }
+}
+
+bool loop_has_tasks(const struct loop *loop)
+{
+    return !list_is_empty(&loop->tasks) || !list_is_empty(&loop->heavy[LOOP_HEAVY_GO_ON]) ||
+           !list_is_empty(&loop->heavy[LOOP_HEAVY_BEGIN]);
+}
+
 void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg)
 {
     list_init(&task->link);
@@ -15,13 +29,23 @@ void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg)
     task->arg = arg;
 }
 
-void loop_task_queue(struct loop *loop, struct loop_task *task)
+static void queue(struct loop *loop, struct loop_task *task, struct list *tasks)
 {
     ASSERT(loop_is_home(loop));
     ASSERT(task->fn != NULL);
     if (!list_is_linked(&task->link)) {
-        list_push_back(&loop->tasks, &task->link);
+        list_push_back(tasks, &task->link);
     }
+}
+
+void loop_task_queue(struct loop *loop, struct loop_task *task)
+{
+    queue(loop, task, &loop->tasks);
+}
+
+void loop_heavy_queue(struct loop *loop, struct loop_task *task, enum loop_heavy kind)
+{
+    queue(loop, task, &loop->heavy[kind]);
 }
 
 void loop_task_cancel(struct loop_task *task)
@@ -29,17 +53,38 @@ void loop_task_cancel(struct loop_task *task)
     list_remove(&task->link);
 }
 
+static void run_first(struct list *tasks)
+{
+    struct loop_task *task = LIST_ITEM(list_first(tasks), struct loop_task, link);
+
+    list_remove(&task->link);
+    task->fn(task, task->arg);
+}
+
+static void run_heavy(struct loop *loop)
+{
+    for (unsigned step = 0; step < LOOP_HEAVY_STEPS; step++) {
+        unsigned kind = step % LOOP_HEAVY_COUNT;
+
+        if (list_is_empty(&loop->heavy[kind])) {
+            kind = (kind + 1) % LOOP_HEAVY_COUNT;
+        }
+        if (list_is_empty(&loop->heavy[kind])) {
+            return;
+        }
+        run_first(&loop->heavy[kind]);
+    }
+}
+
 void loop_tasks_run(struct loop *loop)
 {
     struct list round;
 
+    run_heavy(loop);
     list_init(&round);
     list_append(&round, &loop->tasks);
     while (!list_is_empty(&round)) {
-        struct loop_task *task = LIST_ITEM(list_first(&round), struct loop_task, link);
-
-        list_remove(&task->link);
-        task->fn(task, task->arg);
+        run_first(&round);
     }
 }
 

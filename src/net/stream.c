@@ -56,7 +56,7 @@ static void tell_owner(struct stream *stream, unsigned events)
 
 /* ---- beginning ---- */
 
-static void advance_handshake(struct stream *stream);
+static void shake_hands(struct stream *stream);
 
 static void on_again(struct loop_task *task, void *arg)
 {
@@ -66,7 +66,8 @@ static void on_again(struct loop_task *task, void *arg)
     (void)task;
     if (stream->handshake_waits) {
         stream->handshake_waits = false;
-        advance_handshake(stream);
+        stream->handshake_has_begun = true;
+        shake_hands(stream);
         return;
     }
     stream->again_events = 0;
@@ -190,18 +191,8 @@ static void stream_opened(struct stream *stream)
     tell_owner(stream, events);
 }
 
-/* A client's handshake costs a signature. Many that come at once take turns with those who are
- * being served. */
-static void advance_handshake(struct stream *stream)
+static void shake_hands(struct stream *stream)
 {
-    if (stream->handshake_waits) {
-        return;
-    }
-    if (stream->is_accepted && stream->is_readable && !loop_allow_heavy(stream->loop)) {
-        stream->handshake_waits = true;
-        loop_task_queue(stream->loop, &stream->again);
-        return;
-    }
     switch (stream_tls_handshake(stream)) {
     case STREAM_OK:
         stream_opened(stream);
@@ -214,6 +205,22 @@ static void advance_handshake(struct stream *stream)
         return;
     }
     ASSERT_UNREACHABLE("no such outcome of a handshake");
+}
+
+/* A client's handshake costs a signature. Many that come at once take turns with those who are
+ * being served, first come, first served. */
+static void advance_handshake(struct stream *stream)
+{
+    if (stream->handshake_waits) {
+        return;
+    }
+    if (!stream->is_accepted || !stream->is_readable) {
+        shake_hands(stream);
+        return;
+    }
+    stream->handshake_waits = true;
+    loop_heavy_queue(stream->loop, &stream->again,
+                     stream->handshake_has_begun ? LOOP_HEAVY_GO_ON : LOOP_HEAVY_BEGIN);
 }
 
 /* The socket became writable or broke: the connect is over. */
@@ -301,6 +308,59 @@ static void on_event(struct watch *watch, unsigned events, void *arg)
     ASSERT_UNREACHABLE("event of a stream that is not watched");
 }
 
+/* ---- the kernel is short of memory ---- */
+
+#define SHORTAGE_PAUSE_MS 20
+/* Less than any deadline, so that none is taken for the peer's fault. */
+#define SHORTAGE_MAX_MS 200
+
+struct stream_shortage {
+    struct deadline pause;
+    uint64_t since_ns;
+    uint64_t last_ns;
+};
+
+static void on_pause_over(struct deadline *deadline, void *arg)
+{
+    struct stream *stream = OBJ_CAST(arg, stream, STREAM_MAGIC);
+
+    (void)deadline;
+    if (stream->watch != NULL) {
+        on_event(stream->watch, WATCH_READ | WATCH_WRITE, stream);
+    }
+}
+
+bool stream_wait_for_memory(struct stream *stream, int error_number)
+{
+    struct stream_shortage *shortage = stream->shortage;
+    uint64_t now_ns = loop_now_ns(stream->loop);
+
+    if (error_number != ENOBUFS && error_number != ENOMEM) {
+        return false;
+    }
+    if (shortage == NULL) {
+        shortage = mem_new(struct stream_shortage);
+        deadline_init(&shortage->pause, stream->loop, on_pause_over, stream);
+        stream->shortage = shortage;
+    }
+    if (now_ns > shortage->last_ns + 2 * SHORTAGE_PAUSE_MS * NS_PER_MS) {
+        shortage->since_ns = now_ns;
+    }
+    shortage->last_ns = now_ns;
+    if (now_ns >= shortage->since_ns + SHORTAGE_MAX_MS * NS_PER_MS) {
+        return false;
+    }
+    deadline_set_in_ms(&shortage->pause, SHORTAGE_PAUSE_MS);
+    return true;
+}
+
+static void end_shortage(struct stream *stream)
+{
+    if (stream->shortage != NULL) {
+        deadline_done(&stream->shortage->pause);
+    }
+}
+
 /* ---- use ---- */
 
 static void check_open(const struct stream *stream)
@@ -376,6 +436,7 @@ static void stream_destroy(void *arg)
 
     ASSERT(stream->state == STREAM_STATE_CLOSED);
     stream_tls_free(stream->tls);
+    mem_free(stream->shortage);
     mem_free(stream->failure_text);
     stream->magic = 0;
     mem_free(stream);
@@ -394,6 +455,7 @@ void stream_close(struct stream *stream, bool abort)
     loop_task_cancel(&stream->again);
     watch_free(stream->watch);
     stream->watch = NULL;
+    end_shortage(stream);
     if (stream->fd >= 0) {
         (void)close(stream->fd); /* errors of a socket's close() have nobody left to hear them */
         stream->fd = -1;

@@ -43,7 +43,7 @@ enum stream_io socket_read(struct stream *stream, void *buf, size_t size, size_t
         stream->peer_is_closed = true;
         return stream->is_reset ? STREAM_ERROR : STREAM_EOF;
     }
-    if (errno == EAGAIN) {
+    if (errno == EAGAIN || stream_wait_for_memory(stream, errno)) {
         stream->is_readable = false;
         return STREAM_AGAIN;
     }
@@ -112,7 +112,7 @@ enum stream_io socket_writev(struct stream *stream, const struct iovec *pieces, 
         *ret_len = (size_t)sent;
         return STREAM_OK;
     }
-    if (errno == EAGAIN) {
+    if (errno == EAGAIN || stream_wait_for_memory(stream, errno)) {
         stream->is_writable = false;
         return STREAM_AGAIN;
     }

@@ -50,12 +50,15 @@ struct stream {
     bool is_reset;         /* a write took the socket's error; a read must not take it for EOF */
     bool peer_is_closed;
 
+    struct stream_shortage *shortage; /* owned; NULL: the kernel never was short of memory */
+
     struct loop *loop; /* borrowed: outlives this */
     struct watch *watch;
     struct loop_task again; /* delivers again_events */
     unsigned again_events;
 
     bool handshake_waits;             /* `again` is queued to go on with it */
+    bool handshake_has_begun;         /* the client's first bytes were seen to */
     enum handshake_end handshake_end; /* of a failed one; else DONE */
     enum stream_failure failure;
     char *failure_text; /* owned; NULL: none */
@@ -71,6 +74,10 @@ extern const struct stream_ops stream_tls_ops;
 /* Record why, once: the first reason is the cause. */
 void stream_note_failure(struct stream *stream, enum stream_failure failure, const char *text);
 void stream_note_errno(struct stream *stream, int error_number);
+
+/* ENOBUFS or ENOMEM from the kernel: no edge will tell when there is memory again, so the same is
+ * tried again in a moment. False: it has gone on for too long, and is an error: ours. */
+bool stream_wait_for_memory(struct stream *stream, int error_number) MUST_CHECK;
 
 /* stream_plain.c: the socket under both kinds. They keep is_readable, is_writable and
  * peer_is_closed; errors are noted. */

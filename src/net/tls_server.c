@@ -27,6 +27,9 @@ static int on_server_name(SSL *ssl, int *alert, void *arg)
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
 
     (void)alert;
+    if (ctx->ctx_count == 1) {
+        return SSL_TLSEXT_ERR_OK; /* nothing to pick from */
+    }
     for (size_t i = 0; name != NULL && i < ctx->ctx_count; i++) {
         X509 *certificate = SSL_CTX_get0_certificate(ctx->ctxs[i]);
 

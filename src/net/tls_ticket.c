@@ -23,6 +23,7 @@ struct generation {
 };
 
 struct ticket_keys {
+    EVP_CIPHER *cipher;        /* owned; fetched once, since each look-up by name costs */
     pthread_mutex_t lock;      /* guards the generations */
     struct generation current; /* issues */
     struct generation last;    /* is accepted */
@@ -33,6 +34,8 @@ struct ticket_keys *ticket_keys_new(void)
     struct ticket_keys *keys = mem_secret_new(sizeof(*keys));
 
     pthread_mutex_init(&keys->lock, NULL);
+    keys->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    ASSERT(keys->cipher != NULL);
     return keys;
 }
 
@@ -40,6 +43,7 @@ void ticket_keys_free(struct ticket_keys *keys)
 {
     if (keys != NULL) {
         pthread_mutex_destroy(&keys->lock);
+        EVP_CIPHER_free(keys->cipher);
         mem_secret_free(keys, sizeof(*keys));
     }
 }
@@ -131,19 +135,24 @@ static bool set_mac(EVP_MAC_CTX *mac, struct ticket_key *key)
 
 /* Answers as SSL_CTX_set_tlsext_ticket_key_evp_cb() wants: -1 failed, 0 no such key (a full
  * handshake follows), 1 good, 2 good and to be renewed. */
+#define ANSWER_FAILED  (-1)
+#define ANSWER_UNKNOWN 0
+#define ANSWER_GOOD    1
+#define ANSWER_RENEW   2
+
 static int issue(struct ticket_keys *keys, uint8_t *name, uint8_t *iv, EVP_CIPHER_CTX *cipher,
                  EVP_MAC_CTX *mac)
 {
     struct ticket_key key;
     bool good = ticket_keys_issue(keys, clock_mono_ns(), &key) && RAND_bytes(iv, IV_LEN) == 1 &&
-                EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1 &&
+                EVP_EncryptInit_ex2(cipher, keys->cipher, key.cipher, iv, NULL) == 1 &&
                 set_mac(mac, &key);
 
     if (good) {
         memcpy(name, key.name, TICKET_NAME_LEN);
     }
     OPENSSL_cleanse(&key, sizeof(key));
-    return good ? 1 : -1;
+    return good ? ANSWER_GOOD : ANSWER_FAILED;
 }
 
 static int accept_ticket(struct ticket_keys *keys, const uint8_t *name, const uint8_t *iv,
@@ -154,15 +163,22 @@ static int accept_ticket(struct ticket_keys *keys, const uint8_t *name, const ui
     bool good;
 
     if (found == TICKET_UNKNOWN) {
-        return 0;
+        return ANSWER_UNKNOWN;
     }
-    good = set_mac(mac, &key) &&
-           EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv) == 1;
+    good =
+        set_mac(mac, &key) && EVP_DecryptInit_ex2(cipher, keys->cipher, key.cipher, iv, NULL) == 1;
     OPENSSL_cleanse(&key, sizeof(key));
     if (!good) {
-        return -1;
+        return ANSWER_FAILED;
     }
-    return found == TICKET_CURRENT ? 1 : 2;
+    return found == TICKET_CURRENT ? ANSWER_GOOD : ANSWER_RENEW;
+}
+
+/* A TLS 1.3 client uses a ticket once (RFC 8446, C.4), so each resumption brings it the next one;
+ * without, every other connection of such a client would be a full handshake. */
+static int accept_for(const SSL *ssl, int answer)
+{
+    return answer == ANSWER_GOOD && SSL_version(ssl) == TLS1_3_VERSION ? ANSWER_RENEW : answer;
 }
 
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
@@ -172,7 +188,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
     ASSERT(keys != NULL);
     return is_issue ? issue(keys, name, iv, cipher, mac)
-                    : accept_ticket(keys, name, iv, cipher, mac);
+                    : accept_for(ssl, accept_ticket(keys, name, iv, cipher, mac));
 }
 
 void ticket_keys_use(struct ticket_keys *keys, SSL_CTX *ssl_ctx)

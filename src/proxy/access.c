@@ -155,7 +155,7 @@ void access_log_request(struct request *request, uint64_t now_ns)
         return;
     }
     begin_line(&line, request->client, &request->from);
-    put_text(&line, "id", str_make(request->id, request->id_len));
+    put_text(&line, "id", request->id);
     put_trace(&line, request);
     put_text(&line, "method", request->head->method_text);
     put_text(&line, "path", str_slice(request->head->target, 0, ACCESS_PATH_MAX));

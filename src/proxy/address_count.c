@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections by client address: a hash table in shards, each with its lock. */
+/* Connections or requests by client address: a hash table in shards, each with its lock. */
 #include "address_count_private.h"
 
 #include <nearside/base/addr.h>
@@ -23,7 +23,7 @@ struct address_key {
 struct address_entry {
     struct table_item item;
     struct address_key key;
-    uint32_t connections;
+    uint32_t count;
 };
 
 struct address_shard {
@@ -107,14 +107,14 @@ bool address_counts_take(struct address_counts *counts, const struct addr *addr,
 
     pthread_mutex_lock(&shard->lock);
     entry = find(shard, &key, hash);
-    taken = limit == 0 || entry == NULL || entry->connections < limit;
+    taken = limit == 0 || entry == NULL || entry->count < limit;
     if (taken && entry == NULL) {
         entry = mem_new(struct address_entry);
         entry->key = key;
         table_insert(&shard->table, &entry->item, hash);
     }
     if (taken) {
-        entry->connections++;
+        entry->count++;
     }
     pthread_mutex_unlock(&shard->lock);
     return taken;
@@ -129,9 +129,9 @@ void address_counts_give(struct address_counts *counts, const struct addr *addr)
 
     pthread_mutex_lock(&shard->lock);
     entry = find(shard, &key, hash);
-    ASSERT(entry != NULL && entry->connections > 0);
-    entry->connections--;
-    if (entry->connections == 0) {
+    ASSERT(entry != NULL && entry->count > 0);
+    entry->count--;
+    if (entry->count == 0) {
         table_remove(&shard->table, &entry->item);
         mem_free(entry);
     }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many connections each client address has, over all workers.
+ * How many connections, or requests under way, each client address has, over all workers.
  *
  * An IPv6 client has a whole /64 to itself, so that counts as one address. The table holds an entry
- * per address with a connection, so limits.max_connections bounds it.
+ * per address with a connection, or a request on one, so limits.max_connections bounds it.
  *
  * Thread: any. Shards with a lock each; nothing else is locked while one is held.
  */

@@ -112,6 +112,36 @@ void admission_give(struct worker *worker, const struct addr *peer)
     give_one(&worker->deps.shared->connections);
 }
 
+/* A connection has one request at a time: whoever connects directly is bounded by its connections,
+ * and most requests need no count. */
+static bool is_bounded_already(const struct conf_limits *limits, bool is_forwarded)
+{
+    return limits->max_inflight_per_client == 0 ||
+           (!is_forwarded && limits->max_connections_per_client != 0 &&
+            limits->max_connections_per_client <= limits->max_inflight_per_client);
+}
+
+enum admission_request admission_take_request(struct worker *worker, const struct addr *client,
+                                              bool is_forwarded)
+{
+    const struct conf_limits *limits = &worker->world->conf->limits;
+
+    if (is_bounded_already(limits, is_forwarded)) {
+        return ASKER_UNCOUNTED;
+    }
+    if (!address_counts_take(worker->deps.shared->askers, client,
+                             limits->max_inflight_per_client)) {
+        metric_limit_hit(worker->metrics, LIMIT_CLIENT_INFLIGHT);
+        return ASKER_FULL;
+    }
+    return ASKER_COUNTED;
+}
+
+void admission_give_request(struct worker *worker, const struct addr *client)
+{
+    address_counts_give(worker->deps.shared->askers, client);
+}
+
 void admission_handshake_over(struct worker *worker)
 {
     give_one(&worker->deps.shared->handshakes);

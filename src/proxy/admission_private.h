@@ -33,6 +33,13 @@ enum admission admission_take(struct worker *worker, int fd, const struct addr *
 void admission_give(struct worker *worker, const struct addr *peer);
 void admission_handshake_over(struct worker *worker);
 
+/* One more request under way of `client`, for admission_give_request(). UNCOUNTED: the limit
+ * on connections bounds it already, nothing is to be given back. */
+enum admission_request { ASKER_COUNTED, ASKER_UNCOUNTED, ASKER_FULL };
+enum admission_request admission_take_request(struct worker *worker, const struct addr *client,
+                                              bool is_forwarded) MUST_CHECK;
+void admission_give_request(struct worker *worker, const struct addr *client);
+
 /* Tell the client why, as far as that costs nothing (with `tls` a handshake would be needed), count
  * it and close `fd`. */
 void admission_refuse(struct worker *worker, enum admission why, int fd, bool tls);

@@ -190,6 +190,9 @@ void client_drain(struct client_conn *conn)
         return;
     }
     conn->close_after = true;
+    if (conn->state == CLIENT_OPENING && conn->worker->handing_over) {
+        return; /* in a handshake, which has its own time, and the request after it too */
+    }
     if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
         /* Just accepted: its first request is probably on its way. */
         deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);
@@ -520,8 +523,9 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
         judge_body(conn);
         return;
     }
-    if (conn->state == CLIENT_IDLE && buf_len(&conn->out) > 0) {
-        /* The last answer is still being taken: the write deadline judges that. */
+    if (conn->state == CLIENT_IDLE && (buf_len(&conn->out) > 0 || buf_len(&conn->in) > 0)) {
+        /* The last answer is still being taken: the write deadline judges that. Or the next request
+         * is here already, and its turn comes: we are late, not the client. */
         deadline_set_in_ms(&conn->read_deadline, conn->world->conf->timeouts.client_idle_ms);
         return;
     }

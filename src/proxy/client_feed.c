@@ -127,7 +127,9 @@ static void begin_request(struct client_conn *conn, const struct http_head *head
     if (conn->body_framing != HTTP_BODY_NONE) {
         client_pace_begin(conn);
     }
-    request_start(conn, head, raw);
+    if (!request_start(conn, head, raw)) {
+        refuse_unheld(conn);
+    }
 }
 
 /* Returns the bytes of `input` that are understood; the rest stays. */

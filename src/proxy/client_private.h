@@ -111,6 +111,12 @@ void client_read_on(struct client_conn *conn);
 /* "HTTP/1.1 100 Continue"; nothing for HTTP/1.0. */
 void client_reply_continue(struct client_conn *conn);
 
+/* Room in the worker's scratch for a head whose fields, as a peer wrote them, take `fields_len`
+ * bytes. False: memory is refused. Whoever writes a peer's fields asks first; an answer of our own
+ * need not.
+ */
+bool client_reply_reserve(struct worker *worker, size_t fields_len) MUST_CHECK;
+
 /* An answer's head: status, fields, end. A 1xx status makes an interim answer (HTTP/1.1 only; for
  * others nothing is sent). Framing and Connection fields are written here, not by the caller.
  * `body`: NONE, LENGTH (`length` bytes will follow), CHUNKED or CLOSE (unknown length).

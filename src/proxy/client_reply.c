@@ -22,6 +22,9 @@
 
 #define LAST_CHUNK "0\r\n\r\n"
 
+/* Of a head, all that is not a pod's: status line, ids, framing, an error's fields. */
+#define CLIENT_HEAD_OWN_BYTES 2048
+
 static struct client_batch *batch_of(struct client_conn *conn)
 {
     struct client_batch *batch = &conn->worker->batch;
@@ -29,6 +32,12 @@ static struct client_batch *batch_of(struct client_conn *conn)
     ASSERT(batch->conn == NULL || batch->conn == conn);
     batch->conn = conn;
     return batch;
+}
+
+bool client_reply_reserve(struct worker *worker, size_t fields_len)
+{
+    /* "name:value" becomes "name: value", so a field may grow by one byte. */
+    return buf_reserve(&worker->reply_head, fields_len + HTTP_FIELDS_MAX + CLIENT_HEAD_OWN_BYTES);
 }
 
 void client_reply_head(struct client_conn *conn, unsigned status)

@@ -212,6 +212,9 @@ static void failed(struct exchange *exchange, enum outcome outcome)
 /* The connection broke or ended early. */
 static enum outcome outcome_of_break(const struct exchange *exchange)
 {
+    if (stream_failure(upstream_stream(exchange->conn)) == STREAM_FAILURE_LOCAL) {
+        return OUTCOME_LOCAL_LIMIT; /* it broke here */
+    }
     if (exchange->got_body) {
         return OUTCOME_CUT;
     }
@@ -282,11 +285,18 @@ static size_t feed_head(struct exchange *exchange, struct str input)
         return input.len;
     }
     if (head->status < 200) {
-        request_on_interim(request, head);
+        request_on_interim(request, head, used);
         return used;
     }
     begin_answer(exchange, head, str_make(input.ptr, used));
     return used;
+}
+
+static void take_data(struct exchange *exchange, struct str data)
+{
+    exchange->got_body = true;
+    exchange->got_data = true;
+    request_on_data(exchange->request, data);
 }
 
 /* Put `data` right behind the run of body bytes before it: framing in between is overwritten. The
@@ -318,8 +328,7 @@ static size_t feed_chunked(struct exchange *exchange, struct str input, bool *re
         run = join(run, data);
     }
     if (run.len > 0) {
-        exchange->got_body = true;
-        request_on_data(exchange->request, run);
+        take_data(exchange, run);
     }
     *ret_done = result == H1_COMPLETE;
     if (result == H1_NEED_MORE || result == H1_COMPLETE) {
@@ -350,8 +359,7 @@ static size_t feed_body(struct exchange *exchange, struct str input, bool *ret_d
         break;
     }
     if (take > 0) {
-        exchange->got_body = true;
-        request_on_data(exchange->request, str_make(input.ptr, take));
+        take_data(exchange, str_make(input.ptr, take));
     }
     return take;
 }
@@ -395,6 +403,7 @@ static size_t feed(struct exchange *exchange, struct str input)
 static void take_bytes(struct exchange *exchange, struct str bytes)
 {
     exchange->got_bytes = true;
+    exchange->got_data = false;
     exchange->short_read = bytes.len < WORKER_READ_BYTES;
     if (buf_len(&exchange->in) > 0) {
         size_t used;
@@ -416,7 +425,7 @@ static void take_bytes(struct exchange *exchange, struct str bytes)
             buf_append(&exchange->in, bytes.ptr + used, bytes.len - used);
         }
     }
-    if (exchange->state == EXCHANGE_BODY && exchange->got_body) {
+    if (exchange->state == EXCHANGE_BODY && exchange->got_data) {
         deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
 }
@@ -546,6 +555,10 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     } else if ((events & STREAM_EV_WRITE) != 0 && exchange->write_blocked) {
         exchange->write_blocked = false;
         exchange_send(exchange);
+    }
+    if (request->attempt_failed) {
+        request_drive(request); /* memory was refused */
+        return;
     }
     if ((events & (STREAM_EV_READ | STREAM_EV_CLOSED)) != 0 && exchange->conn != NULL) {
         exchange->readable = true;

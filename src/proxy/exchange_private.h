@@ -48,6 +48,7 @@ struct exchange {
     bool paused;
     bool got_bytes;    /* something of an answer came */
     bool got_body;     /* something of its body */
+    bool got_data;     /* in this read: framing alone is no sign of life */
     bool answer_begun; /* the final head came */
     bool lost;         /* its endpoint is down: silence is not waited out */
 

@@ -12,9 +12,15 @@
 #include <nearside/net/stream.h>
 #include <nearside/upstream/pool.h>
 
+/* Around a chunk, the last one's included. */
+#define FRAMING_BYTES (H1_CHUNK_HEAD_LEN + sizeof("\r\n") + sizeof("0\r\n\r\n"))
+
+/* In a request's head: what is not the client's (endpoint, ids, framing). */
+#define OWN_BYTES 4096
+
 /* Streamed bodies of unknown length: frame some of what is there into `out`, a copy of bounded
- * size. */
-static void frame_body(struct exchange *exchange)
+ * size. False: memory is refused. */
+static bool frame_body(struct exchange *exchange)
 {
     struct request_body *body = &exchange->request->body;
     struct str kept = buf_str(&body->bytes);
@@ -22,7 +28,10 @@ static void frame_body(struct exchange *exchange)
     struct str rest = str_slice(kept, from, from + EXCHANGE_CHUNK_MAX);
 
     if (buf_len(&exchange->out) >= EXCHANGE_CHUNK_MAX) {
-        return;
+        return true;
+    }
+    if (!buf_reserve(&exchange->out, rest.len + FRAMING_BYTES)) {
+        return false;
     }
     if (rest.len > 0) {
         char head[H1_CHUNK_HEAD_LEN];
@@ -36,6 +45,7 @@ static void frame_body(struct exchange *exchange)
         buf_append_str(&exchange->out, STR_LIT("0\r\n\r\n"));
         exchange->end_made = true;
     }
+    return true;
 }
 
 /* What can be written now: framed bytes and the head first, then the body where it lies. */
@@ -62,24 +72,36 @@ static int gather(struct exchange *exchange, struct str head, struct iovec piece
     return count;
 }
 
-/* Book `written` bytes against head, out and body, in this order. */
-static void account(struct exchange *exchange, struct str head, size_t written)
+/* What is left of the head goes before what is in `out`. False: memory is refused. */
+static bool keep_head(struct exchange *exchange, struct str left)
+{
+    struct buf out;
+
+    buf_init(&out);
+    if (!buf_reserve(&out, left.len + buf_len(&exchange->out))) {
+        return false;
+    }
+    buf_append_str(&out, left);
+    buf_append_str(&out, buf_str(&exchange->out));
+    buf_done(&exchange->out);
+    exchange->out = out;
+    return true;
+}
+
+/* Book `written` bytes against head, out and body, in this order. False: memory is refused. */
+static bool account(struct exchange *exchange, struct str head, size_t written)
 {
     size_t of_head = written < head.len ? written : head.len;
     size_t of_out;
 
     written -= of_head;
     if (of_head < head.len) {
-        struct buf rest = exchange->out;
-        buf_init(&exchange->out);
-        buf_append(&exchange->out, head.ptr + of_head, head.len - of_head);
-        buf_append_str(&exchange->out, buf_str(&rest));
-        buf_done(&rest);
-        return;
+        return keep_head(exchange, str_slice(head, of_head, head.len));
     }
     of_out = written < buf_len(&exchange->out) ? written : buf_len(&exchange->out);
     buf_consume(&exchange->out, of_out);
     exchange->body_sent += written - of_out;
+    return true;
 }
 
 static bool nothing_left(const struct exchange *exchange)
@@ -128,54 +150,81 @@ static void sent_all(struct exchange *exchange)
     }
 }
 
+/* The head, in the worker's scratch. It may name the client's host twice (Host is the endpoint's,
+ * X-Forwarded-Host the client's). False: memory is refused. */
+static bool make_head(struct exchange *exchange, struct str *ret_head)
+{
+    struct request *request = exchange->request;
+    struct buf *buf = &request->worker->request_head;
+
+    buf_clear(buf);
+    if (!buf_reserve(buf, 2 * request->head_bytes + HTTP_FIELDS_MAX + OWN_BYTES)) {
+        return false;
+    }
+    request_write_head(request, buf);
+    *ret_head = buf_str(buf);
+    exchange->head_made = true;
+    return true;
+}
+
+enum progress { PROGRESS, PROGRESS_NONE, PROGRESS_REFUSED };
+
+/* As far as the kernel takes it. */
+static enum progress send_pieces(struct exchange *exchange, struct str head)
+{
+    struct stream *stream = upstream_stream(exchange->conn);
+    enum progress progress = PROGRESS_NONE;
+
+    for (;;) {
+        struct iovec pieces[3];
+        size_t written = 0;
+        if (exchange->chunked_request && !frame_body(exchange)) {
+            return PROGRESS_REFUSED;
+        }
+        int count = gather(exchange, head, pieces);
+        if (count == 0) {
+            return progress;
+        }
+        enum stream_io io = stream_writev(stream, pieces, count, &written);
+        if (!account(exchange, head, io == STREAM_OK ? written : 0)) {
+            return PROGRESS_REFUSED;
+        }
+        if (io == STREAM_OK) {
+            head = STR_EMPTY;
+            progress = PROGRESS;
+            continue;
+        }
+        if (stream_failure(stream) == STREAM_FAILURE_LOCAL) {
+            return PROGRESS_REFUSED; /* by our kernel: the peer knows of nothing */
+        }
+        exchange->write_blocked = true;
+        if (io != STREAM_AGAIN) {
+            /* An answer may stand in the kernel already (a refusal of the body): reading finds it,
+             * or the break. */
+            stream_again(stream);
+        }
+        return progress;
+    }
+}
+
 void exchange_send(struct exchange *exchange)
 {
     struct request *request = exchange->request;
-    struct buf *head_buf = &request->worker->request_head;
     struct str head = STR_EMPTY;
     uint64_t before = exchange->body_sent;
-    bool progress = false;
+    enum progress progress = PROGRESS_REFUSED;
 
     if (exchange->all_sent || exchange->state == EXCHANGE_CONNECT) {
         return;
     }
-    if (!exchange->head_made) {
-        buf_clear(head_buf);
-        request_write_head(request, head_buf);
-        head = buf_str(head_buf);
-        exchange->head_made = true;
+    if (exchange->head_made || make_head(exchange, &head)) {
+        progress = send_pieces(exchange, head);
     }
-    for (;;) {
-        struct iovec pieces[3];
-        size_t written = 0;
-        int count;
-        enum stream_io io;
-        if (exchange->chunked_request) {
-            frame_body(exchange);
-        }
-        count = gather(exchange, head, pieces);
-        if (count == 0) {
-            break;
-        }
-        io = stream_writev(upstream_stream(exchange->conn), pieces, count, &written);
-        if (io == STREAM_AGAIN) {
-            account(exchange, head, 0);
-            exchange->write_blocked = true;
-            break;
-        }
-        if (io != STREAM_OK) {
-            /* An answer may stand in the kernel already (a refusal of the body): reading finds it,
-             * or the break. */
-            account(exchange, head, 0);
-            exchange->write_blocked = true;
-            stream_again(upstream_stream(exchange->conn));
-            return;
-        }
-        account(exchange, head, written);
-        head = STR_EMPTY;
-        progress = true;
+    if (progress == PROGRESS_REFUSED) {
+        request_on_failure(request, OUTCOME_LOCAL_LIMIT);
+        return;
     }
-    if (progress && exchange->state == EXCHANGE_SEND) {
+    if (progress == PROGRESS && exchange->state == EXCHANGE_SEND) {
         deadline_set_in_ms(&exchange->deadline, exchange_timeout_ms(exchange));
     }
     if (nothing_left(exchange)) {

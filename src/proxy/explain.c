@@ -1,37 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of ended requests in a ring per worker: written here, found by id. */
+/* Records of ended requests, a store per worker: written here, found by id. */
 #include "explain_private.h"
 
 #include "request_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/clock.h>
-#include <nearside/base/hash.h>
-#include <nearside/base/mem.h>
 
 #include <string.h>
 
 _Static_assert(REQUEST_ID_MAX <= EXPLAIN_ID_MAX, "every id is kept whole");
 _Static_assert(METRIC_REGIONS_MAX <= UINT8_MAX, "a slot fits");
 
-/* Ids that collide cost a comparison, so the key need not be secret. */
-static uint64_t hash_of(struct str id)
-{
-    static const struct hash_key key = {.k0 = 0, .k1 = 0};
-
-    return hash_bytes(&key, id.ptr, id.len);
-}
-
 void explain_ring_init(struct explain_ring *ring, uint32_t worker_count)
 {
-    *ring = (struct explain_ring){.capacity = (EXPLAIN_RECORDS + worker_count - 1) / worker_count};
+    *ring = (struct explain_ring){.scratch = {.started_wall_ms = 0}};
+    explain_store_init(&ring->store, (EXPLAIN_RECORDS + worker_count - 1) / worker_count);
     (void)pthread_mutex_init(&ring->lock, NULL); /* cannot fail without attributes */
 }
 
 void explain_ring_done(struct explain_ring *ring)
 {
-    mem_free(ring->records);
-    mem_free(ring->hashes);
+    explain_store_done(&ring->store);
     (void)pthread_mutex_destroy(&ring->lock);
 }
 
@@ -183,8 +173,8 @@ static void put_request(struct explain_record *record, const struct request *req
     record->cache = request->cache_word;
     record->reason = request->reason;
     record->status = (uint16_t)request->status;
-    record->id_len = (uint8_t)request->id_len;
-    memcpy(record->id, request->id, request->id_len);
+    record->id_len = (uint8_t)request->id.len;
+    memcpy(record->id, request->id.ptr, request->id.len);
     record->model_len =
         (uint8_t)(request->model.len < EXPLAIN_MODEL_MAX ? request->model.len : EXPLAIN_MODEL_MAX);
     if (record->model_len > 0) {
@@ -192,84 +182,23 @@ static void put_request(struct explain_record *record, const struct request *req
     }
 }
 
-/* Some megabytes, taken with the first request. Without them nothing is explained; that is no
- * reason to end. */
-static bool ring_has_room(struct explain_ring *ring)
-{
-    if (ring->records == NULL) {
-        ring->hashes = mem_try_alloc(ring->capacity * sizeof(ring->hashes[0]));
-        ring->records =
-            ring->hashes == NULL ? NULL : mem_try_alloc(ring->capacity * sizeof(ring->records[0]));
-    }
-    if (ring->records == NULL) {
-        mem_free(ring->hashes);
-        ring->hashes = NULL;
-    }
-    return ring->records != NULL;
-}
-
-/* Thousands of requests ago this memory was last touched: have what most records fill of it on its
- * way by the next time. */
-static void fetch_next(const struct explain_ring *ring)
-{
-    const uint64_t slot = ring->count % ring->capacity;
-    const struct explain_record *record = &ring->records[slot];
-
-    __builtin_prefetch(&ring->hashes[slot], 1);
-    __builtin_prefetch(&record->started_wall_ms, 1);
-    __builtin_prefetch(&record->status, 1);
-    __builtin_prefetch(record->model, 1);
-    __builtin_prefetch(record->candidates, 1);
-    __builtin_prefetch(record->tries, 1);
-}
-
 void explain_keep(struct request *request, uint64_t now_ns)
 {
     struct explain_ring *ring = &request->worker->explain;
-    uint64_t hash = hash_of(str_make(request->id, request->id_len));
-    uint32_t slot;
 
     (void)pthread_mutex_lock(&ring->lock);
-    if (!ring_has_room(ring)) {
-        (void)pthread_mutex_unlock(&ring->lock);
-        return;
-    }
-    slot = (uint32_t)(ring->count % ring->capacity);
-    ring->hashes[slot] = hash;
-    put_request(&ring->records[slot], request, now_ns);
-    put_route(&ring->memory, &ring->records[slot], request);
-    ring->count++;
-    fetch_next(ring);
+    put_request(&ring->scratch, request, now_ns);
+    put_route(&ring->memory, &ring->scratch, request);
+    explain_store_add(&ring->store, &ring->scratch);
     (void)pthread_mutex_unlock(&ring->lock);
-}
-
-/* ---- finding one ---- */
-
-static const struct explain_record *find_newest(const struct explain_ring *ring, struct str id)
-{
-    uint64_t kept = ring->count < ring->capacity ? ring->count : ring->capacity;
-    uint64_t hash = hash_of(id);
-
-    for (uint64_t age = 1; age <= kept; age++) {
-        uint64_t slot = (ring->count - age) % ring->capacity;
-        const struct explain_record *record = &ring->records[slot];
-
-        if (ring->hashes[slot] == hash && str_eq(str_make(record->id, record->id_len), id)) {
-            return record;
-        }
-    }
-    return NULL;
 }
 
 bool explain_ring_find(struct explain_ring *ring, struct str id, struct explain_record *ret_record)
 {
-    const struct explain_record *found;
+    bool found;
 
     (void)pthread_mutex_lock(&ring->lock);
-    found = find_newest(ring, id);
-    if (found != NULL) {
-        *ret_record = *found;
-    }
+    found = explain_store_find(&ring->store, id, ret_record);
     (void)pthread_mutex_unlock(&ring->lock);
-    return found != NULL;
+    return found;
 }

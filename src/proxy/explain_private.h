@@ -11,6 +11,18 @@
 #include <stdint.h>
 
 struct request;
+struct explain_segment;
+
+/* The last records, packed: each takes what it holds and no more (explain_store.c). */
+struct explain_store {
+    uint64_t *hashes;               /* owned; of the records' ids; NULL before the first */
+    const char **packed;            /* owned array; in the segments */
+    struct explain_segment *oldest; /* owned, with those after it */
+    struct explain_segment *newest;
+    struct explain_segment *spare; /* owned; NULL: none */
+    uint32_t capacity;
+    uint64_t count; /* ever written */
+};
 
 /* The last request's candidates, and what they were found from: the next one's are mostly the
  * same, and to judge each region for each request would cost more than to choose among them. */
@@ -26,11 +38,9 @@ struct explain_memory {
 };
 
 struct explain_ring {
-    pthread_mutex_t lock;           /* guards what follows */
-    struct explain_record *records; /* owned; NULL before the first */
-    uint64_t *hashes;               /* owned; of the records' ids */
-    uint32_t capacity;
-    uint64_t count; /* ever written */
+    pthread_mutex_t lock; /* guards what follows */
+    struct explain_store store;
+    struct explain_record scratch; /* the one being written */
     struct explain_memory memory;
 };
 
@@ -39,6 +49,15 @@ struct explain_note {
     struct explain_note *next;
     struct explain_attempt attempt;
 };
+
+void explain_store_init(struct explain_store *store, uint32_t capacity);
+void explain_store_done(struct explain_store *store);
+/* Keep it, in the place of the oldest if there are `capacity` of them. Without memory it is not
+ * kept: nothing is explained then, which is no reason to end. */
+void explain_store_add(struct explain_store *store, const struct explain_record *record);
+/* The newest of that id. */
+bool explain_store_find(const struct explain_store *store, struct str id,
+                        struct explain_record *ret_record);
 
 void explain_ring_init(struct explain_ring *ring, uint32_t worker_count);
 void explain_ring_done(struct explain_ring *ring);

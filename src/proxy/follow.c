@@ -116,7 +116,7 @@ static void write_head(struct request *request, const struct flight_head *head)
                           false);
 }
 
-/* From here on the answer belongs to the client. */
+/* From here on the answer belongs to the client. There is room for its head. */
 static void commit(struct request *request)
 {
     const struct flight_head *head = flight_head(&request->flight);
@@ -133,7 +133,6 @@ static void commit(struct request *request)
         request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
         sse_init(request->sse);
     }
-    request_body_done(request);
     request_set_phase(request, METRIC_PHASE_STREAMING);
     write_head(request, head);
 }
@@ -173,6 +172,24 @@ static bool pass_slice(struct request *request, bool is_end, enum client_room *r
     return bytes.len > 0;
 }
 
+/* Ask upstream after all: as the next leader, or alone. */
+static enum request_step go_on_alone(struct request *request)
+{
+    count_follower(request, false);
+    request_wait_end(request);
+    if (!flight_leads(&request->flight)) {
+        if (flight_state(&request->flight) == FLIGHT_FAILED && stale_answer(request)) {
+            return STEP_AGAIN;
+        }
+        follow_leave(request);
+        if (lookup_again(request)) {
+            return STEP_AGAIN;
+        }
+    }
+    request_move(request, REQUEST_ROUTE);
+    return STEP_AGAIN;
+}
+
 static enum request_step pass_on(struct request *request)
 {
     /* Before the bytes: see flight_state(). */
@@ -181,9 +198,14 @@ static enum request_step pass_on(struct request *request)
     bool more = true;
 
     if (request->commit_ns == 0) {
+        const struct flight_head *head = flight_head(&request->flight);
+        if (!client_reply_reserve(request->worker, head->fields.len)) {
+            return go_on_alone(request);
+        }
         commit(request);
-    } else if (request->client->paused_source) {
-        room = CLIENT_NO_ROOM;
+    } else {
+        request_body_done(request); /* not in commit(): others wait for their first token */
+        room = request->client->paused_source ? CLIENT_NO_ROOM : CLIENT_ROOM;
     }
     while (more && room == CLIENT_ROOM) {
         more = pass_slice(request, state == FLIGHT_ENDED, &room);
@@ -203,24 +225,6 @@ static enum request_step pass_on(struct request *request)
 }
 
 /* ---- the step ---- */
-
-/* Ask upstream after all: as the next leader, or alone. */
-static enum request_step go_on_alone(struct request *request)
-{
-    count_follower(request, false);
-    request_wait_end(request);
-    if (!flight_leads(&request->flight)) {
-        if (flight_state(&request->flight) == FLIGHT_FAILED && stale_answer(request)) {
-            return STEP_AGAIN;
-        }
-        follow_leave(request);
-        if (lookup_again(request)) {
-            return STEP_AGAIN;
-        }
-    }
-    request_move(request, REQUEST_ROUTE);
-    return STEP_AGAIN;
-}
 
 enum request_step step_follow(struct request *request)
 {

@@ -144,7 +144,7 @@ void request_write_head(struct request *request, struct buf *out)
     }
     write_forwarding(request, out);
     forwarded_write_via(out, head, request->world->conf->edge.id);
-    h1_write_field(out, STR_LIT("X-Request-Id"), str_make(request->id, request->id_len));
+    h1_write_field(out, STR_LIT("X-Request-Id"), request->id);
     span_write_field(request, out);
     write_framing(request, out);
     h1_write_end(out);
@@ -180,7 +180,7 @@ void forward_common_fields(struct request *request)
 {
     struct client_conn *client = request->client;
 
-    client_reply_field(client, STR_LIT("X-Request-Id"), str_make(request->id, request->id_len));
+    client_reply_field(client, STR_LIT("X-Request-Id"), request->id);
     if (request->served_slot >= 0) {
         client_reply_field(client, STR_LIT("X-Nearside-Region"),
                            str_of(metric_region_name((unsigned)request->served_slot)));

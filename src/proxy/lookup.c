@@ -8,6 +8,7 @@
 #include "request_private.h"
 
 #include "body_scan_private.h"
+#include "client_private.h"
 #include "worker_private.h"
 
 #include <nearside/base/assert.h>
@@ -23,6 +24,12 @@ static bool entry_is_fresh(struct request *request, const struct cache_entry *en
 
 /* One that was turned is this request's alone, so it counts against what the edge may hold for slow
  * clients. */
+static bool has_room(struct request *request, const struct cache_entry *fitting, bool is_turned)
+{
+    return client_reply_reserve(request->worker, cache_entry_fields(fitting).len) &&
+           (!is_turned || request_reserve(request, cache_entry_memory(fitting)));
+}
+
 struct cache_entry *lookup_fit(struct request *request, struct cache_entry *entry)
 {
     uint64_t stored_wall_ms = cache_entry_stored_wall_ms(entry);
@@ -33,8 +40,7 @@ struct cache_entry *lookup_fit(struct request *request, struct cache_entry *entr
     }
     struct cache_entry *fitting = cache_entry_fit(entry, request->api, request->form,
                                                   request->world->conf->cache.max_entry_bytes);
-    if (fitting != NULL && fitting != entry &&
-        !request_reserve(request, cache_entry_memory(fitting))) {
+    if (fitting != NULL && !has_room(request, fitting, fitting != entry)) {
         cache_entry_unref(fitting);
         fitting = NULL;
     }

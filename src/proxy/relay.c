@@ -95,6 +95,10 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         return;
     }
     request->answer = http_head_copy(head, raw, &request->arena);
+    if (request->answer == NULL || !client_reply_reserve(request->worker, raw.len)) {
+        request_on_failure(request, OUTCOME_LOCAL_LIMIT);
+        return;
+    }
     request->sse = NULL;
     if (head->status == 200 && has_type(head, STR_LIT("text/event-stream"))) {
         request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
@@ -102,10 +106,11 @@ void request_on_answer(struct request *request, const struct http_head *head, st
     }
 }
 
-void request_on_interim(struct request *request, const struct http_head *head)
+/* One that finds no memory is left out: it is a luxury. */
+void request_on_interim(struct request *request, const struct http_head *head, size_t raw_len)
 {
     if (request->state == REQUEST_ATTEMPT && request->client != NULL && head->status != 100 &&
-        head->status != 101) {
+        head->status != 101 && client_reply_reserve(request->worker, raw_len)) {
         forward_interim_head(request, head);
         (void)client_reply_flush(request->client);
     }

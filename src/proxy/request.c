@@ -33,6 +33,7 @@
  */
 #include "request_private.h"
 
+#include "admission_private.h"
 #include "client_private.h"
 #include "explain_private.h"
 #include "forwarded_private.h"
@@ -146,12 +147,10 @@ static struct request *request_take(struct worker *worker)
     return LIST_ITEM(first, struct request, link);
 }
 
-/* For loop_defer_call(): at the end of the turn nobody can touch it any more. Its deadlines may
- * stay in the loop's heap, cancelled: the next request to set them then only stores a time. */
-static void request_recycle(void *arg)
+/* Its deadlines may stay in the loop's heap, cancelled: the next request to set them then only
+ * stores a time. */
+static void request_put(struct worker *worker, struct request *request)
 {
-    struct request *request = arg;
-    struct worker *worker = request->worker;
     struct arena arena;
     struct deadline deadline = request->deadline;
     struct deadline exchange_deadline = request->exchange.deadline;
@@ -169,6 +168,14 @@ static void request_recycle(void *arg)
     list_init(&request->link);
     list_push_front(&worker->free_requests, &request->link);
     worker->free_request_count++;
+}
+
+/* For loop_defer_call(): at the end of the turn nobody can touch it any more. */
+static void request_recycle(void *arg)
+{
+    struct request *request = arg;
+
+    request_put(request->worker, request);
 }
 
 /* A client's own id is kept when it is short and made of characters that are safe in any log. */
@@ -191,14 +198,14 @@ static void request_make_id(struct request *request)
     struct str given = http_head_value(request->head, HTTP_NAME_X_REQUEST_ID);
 
     if (id_is_good(given)) {
-        memcpy(request->id, given.ptr, given.len);
-        request->id_len = (uint16_t)given.len;
+        request->id = given;
     } else {
         uint64_t random[2] = {rng_next(&request->worker->rng), rng_next(&request->worker->rng)};
-        str_hex(random, sizeof(random), request->id);
-        request->id_len = 2 * sizeof(random);
+        char *text = arena_alloc(&request->arena, 2 * sizeof(random) + 1);
+
+        str_hex(random, sizeof(random), text);
+        request->id = str_make(text, 2 * sizeof(random));
     }
-    request->id[request->id_len] = '\0';
 }
 
 static void request_init(struct request *request, struct client_conn *client)
@@ -244,11 +251,47 @@ static void refuse_loop(struct request *request)
     reply_error(request, &error);
 }
 
+static bool refuse_crowd(struct request *request)
+{
+    static const struct reply_error error = {
+        .status = 429,
+        .type = "rate_limit_error",
+        .code = "too_many_requests_per_client",
+        .proxy_status = "http_request_denied",
+        .retry_after_s = 1,
+        .message = "Too many requests of this client at once (limits.max_inflight_per_client). "
+                   "Wait for answers, or try again shortly.",
+    };
+
+    switch (admission_take_request(request->worker, &request->from, request->peer_is_trusted)) {
+    case ASKER_COUNTED:
+        request->from_counted = true;
+        return false;
+    case ASKER_UNCOUNTED:
+        return false;
+    case ASKER_FULL:
+        reply_error(request, &error);
+        return true;
+    }
+    ASSERT_UNREACHABLE("no such verdict");
+}
+
+void request_uncount(struct request *request)
+{
+    if (request->from_counted) {
+        request->from_counted = false;
+        admission_give_request(request->worker, &request->from);
+    }
+}
+
 /* Requests that no endpoint is asked about. */
 static bool refuse_early(struct request *request)
 {
     const struct conf_limits *limits = &request->world->conf->limits;
     const struct http_head *head = request->head;
+    if (refuse_crowd(request)) {
+        return true;
+    }
     struct reply_error error = {.status = 501,
                                 .type = "invalid_request_error",
                                 .code = "method_not_supported",
@@ -276,13 +319,19 @@ static bool refuse_early(struct request *request)
     return false;
 }
 
-void request_start(struct client_conn *client, const struct http_head *head, struct str raw)
+bool request_start(struct client_conn *client, const struct http_head *head, struct str raw)
 {
     struct request *request = request_take(client->worker);
     struct conf *conf = client->worker->world->conf;
+    struct http_head *copy = http_head_copy(head, raw, &request->arena);
 
+    if (copy == NULL) {
+        request_put(client->worker, request);
+        return false;
+    }
     request_init(request, client);
-    request->head = http_head_copy(head, raw, &request->arena);
+    request->head = copy;
+    request->head_bytes = raw.len;
     request->peer_is_trusted = forwarded_client(
         request->head, &request->peer, &request->world->conf->edge.trusted_proxies, &request->from);
     request_make_id(request);
@@ -301,6 +350,7 @@ void request_start(struct client_conn *client, const struct http_head *head, str
         client_reply_continue(client);
     }
     request_drive(request);
+    return true;
 }
 
 /* ---- waiting for others, for the overhead metric ---- */
@@ -558,6 +608,7 @@ void request_finish(struct request *request)
     cache_fill_abandon(request->fill);
     cache_entry_unref(request->entry);
     stale_drop(request);
+    request_uncount(request);
     request_body_done(request);
     exchange_end(&request->exchange);
     deadline_cancel(&request->deadline);

@@ -27,7 +27,7 @@
 
 #define REQUEST_MAGIC       0x72657173u
 #define REQUEST_ID_MAX      128
-#define REQUEST_ARENA_BYTES 2048   /* head and fields of a common request */
+#define REQUEST_ARENA_BYTES 1920   /* head and fields of a common request */
 #define REQUEST_MOVES_MAX   8      /* times a waiting request is moved off a lost region */
 #define REQUEST_PACE_S      10     /* a stream's pace is looked at over so long */
 #define REQUEST_BODY_WINDOW 262144 /* unsent bytes of a body that is streamed through */
@@ -114,12 +114,13 @@ struct request {
     struct addr peer;     /* whoever connected */
     struct addr from;     /* the client: the peer, or whom a trusted peer names */
     bool peer_is_trusted; /* edge.trusted_proxies */
+    bool from_counted;    /* in limits.max_inflight_per_client */
     bool over_tls;
 
     /* what was asked */
     struct http_head *head; /* in the arena */
-    char id[REQUEST_ID_MAX + 1];
-    uint16_t id_len;
+    size_t head_bytes;      /* as the client wrote it */
+    struct str id;          /* in the arena */
     enum api api;
     struct str model; /* in the arena */
     bool wants_stream;
@@ -207,8 +208,10 @@ struct request {
 void request_write_head(struct request *request, struct buf *out);
 
 /* Begin. `head` is in worker scratch and is copied; `body` tells how the body is framed.
- * The request may have ended (and be gone) when this returns: conn->request tells. */
-void request_start(struct client_conn *client, const struct http_head *head, struct str raw);
+ * The request may have ended (and be gone) when this returns: conn->request tells.
+ * False: memory for the head is refused, and there is no request. */
+bool request_start(struct client_conn *client, const struct http_head *head,
+                   struct str raw) MUST_CHECK;
 
 /* One that is kept for use again, in no list any more. */
 void request_free(struct request *request);
@@ -228,11 +231,14 @@ void request_ask_client(struct request *request);
 /* The client broke the protocol within its body. */
 void request_on_bad_body(struct request *request, unsigned status, const char *word);
 
-/* ---- from the exchange: facts; never called from within exchange_start() ---- */
+/* It is no longer its client's: limits.max_inflight_per_client. */
+void request_uncount(struct request *request);
+
+/* ---- from the exchange: facts; within exchange_start() only a failure ---- */
 
 /* The final head, in worker scratch; `raw` are its bytes. */
 void request_on_answer(struct request *request, const struct http_head *head, struct str raw);
-void request_on_interim(struct request *request, const struct http_head *head);
+void request_on_interim(struct request *request, const struct http_head *head, size_t raw_len);
 void request_on_data(struct request *request, struct str bytes);
 void request_on_answer_end(struct request *request);
 void request_on_failure(struct request *request, enum outcome outcome);

@@ -77,6 +77,7 @@ bool share_detach(struct request *request)
     request->is_logged = true;
     request->is_behind = false;
     request->client = NULL;
+    request_uncount(request);
     request->out_of_time = false; /* total_ms was its client's; each follower has its own */
     if (request->state == REQUEST_QUEUED) {
         deadline_set_ns(&request->deadline, request->queue_until_ns);

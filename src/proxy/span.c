@@ -122,7 +122,7 @@ static void put_request(struct trace_span *span, const struct request *request, 
         request->commit_ns > request->started_ns ? request->commit_ns - request->started_ns : 0;
     keep_text(span->method, sizeof(span->method), request->head->method_text);
     keep_text(span->path, sizeof(span->path), http_target_path(request->head->target));
-    keep_text(span->request_id, sizeof(span->request_id), str_make(request->id, request->id_len));
+    keep_text(span->request_id, sizeof(span->request_id), request->id);
     keep_text(span->model, sizeof(span->model), request->model);
     keep_text(span->endpoint, sizeof(span->endpoint), str_of(request->served_endpoint));
     span->region =

@@ -43,6 +43,7 @@ static void on_drain_task(struct loop_task *task, void *arg);
 void proxy_shared_init(struct proxy_shared *shared, unsigned descriptors)
 {
     shared->clients = address_counts_new();
+    shared->askers = address_counts_new();
     shared->descriptors = descriptors;
 }
 
@@ -50,6 +51,8 @@ void proxy_shared_done(struct proxy_shared *shared)
 {
     address_counts_free(shared->clients);
     shared->clients = NULL;
+    address_counts_free(shared->askers);
+    shared->askers = NULL;
 }
 
 struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct world *world,
@@ -88,6 +91,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->client_bytes = mem_alloc(WORKER_READ_BYTES);
     worker->upstream_bytes = mem_alloc(WORKER_READ_BYTES);
     buf_init(&worker->reply_head);
+    buf_make_room(&worker->reply_head, WORKER_HEAD_BYTES); /* a refusal needs no memory */
     buf_init(&worker->request_head);
     buf_init(&worker->access_line);
     worker_follow_redis(worker);
@@ -183,26 +187,45 @@ static void on_listener_message(struct loop_message *message, void *arg)
     mem_free(mine);
 }
 
-/* Listeners that stay get their place in the new config; those that are gone close. */
-static void follow_listeners(struct worker *worker)
+/* Where a listener stands in a config. False: nowhere. */
+static bool find_place(const struct worker_listener *listener, const struct conf *conf,
+                       uint32_t *ret_index)
 {
-    const struct conf *conf = worker->world->conf;
+    for (uint32_t i = 0; i < conf->listener_count; i++) {
+        if (strcmp(conf->listeners[i].bind, listener->bind) == 0 &&
+            rank_of(conf, i) == listener->rank) {
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those that are not in `conf` close. What still waits at them to be accepted is of the world that
+ * they were in: this comes before the next one is taken. */
+static void drop_gone(struct worker *worker, const struct conf *conf)
+{
     struct list *link;
     struct list *after;
 
     LIST_FOREACH_SAFE (link, after, &worker->listeners) {
         struct worker_listener *listener = LIST_ITEM(link, struct worker_listener, link);
-        bool stays = false;
-        for (uint32_t i = 0; i < conf->listener_count && !stays; i++) {
-            if (strcmp(conf->listeners[i].bind, listener->bind) == 0 &&
-                rank_of(conf, i) == listener->rank) {
-                listener->index = i;
-                stays = true;
-            }
-        }
-        if (!stays) {
+        uint32_t index;
+        if (!find_place(listener, conf, &index)) {
             drop_listener(listener);
         }
+    }
+}
+
+/* Listeners that stay get their place in the new config. */
+static void follow_listeners(struct worker *worker)
+{
+    struct list *link;
+
+    LIST_FOREACH (link, &worker->listeners) {
+        struct worker_listener *listener = LIST_ITEM(link, struct worker_listener, link);
+        bool stays = find_place(listener, worker->world->conf, &listener->index);
+        ASSERT(stays);
     }
 }
 
@@ -211,6 +234,7 @@ static void on_world_message(struct loop_message *message, void *arg)
     struct worker *worker = OBJ_CAST(arg, worker, WORKER_MAGIC);
     struct worker_message *mine = (struct worker_message *)message;
 
+    drop_gone(worker, mine->world->conf);
     world_unref(worker->world);
     worker->world = mine->world;
     follow_listeners(worker);

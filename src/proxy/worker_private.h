@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 
 #define WORKER_MAGIC         0x776f726bu
+#define WORKER_HEAD_BYTES    4096  /* of an answer's head that always have room */
 #define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
 #define WORKER_FREE_REQUESTS 512   /* kept for use again */
 #define WORKER_FREE_SCANS    64    /* likewise: bodies being read at once, mostly */

@@ -123,19 +123,41 @@ static void drop_down(struct worker *worker)
     }
 }
 
+/* The view may be older than the config, or newer: then there may be no TLS for a Redis that speaks
+ * it. The password never goes in the clear instead; what is missing is on its way here. */
+static bool may_use_redis(const struct view_region *region, const struct tls_ctx *tls)
+{
+    const struct conf_redis *redis = &region->conf->redis;
+
+    return region->redis_known && redis->url[0] != '\0' && (!redis->tls || tls != NULL);
+}
+
+/* Also those that the view has no more: they would be kept, and connected to, for ever. */
+static void leave_redis_but(struct worker *worker, uint64_t seen)
+{
+    for (unsigned slot = 0; slot < METRIC_REGIONS_MAX; slot++) {
+        if ((seen & (1ULL << slot)) == 0) {
+            cache_worker_set_redis(worker->cache, slot, NULL, NULL, NULL);
+        }
+    }
+}
+
 void worker_follow_redis(struct worker *worker)
 {
     const struct fleet_view *view = worker->view;
     bool used = worker->world->conf->cache.enabled;
+    uint64_t seen = 0;
 
     for (uint32_t i = 0; i < view->region_count; i++) {
         const struct view_region *region = &view->regions[i];
         const struct conf_redis *redis = &region->conf->redis;
-        bool has = used && region->redis_known && redis->url[0] != '\0';
-        struct tls_ctx *tls = has && redis->tls ? worker_region_tls(worker, region->name) : NULL;
+        struct tls_ctx *tls = redis->tls ? worker_region_tls(worker, region->name) : NULL;
+        bool has = used && may_use_redis(region, tls);
         cache_worker_set_redis(worker->cache, region->slot, has ? redis : NULL,
-                               has ? &region->redis_addr : NULL, tls);
+                               has ? &region->redis_addr : NULL, has ? tls : NULL);
+        seen |= 1ULL << region->slot;
     }
+    leave_redis_but(worker, seen);
 }
 
 void worker_take_view(struct worker *worker, struct fleet_view *view)

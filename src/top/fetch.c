@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A non-blocking socket, a request, an answer with a length or until the end. */
+/* A non-blocking socket, a request over it, an answer with a length or until the end. */
 #include "fetch_private.h"
 
 #include <nearside/base/assert.h>
@@ -54,18 +54,15 @@ static bool split_host(struct str text, struct str *ret_host, struct str *ret_po
 enum status fetch_parse_url(const char *url, struct fetch_target *ret_target, struct errbuf *err)
 {
     struct str text = str_of(url);
-    struct fetch_target target;
+    struct fetch_target target = {.trust = NULL};
     struct str host;
     struct str port;
     uint64_t number;
 
-    if (str_starts(text, STR_LIT("https://"))) {
-        err_set(err,
-                "--admin %s: only http:// is spoken here; with admin.tls open the page instead",
-                url);
-        return STATUS_INVALID;
-    }
-    if (str_starts(text, STR_LIT("http://"))) {
+    target.is_tls = str_starts(text, STR_LIT("https://"));
+    if (target.is_tls) {
+        text = str_slice(text, 8, text.len);
+    } else if (str_starts(text, STR_LIT("http://"))) {
         text = str_slice(text, 7, text.len);
     }
     if (str_ends(text, STR_LIT("/"))) {
@@ -75,7 +72,7 @@ enum status fetch_parse_url(const char *url, struct fetch_target *ret_target, st
         !copy_str(target.port, sizeof(target.port), port) || !str_to_u64(port, &number) ||
         number == 0 || number > UINT16_MAX || str_find_char(host, '/') != host.len ||
         str_find_char(host, ' ') != host.len) {
-        err_set(err, "--admin %s: allowed is http://HOST[:PORT]", url);
+        err_set(err, "--admin %s: allowed is http://HOST[:PORT] or https://HOST[:PORT]", url);
         return STATUS_INVALID;
     }
     (void)snprintf(target.authority, sizeof(target.authority), "%.*s", STR_FMT(text));
@@ -94,6 +91,7 @@ void fetch_init(struct fetch *fetch)
 
 static void drop(struct fetch *fetch)
 {
+    channel_close(&fetch->channel);
     if (fetch->fd >= 0) {
         (void)close(fetch->fd);
         fetch->fd = -1;
@@ -148,6 +146,7 @@ enum fetch_result fetch_start(struct fetch *fetch, const struct fetch_target *ta
     drop(fetch);
     buf_clear(&fetch->in);
     buf_clear(&fetch->out);
+    fetch->target = target;
     fetch->is_connected = false;
     code = getaddrinfo(target->host, target->port, &hints, &fetch->addresses);
     if (code != 0) {
@@ -163,7 +162,7 @@ enum fetch_result fetch_start(struct fetch *fetch, const struct fetch_target *ta
 
 short fetch_events(const struct fetch *fetch)
 {
-    return !fetch->is_connected || buf_len(&fetch->out) > 0 ? POLLOUT : POLLIN;
+    return fetch->is_connected ? fetch->channel.events : POLLOUT;
 }
 
 /* ---- steps ---- */
@@ -176,6 +175,12 @@ static enum fetch_result step_connect(struct fetch *fetch)
     if (getsockopt(fetch->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
         return connect_next(fetch, error == 0 ? errno : error);
     }
+    if (channel_open(&fetch->channel, fetch->fd,
+                     fetch->target->is_tls ? fetch->target->trust : NULL,
+                     fetch->target->host) != STATUS_OK) {
+        return failed(fetch, fetch->channel.err.text);
+    }
+    fetch->channel.events = POLLOUT;
     fetch->is_connected = true;
     return FETCH_MORE;
 }
@@ -183,13 +188,21 @@ static enum fetch_result step_connect(struct fetch *fetch)
 static enum fetch_result step_send(struct fetch *fetch)
 {
     struct str bytes = buf_str(&fetch->out);
-    ssize_t len = send(fetch->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+    size_t len;
 
-    if (len > 0) {
-        buf_consume(&fetch->out, (size_t)len);
+    switch (channel_send(&fetch->channel, bytes.ptr, bytes.len, &len)) {
+    case CHANNEL_OK:
+        buf_consume(&fetch->out, len);
+        fetch->channel.events = buf_len(&fetch->out) > 0 ? POLLOUT : POLLIN;
         return FETCH_MORE;
+    case CHANNEL_AGAIN:
+        return FETCH_MORE;
+    case CHANNEL_EOF:
+        return failed(fetch, "it closed the connection");
+    case CHANNEL_ERROR:
+        break;
     }
-    return errno == EAGAIN || errno == EINTR ? FETCH_MORE : failed(fetch, strerror(errno));
+    return failed(fetch, fetch->channel.err.text);
 }
 
 /* Is the answer whole? `ended`: no more will come. */
@@ -225,17 +238,25 @@ static enum fetch_result look_at_answer(struct fetch *fetch, bool ended)
 
 static enum fetch_result step_receive(struct fetch *fetch)
 {
-    ssize_t len;
+    size_t len = 0;
 
     if (buf_len(&fetch->in) > FETCH_BODY_MAX || !buf_reserve(&fetch->in, READ_BYTES)) {
         return failed(fetch, "the answer is too long");
     }
-    len = recv(fetch->fd, buf_tail(&fetch->in), READ_BYTES, 0);
-    if (len < 0) {
-        return errno == EAGAIN || errno == EINTR ? FETCH_MORE : failed(fetch, strerror(errno));
+    /* READ_BYTES is more than a TLS record: none stays inside where poll() would not see it. */
+    switch (channel_receive(&fetch->channel, buf_tail(&fetch->in), READ_BYTES, &len)) {
+    case CHANNEL_OK:
+        buf_produced(&fetch->in, len);
+        fetch->channel.events = POLLIN;
+        return look_at_answer(fetch, false);
+    case CHANNEL_AGAIN:
+        return FETCH_MORE;
+    case CHANNEL_EOF:
+        return look_at_answer(fetch, true);
+    case CHANNEL_ERROR:
+        break;
     }
-    buf_produced(&fetch->in, (size_t)len);
-    return look_at_answer(fetch, len == 0);
+    return failed(fetch, fetch->channel.err.text);
 }
 
 enum fetch_result fetch_step(struct fetch *fetch, short events)

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One GET over plain HTTP, in steps between polls, so that keys are read while an edge is silent.
+ * One GET over HTTP or HTTPS, in steps between polls, so that keys are read while an edge is
+ * silent.
  *
- *   fetch_start() ─> poll on fetch_fd() for fetch_events() ─> fetch_step() ─┬─> FETCH_MORE: again
- *                                                                          └─> DONE, FAILED
+ *   fetch_start() ─> poll its fd for fetch_events() ─> fetch_step() ─┬─> FETCH_MORE: again
+ *                                                                    └─> DONE, FAILED
  */
 #ifndef NEARSIDE_TOP_FETCH_PRIVATE_H
 #define NEARSIDE_TOP_FETCH_PRIVATE_H
+
+#include "channel_private.h"
 
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
@@ -25,9 +28,12 @@ struct fetch_target {
     char host[FETCH_HOST_LEN]; /* without brackets */
     char port[6];
     char authority[FETCH_HOST_LEN + 8]; /* for the Host field */
+    bool is_tls;
+    struct ssl_ctx_st *trust; /* borrowed; where is_tls */
 };
 
-/* "http://HOST[:PORT][/]", the scheme may be left out; port 9901 unless given. */
+/* "http://HOST[:PORT][/]" or https, without a scheme http; port 9901 unless given. Leaves `trust`
+ * NULL. */
 enum status fetch_parse_url(const char *url, struct fetch_target *ret_target,
                             struct errbuf *err) MUST_CHECK;
 
@@ -36,7 +42,9 @@ struct addrinfo;
 enum fetch_result { FETCH_MORE, FETCH_DONE, FETCH_FAILED };
 
 struct fetch {
-    int fd; /* -1: none under way */
+    int fd;                            /* -1: none under way */
+    const struct fetch_target *target; /* borrowed */
+    struct channel channel;            /* once connected */
     bool is_connected;
     uint64_t due_ns;             /* monotonic */
     struct addrinfo *addresses;  /* owned */
@@ -50,8 +58,8 @@ struct fetch {
 void fetch_init(struct fetch *fetch);
 void fetch_done(struct fetch *fetch);
 
-/* Drops one that is under way. Looks the host up, which may take as long as the resolver lets it.
- * FETCH_MORE or FETCH_FAILED. */
+/* `target` stays until the end of the fetch. Drops one that is under way. Looks the host up, which
+ * may take as long as the resolver lets it. FETCH_MORE or FETCH_FAILED. */
 enum fetch_result fetch_start(struct fetch *fetch, const struct fetch_target *target,
                               const char *path);
 short fetch_events(const struct fetch *fetch); /* for poll() */

@@ -30,9 +30,11 @@
 #define ONCE_HEIGHT  10000 /* and every line */
 
 static const char usage[] =
-    "nearside top [--admin URL] [--once]: the status page of an edge in a terminal\n"
+    "nearside top [--admin URL] [--ca FILE] [--once]: the status page of an edge in a terminal\n"
     "\n"
-    "  --admin URL   its admin listener, http://127.0.0.1:9901 unless given\n"
+    "  --admin URL   its admin listener, http://127.0.0.1:9901 unless given; https:// with "
+    "admin.tls\n"
+    "  --ca FILE     https: whom to trust, in PEM form; the system's authorities unless given\n"
     "  --once        print one picture, as plain text, and end\n"
     "\n"
     "keys:  q leave\n"
@@ -231,6 +233,7 @@ static enum top_exit run_screen(struct top *top)
 
 struct arguments {
     const char *url;
+    const char *ca; /* NULL: the system's */
     bool once;
     bool help;
 };
@@ -238,6 +241,7 @@ struct arguments {
 static enum status parse(int argc, char **argv, struct arguments *ret_arguments, struct errbuf *err)
 {
     static const struct option options[] = {{"admin", required_argument, NULL, 'a'},
+                                            {"ca", required_argument, NULL, 'c'},
                                             {"once", no_argument, NULL, '1'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
@@ -245,10 +249,13 @@ static enum status parse(int argc, char **argv, struct arguments *ret_arguments,
 
     *ret_arguments = (struct arguments){.url = "http://127.0.0.1:9901"};
     opterr = 0;
-    while ((letter = getopt_long(argc, argv, "a:1h", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "a:c:1h", options, NULL)) != -1) {
         switch (letter) {
         case 'a':
             ret_arguments->url = optarg;
+            break;
+        case 'c':
+            ret_arguments->ca = optarg;
             break;
         case '1':
             ret_arguments->once = true;
@@ -275,6 +282,12 @@ static enum top_exit complain(const struct errbuf *err)
     return TOP_EXIT_USAGE;
 }
 
+static enum status set_trust(struct top *top, const char *ca, struct errbuf *err)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+    return trust_new(ca, &top->target.trust, err);
+}
+
 static enum top_exit run(const struct arguments *arguments, struct top *top, struct errbuf *err)
 {
     enum top_exit code;
@@ -286,10 +299,14 @@ static enum top_exit run(const struct arguments *arguments, struct top *top, str
         err_set(err, "standard output is no terminal; give --once");
         return complain(err);
     }
+    if (top->target.is_tls && set_trust(top, arguments->ca, err) != STATUS_OK) {
+        return complain(err);
+    }
     fetch_init(&top->fetch);
     top->answered_ns = clock_mono_ns();
     code = arguments->once ? run_once(top) : run_screen(top);
     fetch_done(&top->fetch);
+    trust_free(top->target.trust);
     json_decref(top->status);
     return code;
 }

@@ -28,6 +28,7 @@
 #define POST_MAGIC      0x706f7374u
 #define POST_HEAD_MAX   16384
 #define POST_READ_BYTES 4096
+#define POST_STEPS      16 /* reads and writes per turn: nobody else waits longer */
 
 enum post_state { POST_IDLE, POST_RESOLVE, POST_CONNECT, POST_SEND, POST_ANSWER };
 
@@ -42,7 +43,9 @@ struct post {
     struct dns_query *query;
     struct stream *stream;
     struct deadline timeout;
-    struct buf out;
+    struct buf head;
+    struct str body; /* borrowed while one is under way */
+    size_t sent;     /* of both */
     struct buf in;
     unsigned interim_count;
 };
@@ -62,7 +65,7 @@ static void finish(struct post *post, enum post_end end, const char *why)
         post->stream = NULL;
     }
     deadline_cancel(&post->timeout);
-    buf_clear(&post->out);
+    buf_clear(&post->head);
     buf_clear(&post->in);
     conf_unref(post->conf);
     post->conf = NULL;
@@ -86,7 +89,7 @@ struct post *post_new(struct loop *loop, struct resolver *resolver, post_done_fn
     post->done = done;
     post->arg = arg;
     deadline_init(&post->timeout, loop, on_timeout, post);
-    buf_init(&post->out);
+    buf_init(&post->head);
     buf_init(&post->in);
     return post;
 }
@@ -100,7 +103,7 @@ void post_free(struct post *post)
         stream_close(post->stream, false);
     }
     deadline_done(&post->timeout);
-    buf_done(&post->out);
+    buf_done(&post->head);
     buf_done(&post->in);
     conf_unref(post->conf);
     post->magic = 0;
@@ -114,10 +117,10 @@ bool post_is_busy(const struct post *post)
 
 /* ---- the request ---- */
 
-static void write_request(struct post *post, struct str body)
+static void write_head(struct post *post)
 {
     const struct conf_tracing *conf = &post->conf->tracing;
-    struct buf *out = &post->out;
+    struct buf *out = &post->head;
 
     h1_write_request_line(out, STR_LIT("POST"), str_of(conf->path));
     h1_write_field(out, STR_LIT("Host"), str_of(conf->authority));
@@ -126,9 +129,8 @@ static void write_request(struct post *post, struct str body)
     if (conf->authorization[0] != '\0') {
         h1_write_field(out, STR_LIT("Authorization"), str_of(conf->authorization));
     }
-    buf_printf(out, "Connection: close\r\nContent-Length: %zu\r\n", body.len);
+    buf_printf(out, "Connection: close\r\nContent-Length: %zu\r\n", post->body.len);
     h1_write_end(out);
-    buf_append_str(out, body);
 }
 
 static void connect_to(struct post *post, const struct addr *addr)
@@ -158,8 +160,10 @@ void post_start(struct post *post, struct conf *conf, struct str body)
 {
     ASSERT(post->state == POST_IDLE);
     post->conf = conf_ref(conf);
+    post->body = body;
+    post->sent = 0;
     post->interim_count = 0;
-    write_request(post, body);
+    write_head(post);
     deadline_set_in_ms(&post->timeout, conf->tracing.timeout_ms);
     if (conf->tracing.is_address) {
         connect_to(post, &conf->tracing.addr);
@@ -174,17 +178,23 @@ void post_start(struct post *post, struct conf *conf, struct str body)
 /* False: it has ended, or waits. */
 static bool send_some(struct post *post)
 {
-    struct str left = buf_str(&post->out);
-    struct iovec piece = {.iov_base = (void *)(uintptr_t)left.ptr, .iov_len = left.len};
+    struct str head = str_slice(buf_str(&post->head), post->sent, buf_len(&post->head));
+    size_t of_body = post->sent < buf_len(&post->head) ? 0 : post->sent - buf_len(&post->head);
+    struct str body = str_slice(post->body, of_body, post->body.len);
+    struct iovec pieces[] = {
+        {.iov_base = (void *)(uintptr_t)head.ptr, .iov_len = head.len},
+        {.iov_base = (void *)(uintptr_t)body.ptr, .iov_len = body.len},
+    };
+    int first = head.len == 0 ? 1 : 0;
     size_t len;
 
-    if (left.len == 0) {
+    if (head.len + body.len == 0) {
         post->state = POST_ANSWER;
         return true;
     }
-    switch (stream_writev(post->stream, &piece, 1, &len)) {
+    switch (stream_writev(post->stream, pieces + first, 2 - first, &len)) {
     case STREAM_OK:
-        buf_consume(&post->out, len);
+        post->sent += len;
         return true;
     case STREAM_AGAIN:
         return false;
@@ -245,6 +255,11 @@ static bool read_some(struct post *post)
     return false;
 }
 
+static bool is_talking(const struct post *post)
+{
+    return post->state == POST_SEND || post->state == POST_ANSWER;
+}
+
 static void on_stream(struct stream *stream, unsigned events, void *arg)
 {
     struct post *post = OBJ_CAST(arg, post, POST_MAGIC);
@@ -259,7 +274,11 @@ static void on_stream(struct stream *stream, unsigned events, void *arg)
     if ((events & STREAM_EV_OPEN) != 0 && post->state == POST_CONNECT) {
         post->state = POST_SEND;
     }
-    while (more && (post->state == POST_SEND || post->state == POST_ANSWER)) {
+    for (unsigned steps = 0; more && is_talking(post); steps++) {
+        if (steps == POST_STEPS) {
+            stream_again(post->stream);
+            return;
+        }
         more = post->state == POST_SEND ? send_some(post) : read_some(post);
     }
 }

@@ -3,8 +3,11 @@
  * The queue of spans.
  *
  * Happy path:
- *   1. A span arrives by message; it becomes text at once, in `pending`.
- *   2. After BATCH_MS, or at BATCH_SPANS, what is pending becomes a batch, if none is under way.
+ *   1. A span arrives by message; it becomes text at once, in the last of the bundles that are
+ *      pending. A bundle has up to BATCH_SPANS: collectors refuse bodies of more than some
+ *      megabytes, and after one's absence thousands of spans wait.
+ *   2. After BATCH_MS, or when it is full, the first bundle becomes the batch, if none is under
+ * way.
  *   3. The collector takes it; the next one may go.
  *
  * A batch that got no answer, or one that says "later", is sent again after 1 s, 2 s, ... up to
@@ -14,6 +17,7 @@
 #include "trace_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/list.h>
 #include <nearside/base/mem.h>
 #include <nearside/conf/tree.h>
 #include <nearside/obs/log.h>
@@ -26,6 +30,15 @@
 #define BATCH_MS    1000
 #define BATCH_SPANS 512
 #define TRIES_MAX   4
+#define SPAN_BYTES  16384 /* of one span's text: more than the longest, every byte of it escaped */
+#define BATCH_BYTES 8192  /* of a batch's own text: head and tail */
+
+/* Spans as text, with commas between them. */
+struct bundle {
+    struct list link; /* in trace->pending */
+    struct buf spans;
+    uint32_t count;
+};
 
 struct trace {
     uint32_t magic;
@@ -35,9 +48,9 @@ struct trace {
     struct post *post;            /* owned */
     atomic_uint held;             /* spans: on their way here, pending, in the batch */
     atomic_uint held_max;
-    struct buf pending; /* spans as text */
-    uint32_t pending_count;
-    struct buf batch; /* a whole body */
+    struct list pending;    /* of struct bundle, owned; all but the last are full */
+    uint32_t pending_count; /* spans in them */
+    struct buf batch;       /* a whole body */
     uint32_t batch_count;
     unsigned tries;
     struct deadline due; /* the next batch, or the same again */
@@ -62,6 +75,55 @@ static void drop_batch(struct trace *trace)
     buf_clear(&trace->batch);
 }
 
+/* ---- what is pending ---- */
+
+static struct bundle *bundle_with_room(struct trace *trace)
+{
+    struct list *last = list_last(&trace->pending);
+    struct bundle *bundle = last == NULL ? NULL : LIST_ITEM(last, struct bundle, link);
+
+    if (bundle == NULL || bundle->count == BATCH_SPANS) {
+        bundle = mem_new(struct bundle);
+        buf_init(&bundle->spans);
+        list_push_back(&trace->pending, &bundle->link);
+    }
+    return bundle;
+}
+
+/* False: memory is refused. */
+static bool add_pending(struct trace *trace, const struct trace_span *span)
+{
+    struct bundle *bundle = bundle_with_room(trace);
+
+    if (!buf_reserve(&bundle->spans, SPAN_BYTES)) {
+        return false;
+    }
+    buf_append_str(&bundle->spans, bundle->count == 0 ? STR_EMPTY : STR_LIT(","));
+    otlp_write_span(&bundle->spans, span);
+    bundle->count++;
+    trace->pending_count++;
+    return true;
+}
+
+static void end_bundle(struct trace *trace, struct bundle *bundle)
+{
+    trace->pending_count -= bundle->count;
+    list_remove(&bundle->link);
+    buf_done(&bundle->spans);
+    mem_free(bundle);
+}
+
+static void drop_pending(struct trace *trace)
+{
+    struct list *first;
+
+    while ((first = list_first(&trace->pending)) != NULL) {
+        struct bundle *bundle = LIST_ITEM(first, struct bundle, link);
+        release(trace, bundle->count, METRIC_FAILURE);
+        end_bundle(trace, bundle);
+    }
+}
+
 /* ---- sending ---- */
 
 static void send_batch(struct trace *trace)
@@ -72,13 +134,19 @@ static void send_batch(struct trace *trace)
 
 static void make_batch(struct trace *trace)
 {
+    struct bundle *first = LIST_ITEM(list_first(&trace->pending), struct bundle, link);
+
+    if (!buf_reserve(&trace->batch, buf_len(&first->spans) + BATCH_BYTES)) {
+        release(trace, first->count, METRIC_FAILURE); /* no memory for a luxury */
+        end_bundle(trace, first);
+        return;
+    }
     otlp_write_head(&trace->batch, trace->conf);
-    buf_append_str(&trace->batch, buf_str(&trace->pending));
+    buf_append_str(&trace->batch, buf_str(&first->spans));
     otlp_write_tail(&trace->batch);
-    trace->batch_count = trace->pending_count;
-    trace->pending_count = 0;
-    buf_clear(&trace->pending);
+    trace->batch_count = first->count;
     trace->tries = 0;
+    end_bundle(trace, first);
 }
 
 static void on_due(struct deadline *deadline, void *arg)
@@ -94,6 +162,8 @@ static void on_due(struct deadline *deadline, void *arg)
     }
     if (trace->batch_count > 0) {
         send_batch(trace);
+    } else if (trace->pending_count > 0) {
+        deadline_set_in_ms(&trace->due, BATCH_MS);
     }
 }
 
@@ -134,12 +204,9 @@ static void on_span(struct loop_message *message, void *arg)
     struct trace *trace = OBJ_CAST(arg, trace, TRACE_MAGIC);
     struct trace_span *span = CONTAINER_OF(message, struct trace_span, message);
 
-    if (!is_on(trace)) {
+    if (!is_on(trace) || !add_pending(trace, span)) {
         release(trace, 1, METRIC_FAILURE);
     } else {
-        buf_append_str(&trace->pending, trace->pending_count == 0 ? STR_EMPTY : STR_LIT(","));
-        otlp_write_span(&trace->pending, span);
-        trace->pending_count++;
         if (trace->batch_count == 0 &&
             (trace->pending_count == 1 || trace->pending_count == BATCH_SPANS)) {
             schedule(trace);
@@ -172,7 +239,7 @@ struct trace *trace_new(struct loop *loop, struct resolver *resolver, struct met
     trace->metrics = metrics;
     trace->post = post_new(loop, resolver, on_posted, trace);
     deadline_init(&trace->due, loop, on_due, trace);
-    buf_init(&trace->pending);
+    list_init(&trace->pending);
     buf_init(&trace->batch);
     return trace;
 }
@@ -183,9 +250,7 @@ void trace_apply(struct trace *trace, struct conf *conf)
     trace->conf = conf_ref(conf);
     atomic_store_explicit(&trace->held_max, conf->tracing.queue_spans, memory_order_relaxed);
     if (!is_on(trace)) {
-        release(trace, trace->pending_count, METRIC_FAILURE);
-        trace->pending_count = 0;
-        buf_clear(&trace->pending);
+        drop_pending(trace);
         if (!post_is_busy(trace->post)) {
             drop_batch(trace);
             deadline_cancel(&trace->due);
@@ -200,7 +265,7 @@ void trace_free(struct trace *trace)
     }
     post_free(trace->post);
     deadline_done(&trace->due);
-    buf_done(&trace->pending);
+    drop_pending(trace);
     buf_done(&trace->batch);
     conf_unref(trace->conf);
     trace->magic = 0;

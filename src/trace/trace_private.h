@@ -35,8 +35,8 @@ typedef void (*post_done_fn)(enum post_end end, const char *why, void *arg);
 
 struct post *post_new(struct loop *loop, struct resolver *resolver, post_done_fn done, void *arg);
 void post_free(struct post *post); /* what is under way is dropped without a callback */
-/* Send `body` to conf->tracing's collector (a reference is taken, the bytes are copied). None may
- * be under way. */
+/* Send `body` to conf->tracing's collector: a reference to `conf` is taken, the bytes must stay
+ * until the end. None may be under way. */
 void post_start(struct post *post, struct conf *conf, struct str body);
 bool post_is_busy(const struct post *post);
 

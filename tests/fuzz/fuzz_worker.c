@@ -3,18 +3,22 @@
  * A whole worker between a client and an endpoint, whose bytes are the input's. Sockets are pairs,
  * time is the input's too. After each input:
  *
- *   - the edge began as many requests as its own parsers find in what the client sent, at most, and
- *     ended each;
- *   - what the endpoint got is well-formed requests and at most one unfinished one per connection,
- *     in number at most the attempts that were counted;
- *   - what the client got is well-formed answers, in number at most its requests (and one refusal);
+ *   - the edge began as many requests as its own parsers find in what the client sent, and ended
+ *     each. Exactly as many, one after the other, while it keeps the connection; when it has
+ * closed, at most as many, and the client was told before the first that was not begun;
+ *   - what each endpoint connection got is well-formed requests, exactly as many as heads were
+ *     written to it while it was open;
+ *   - what the client got is well-formed answers: exactly one for each request that has ended, and
+ *     one more may be under way; after a close one refusal more at most;
  *   - every gauge is back to zero, and never was more memory taken than the limits allow.
  *
  * The input is a list of acts: an operation, a length or an index, bytes.
  */
 #include <conf/parse_private.h>
+#include <net/stream_private.h>
 #include <proxy/admission_private.h>
 #include <proxy/client_private.h>
+#include <proxy/request_private.h>
 #include <proxy/worker_private.h>
 
 #include <nearside/base/assert.h>
@@ -27,6 +31,7 @@
 #include <nearside/health/health.h>
 #include <nearside/proxy/worker.h>
 #include <nearside/proxy/world.h>
+#include <nearside/upstream/pool.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +52,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int __wrap_connect(int fd, const struct sockaddr *addr, socklen_t len);
+void __real_request_write_head(struct request *request, struct buf *out);
+void __wrap_request_write_head(struct request *request, struct buf *out);
 int __real_clock_gettime(clockid_t id, struct timespec *time);
 int __wrap_clock_gettime(clockid_t id, struct timespec *time);
 
@@ -62,7 +69,10 @@ static const char conf_text[] =
 
 /* One end of a pair that the edge holds the other end of, and all that it wrote there. */
 struct peer {
-    int fd; /* -1: closed */
+    int fd;      /* -1: closed */
+    int edge_fd; /* the edge's end */
+    bool at_end; /* the edge has closed, or sends no more */
+    unsigned heads;
     struct buf got;
 };
 
@@ -79,6 +89,7 @@ static struct {
     struct endpoint_live *live; /* borrowed */
     struct peer client;
     struct buf sent; /* by the client */
+    bool sent_all;   /* it said so */
     struct peer upstream[PEERS_MAX];
     unsigned upstream_count;
     uint64_t ahead_ns; /* of the real clock */
@@ -116,10 +127,30 @@ int __wrap_connect(int fd, const struct sockaddr *addr, socklen_t len)
     make_pair(fds);
     ASSERT(dup3(fds[0], fd, O_CLOEXEC) == fd);
     (void)close(fds[0]);
-    fuzz.upstream[fuzz.upstream_count].fd = fds[1];
-    buf_clear(&fuzz.upstream[fuzz.upstream_count].got);
+    struct peer *peer = &fuzz.upstream[fuzz.upstream_count];
+    peer->fd = fds[1];
+    peer->edge_fd = fd;
+    peer->heads = 0;
+    buf_clear(&peer->got);
     fuzz.upstream_count++;
     return 0;
+}
+
+/* A head goes out as one with what comes behind it, and no pair is ever full: if the peer is there,
+ * it gets all of it. */
+void __wrap_request_write_head(struct request *request, struct buf *out)
+{
+    const int fd = upstream_stream(request->exchange.conn)->fd;
+
+    for (unsigned i = fuzz.upstream_count; i > 0; i--) {
+        struct peer *peer = &fuzz.upstream[i - 1];
+
+        if (peer->edge_fd == fd) {
+            peer->heads += peer->fd >= 0 ? 1 : 0;
+            break;
+        }
+    }
+    __real_request_write_head(request, out);
 }
 
 static void peer_close(struct peer *peer)
@@ -133,12 +164,14 @@ static void peer_close(struct peer *peer)
 static void peer_read(struct peer *peer)
 {
     char bytes[4096];
-    ssize_t got;
+    ssize_t got = -1;
 
+    errno = EAGAIN;
     while (peer->fd >= 0 && (got = recv(peer->fd, bytes, sizeof(bytes), 0)) > 0) {
         ASSERT(buf_len(&peer->got) + (size_t)got < RECORD_MAX);
         buf_append(&peer->got, bytes, (size_t)got);
     }
+    peer->at_end = peer->at_end || got == 0 || errno != EAGAIN;
 }
 
 static size_t peer_write(struct peer *peer, struct str bytes)
@@ -319,6 +352,7 @@ static struct str act(struct str input)
     case 4:
         if (number % 2 == 0) {
             (void)shutdown(fuzz.client.fd, SHUT_WR);
+            fuzz.sent_all = true;
         } else {
             peer_read(&fuzz.client);
             peer_close(&fuzz.client);
@@ -326,6 +360,7 @@ static struct str act(struct str input)
         break;
     case 5:
         if (fuzz.upstream_count > 0) {
+            peer_read(&fuzz.upstream[fuzz.upstream_count - 1]);
             peer_close(&fuzz.upstream[fuzz.upstream_count - 1]);
         }
         break;
@@ -375,37 +410,63 @@ static bool skip_body(struct str *rest, const struct http_head *head, bool *ret_
     return head->body == HTTP_BODY_NONE || result == H1_COMPLETE;
 }
 
+/* Take a request off `text`. False: its head is not whole, or not good. What follows one whose body
+ * is not whole is nothing. */
+static bool next_request(struct str *text, const struct h1_limits *limits, bool strictly,
+                         struct http_head *head)
+{
+    size_t used;
+    bool bad;
+    const enum h1_result result = h1_parse_request(*text, limits, head, &used);
+
+    if (text->len == 0 || result != H1_COMPLETE) {
+        ASSERT(!strictly || text->len == 0 || result == H1_NEED_MORE);
+        return false;
+    }
+    *text = str_slice(*text, used, text->len);
+    if (!skip_body(text, head, &bad)) {
+        ASSERT(!strictly || !bad);
+        *text = STR_EMPTY;
+    }
+    return true;
+}
+
 /* Requests whose heads stand in `text`, up to the first fault. */
 static unsigned count_requests(struct str text, const struct h1_limits *limits, bool strictly)
 {
     static struct http_head head;
     unsigned count = 0;
 
-    while (text.len > 0) {
-        size_t used;
-        bool bad;
-        const enum h1_result result = h1_parse_request(text, limits, &head, &used);
-
-        if (result != H1_COMPLETE) {
-            ASSERT(!strictly || result == H1_NEED_MORE);
-            break;
-        }
+    while (next_request(&text, limits, strictly, &head)) {
         count++;
-        text = str_slice(text, used, text.len);
-        if (!skip_body(&text, &head, &bad)) {
-            ASSERT(!strictly || !bad);
-            break;
-        }
     }
     return count;
 }
 
-/* Answers that the client got, interim ones left out. HEAD's have a length and no body; what
- * follows is then taken for one, so such inputs are not counted. */
-static unsigned count_answers(struct str text)
+/* Did the client want no more after its request of that number (1: the first)? */
+static bool asked_to_end(struct str sent, int64_t number)
 {
     static struct http_head head;
-    unsigned count = 0;
+    bool is_last = false;
+
+    for (int64_t i = 0; i < number && next_request(&sent, &edge_limits, false, &head); i++) {
+        is_last = !head.keep_alive;
+    }
+    return is_last;
+}
+
+struct answers {
+    int64_t count; /* heads */
+    bool is_last;  /* the last one says that the connection ends */
+    bool is_cut;   /* it is not whole, or none came */
+};
+
+/* Answers that the client got, interim ones left out. HEAD's have a length and no body; what
+ * follows is then taken for one, so such inputs are not counted. */
+static struct answers read_answers(struct str text)
+{
+    static struct http_head head;
+    struct answers told = {.is_cut = true};
 
     while (text.len > 0) {
         size_t used;
@@ -413,17 +474,20 @@ static unsigned count_answers(struct str text)
         const enum h1_result result = h1_parse_response(text, &wide, HTTP_GET, &head, &used);
 
         ASSERT(result == H1_COMPLETE || result == H1_NEED_MORE);
+        told.is_cut = true;
         if (result == H1_NEED_MORE) {
             break;
         }
-        count += head.status >= 200 ? 1 : 0;
+        told.count += head.status >= 200 ? 1 : 0;
+        told.is_last = !head.keep_alive;
         text = str_slice(text, used, text.len);
         if (!skip_body(&text, &head, &bad)) {
             ASSERT(!bad);
             break;
         }
+        told.is_cut = head.status < 200;
     }
-    return count;
+    return told;
 }
 
 struct counts {
@@ -454,19 +518,43 @@ static struct counts counts_now(void)
 static void check_counts(const struct counts *before)
 {
     const struct counts now = counts_now();
-    const struct str sent = buf_str(&fuzz.sent);
-    const struct str got = buf_str(&fuzz.client.got);
-    const bool has_head = str_find(sent, STR_LIT("HEAD")) < sent.len;
     unsigned at_origin = 0;
 
     for (unsigned i = 0; i < fuzz.upstream_count; i++) {
-        at_origin += count_requests(buf_str(&fuzz.upstream[i].got), &wide, true);
+        const unsigned count = count_requests(buf_str(&fuzz.upstream[i].got), &wide, true);
+
+        ASSERT(count == fuzz.upstream[i].heads);
+        at_origin += count;
     }
     ASSERT(now.started - before->started == now.finished - before->finished);
-    ASSERT(now.started - before->started <= count_requests(sent, &edge_limits, false));
     ASSERT(at_origin <= now.attempts - before->attempts);
-    if (!has_head) {
-        ASSERT(count_answers(got) <= now.started - before->started + 1);
+}
+
+/* What the client sees before it closes. */
+static void check_client(const struct counts *before)
+{
+    const struct counts now = counts_now();
+    const int64_t started = now.started - before->started;
+    const int64_t finished = now.finished - before->finished;
+    const struct str sent = buf_str(&fuzz.sent);
+    const int64_t asked = count_requests(sent, &edge_limits, false);
+    const bool has_head = str_find(sent, STR_LIT("HEAD")) < sent.len;
+    const bool is_kept = fuzz.client.fd >= 0 && !fuzz.client.at_end && !fuzz.sent_all;
+    struct answers answered = {.count = 0};
+
+    ASSERT(started <= asked && started <= finished + 1);
+    if (is_kept) {
+        ASSERT(started == asked || started == finished + 1);
+    }
+    if (has_head) {
+        return;
+    }
+    answered = read_answers(buf_str(&fuzz.client.got));
+    ASSERT(answered.count <= started + 1);
+    if (is_kept) {
+        ASSERT(finished <= answered.count && answered.count <= started);
+    } else if (fuzz.client.fd >= 0 && fuzz.client.at_end && started < asked) {
+        ASSERT(answered.is_last || answered.is_cut || asked_to_end(sent, started));
     }
 }
 
@@ -497,6 +585,8 @@ static void begin(void)
     fuzz.client.fd = fds[1];
     buf_clear(&fuzz.client.got);
     buf_clear(&fuzz.sent);
+    fuzz.sent_all = false;
+    fuzz.client.at_end = false;
     fuzz.upstream_count = 0;
     atomic_store(&fuzz.live->full_until_ns, 0);
     atomic_store(&fuzz.live->failures, 0);
@@ -505,11 +595,23 @@ static void begin(void)
     run(fuzz.loop, TURNS);
 }
 
-static void end(void)
+/* Until nothing moves any more: requests that wait for their turn end one after the other. */
+static void settle(void)
 {
-    read_all();
-    run(fuzz.loop, TURNS);
-    read_all();
+    int64_t finished;
+
+    do {
+        finished = counts_now().finished;
+        read_all();
+        run(fuzz.loop, TURNS_LAST);
+        read_all();
+    } while (counts_now().finished != finished);
+}
+
+static void end(const struct counts *before)
+{
+    settle();
+    check_client(before);
     peer_close(&fuzz.client);
     run(fuzz.loop, TURNS);
     read_all();
@@ -541,7 +643,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(__sanitizer_get_current_allocated_bytes() - idle_bytes < fuzz.memory_max ||
                __sanitizer_get_current_allocated_bytes() < idle_bytes);
     }
-    end();
+    end(&before);
     check_counts(&before);
     check_gauges();
     return 0;

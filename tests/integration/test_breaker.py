@@ -24,8 +24,8 @@ def wait_for_home(proxy, name):
     wait_until(lambda: served(proxy) == name, f"requests to go to {name}")
 
 
-def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, near, far):
-    proxy = make_proxy([region("near", near), region("far", far)])
+def put_aside(proxy, near):
+    """Let near fail until its breaker opens; the condition is returned."""
     wait_for_home(proxy, "near")
     near.fault("error:500")
 
@@ -33,6 +33,12 @@ def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, ne
         assert proxy.get("/echo").status == 200
         return proxy.region("near")["breaker"] == "open"
     wait_until(is_put_aside, "near to be put aside")
+    return is_put_aside
+
+
+def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, near, far):
+    proxy = make_proxy([region("near", near), region("far", far)])
+    is_put_aside = put_aside(proxy, near)
     assert proxy.region("near")["state"] == "up"
     assert proxy.region("near")["usable"] is False
     assert proxy.get("/echo").header("X-Nearside-Attempts") is None  # one was enough
@@ -52,13 +58,7 @@ def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, ne
 
 def test_when_the_only_one_left_refuses_those_put_aside_are_asked(make_proxy, near, far):
     proxy = make_proxy([region("near", near), region("far", far)])
-    wait_for_home(proxy, "near")
-    near.fault("error:500")
-
-    def is_put_aside():
-        assert proxy.get("/echo").status == 200
-        return proxy.region("near")["breaker"] == "open"
-    wait_until(is_put_aside, "near to be put aside")
+    put_aside(proxy, near)
     near.heal()
     far.fault("refuse")
     response = proxy.get("/echo")

@@ -4,6 +4,9 @@ frozen, restarted or flushed under load. No request is hurt, and what is wrong h
 import os
 import time
 
+import socketserver
+import threading
+
 import pytest
 import redis as redis_client
 from env import answers
@@ -336,3 +339,35 @@ def test_an_entry_that_does_not_fit_is_no_hit(make_proxy, pod):
     assert proxy.status()["cache"]["hits"] == 0
     assert proxy.metrics().value("nearside_cache_requests_total",
                                  {"tier": "memory", "result": "miss"}) == 2
+
+
+def test_a_redis_that_wants_tls_is_never_asked_in_the_clear(make_proxy, make_pod, make_load):
+    """Not even by a worker that knows the new config and still has the fleet of the old one."""
+    pod = make_pod("a", path_delay_ms=0)
+    first_bytes = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            first_bytes.append(self.request.recv(1))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        secure = {**region("secure", pod), "redis_password": "secret",
+                  "redis": f"rediss://127.0.0.1:{server.server_address[1]}/0"}
+        proxy = make_proxy([secure], edge={"workers": 1}, cache={"enabled": True})
+        with make_load(proxy, clients=20, stream=False) as load:
+            for _ in range(10):
+                proxy.reload_ok(regions=[region("other", pod)])
+                proxy.reload_ok(regions=[secure])
+                load.wait_count(20)
+        server.shutdown()
+    assert set(first_bytes) - {b""} == {b"\x16"}, "TLS begins with 22"
+
+
+def test_a_redis_whose_region_goes_is_left(make_proxy, make_redis, pod):
+    redis = make_redis()
+    proxy = make_proxy([region("goes", pod, redis)], cache=ON)
+    ask_new(proxy)
+    wait_until(lambda: ns_keys(redis), "an answer in Redis")
+    proxy.reload_ok(regions=[region("stays", pod)])
+    wait_until(lambda: len(redis.client.client_list()) == 1, "no connection but our own")

@@ -129,15 +129,16 @@ def crowd(port, count, request, directory):
 
 
 def test_a_crowd_gets_its_first_token_with_the_leader(proxy, pod, tmp_path):
-    """The bound is for a machine that is busy with other tests; docs/measurements.md has figures."""
-    request = raw.request_bytes("POST", PATH, BODY,
-                                {"X-Pod-First-Token-Ms": "2000", "X-Pod-Gap-Ms": "20"})
+    """The bound is for a machine that is busy with other tests; `make crowd` measures. The gap is for
+    the client, who sleeps while first tokens come."""
+    request = raw.request_bytes("POST", PATH, answers.chat("a crowd", stream=True, max_tokens=4),
+                                {"X-Pod-First-Token-Ms": "2000", "X-Pod-Gap-Ms": "250"})
     seen = crowd(proxy.port, CROWD, request, tmp_path)
     print(seen)
     assert pod.counters()["started"] == 1
     assert (seen["answers"], seen["leaders"], seen["collapsed"]) == (CROWD, 1, CROWD - 1)
     assert seen["same"] == CROWD
-    assert seen["lag_p99_us"] < 250_000 * SLOWNESS
+    assert seen["lag_max_us"] < 250_000 * SLOWNESS
 
 
 def test_a_follower_gets_what_has_come_and_then_the_rest(proxy, pod):

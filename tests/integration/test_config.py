@@ -67,6 +67,17 @@ def test_a_bad_file_is_refused_with_place_and_key(conf_file, text, line, key):
         assert f"{path}:{line}:" in said, said
 
 
+@pytest.mark.parametrize("section", [
+    'admin = { tls = { certificate = "PEM"; key = "PEM"; }; };',
+    'listeners = ( { bind = "127.0.0.1:0"; tls = { certificate = "PEM"; key = "PEM"; }; } );'])
+def test_what_is_no_certificate_is_found_before_a_start(conf_file, tmp_path, section):
+    (tmp_path / "none.pem").write_text("nothing")
+    group = section.replace("PEM", str(tmp_path / "none.pem"))
+    text = MINIMAL if section.startswith("admin") else MINIMAL[MINIMAL.index("regions"):]
+    done = run("-t", "-c", conf_file(text + group))
+    assert done.returncode == 1 and "none.pem: no certificate" in done.stderr, done
+
+
 def test_a_missing_file_is_exit_code_1(tmp_path):
     assert run("-t", "-c", tmp_path / "none.conf").returncode == 1
     assert run("-c", tmp_path / "none.conf").returncode == 1

@@ -125,6 +125,23 @@ def test_a_region_serves_only_its_models(make_proxy, near, far):
 
 # ---- failing ----
 
+def test_a_kept_connection_that_ends_is_no_missed_probe(make_proxy, make_origin):
+    """Servers close idle connections, also those on which they said that they are not ready yet."""
+    peers = []
+
+    def handle(peer, line, headers):
+        peers.append(peer)
+        if len(peers) == 1:
+            peer.send(b"HTTP/1.1 503 Loading\r\nContent-Length: 0\r\n\r\n")
+        elif peer is peers[0]:
+            return False
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return True
+    proxy = make_proxy([region("near", make_origin(handle), health={"path": "/ready"})])
+    assert not proxy.log("endpoint_down"), "one miss, where two are needed"
+
+
 def test_a_refusing_pod_is_not_seen_by_clients(proxy, near):
     near.fault("refuse")
     response = proxy.get("/echo")

@@ -38,13 +38,16 @@ def assert_refused(response, status, code, key):
 
 
 @contextlib.contextmanager
-def running_stream(proxy):
-    """An answer under way; at the end it must have come whole."""
+def running_stream(proxy, headers=None):
+    """An answer under way; at the end it must have come whole, unless its client was reset."""
     body = answers.chat("tell me", stream=True, max_tokens=25)
     with proxy.connect() as conn:
-        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "60"}))
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body,
+                                    {"X-Pod-Gap-Ms": "60", **(headers or {})}))
         assert conn.read_head().status == 200
-        yield
+        yield conn
+        if conn.socket.fileno() < 0:
+            return
         events = [event for _, event in conn.events()]
         assert raw.sse_text(events)[:2] == (answers.chat_text(body), True)
 
@@ -87,6 +90,43 @@ def test_a_trusted_proxy_stands_for_all_of_its_clients(make_proxy, pod):
     with proxy.connect(), proxy.connect(), proxy.connect() as third:
         third.send(raw.request_bytes("GET", "/echo"))
         assert third.read_response().status == 200
+
+
+def test_a_client_behind_a_trusted_proxy_has_its_own_limit(make_proxy, pod):
+    """By the address the proxy vouches for: another client of it is not concerned."""
+    proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 2},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    greedy, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+    with running_stream(proxy, greedy), running_stream(proxy, greedy) as second:
+        refused = proxy.get("/echo", {"X-Forwarded-For": "192.0.2.1, 127.0.0.9"})
+        assert_refused(refused, 429, "too_many_requests_per_client",
+                       "limits.max_inflight_per_client")
+        assert hits(proxy, "max_inflight_per_client") == 1
+        assert proxy.get("/echo", other).status == 200
+        second.reset()
+        wait_until(lambda: proxy.get("/echo", greedy).status == 200, "room again")
+
+
+def test_a_forwarding_field_of_nobody_trusted_is_no_way_around_the_limit(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1})
+    with running_stream(proxy, {"X-Forwarded-For": "192.0.2.1"}):
+        refused = proxy.get("/echo", {"X-Forwarded-For": "192.0.2.2"})
+        assert_refused(refused, 429, "too_many_requests_per_client",
+                       "limits.max_inflight_per_client")
+    wait_until(lambda: proxy.get("/echo").status == 200, "room again")
+
+
+def test_a_leader_that_has_gone_counts_no_more(make_proxy, pod):
+    """Its answer goes on for others; the client may ask again."""
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True},
+                       limits={"max_inflight_per_client": 1},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    with running_stream(proxy, {"X-Forwarded-For": "192.0.2.1"}) as leader, \
+            running_stream(proxy, {"X-Forwarded-For": "192.0.2.2"}):
+        assert proxy.get("/echo", {"X-Forwarded-For": "192.0.2.1"}).status == 429
+        leader.reset()
+        wait_until(lambda: proxy.get("/echo", {"X-Forwarded-For": "192.0.2.1"}).status == 200,
+                   "room again")
 
 
 def test_the_limit_per_address_can_be_changed_by_a_reload(make_proxy, pod):
@@ -385,6 +425,43 @@ def test_the_admin_listener_has_a_number_of_connections(make_proxy, pod):
         proxy.expect_log("admin_full")
         assert proxy.get("/echo").status == 200, "traffic is not concerned"
     proxy.wait_metric("nearside_limit_hits_total", {"limit": "admin.max_connections"})
+
+
+def test_the_admin_listener_gives_up_who_asks_too_slowly(make_proxy, pod, authority):
+    """A byte now and then, in a head or a handshake, keeps no place; who asks again and again does."""
+    certificate = authority.issue("slow-admin")
+    plain = make_proxy([region("near", pod)])
+    secure = make_proxy([region("near", pod)], wait="listening", admin={
+        "bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert, "key": certificate.key}})
+    slow = [raw.Conn(plain.admin_port).send(b"GET / HTTP/1.1\r\nX: "),
+            raw.Conn(secure.admin_port).send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")]
+    with raw.Conn(plain.admin_port) as busy:
+        def are_closed():
+            busy.send(raw.request_bytes("GET", "/healthz"))
+            assert busy.read_response().status == 200, "who asks again and again is kept"
+            return all([is_given_up(conn) for conn in slow])
+        wait_until(are_closed, "both to be given up", 25.0)
+    plain.wait_metric("nearside_limit_hits_total", {"limit": "admin_request_time"}, 1)
+    secure.process.terminate()
+
+
+def is_given_up(conn):
+    try:
+        conn.send(b"a")
+        conn.socket.settimeout(0.25)
+        return conn.socket.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_a_request_has_a_number_of_attempts(make_proxy, make_pod):
+    pods = [make_pod(name, fault="close-before-response") for name in "abc"]
+    proxy = make_proxy([region("near", pods)], retry={"attempts": 2})
+    response = proxy.chat(answers.chat("x"))
+    assert (response.status, response.header("X-Nearside-Attempts")) == (502, "2"), response
+    assert hits(proxy, "retry_attempts") == 1
 
 
 def test_every_limit_of_the_metric_stands_in_the_table(make_proxy, pod):

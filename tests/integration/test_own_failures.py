@@ -4,10 +4,12 @@ a crash. What is running goes on, what cannot be done is refused, and nothing is
 import contextlib
 import ctypes
 import fcntl
+import mmap
 import os
 import platform
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -85,6 +87,94 @@ def test_no_descriptor_at_all_is_survived(make_proxy, pod):
         before.send(raw.request_bytes("GET", "/echo"))
         assert before.read_response().status == 200, "who has a connection and a pod's is served"
     wait_until(lambda: proxy.get("/echo").status == 200, "room again")
+
+
+SOCKET_CALLS = ("send", "recv", "accept", "connect", "socket")
+FOR_EVER = 2**32 - 1
+
+
+class ShortSockets:
+    """A kernel without memory for sockets, by call: `short["send"] = 3` fails the next three."""
+
+    def __init__(self, path, library):
+        with open(path, "w+b") as file:
+            file.write(bytes(mmap.PAGESIZE))
+            file.flush()
+            self._map = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        self.env = {"LD_PRELOAD": library, "SHORT_SOCKETS": str(path)}
+
+    def __setitem__(self, call, count):
+        struct.pack_into("I", self._map, 4 * SOCKET_CALLS.index(call), count)
+
+    def __getitem__(self, call):
+        return struct.unpack_from("I", self._map, 4 * SOCKET_CALLS.index(call))[0]
+
+
+@pytest.fixture
+def short(tmp_path, broken_machine):
+    if "san/" in os.environ.get("NEARSIDE_BIN", ""):
+        pytest.skip("a sanitizer's runtime wants to be the first library; this one is preloaded")
+    return ShortSockets(tmp_path / "short", broken_machine)
+
+
+def blamed(proxy):
+    """Attempts that count against an endpoint."""
+    return {labels["outcome"]: value for name, labels, value in proxy.metrics().samples
+            if name == "nearside_attempt_outcomes_total" and value and
+            labels["outcome"] not in ("ok", "local_limit")}
+
+
+@pytest.mark.parametrize("call", ["send", "recv"])
+def test_a_moment_without_memory_for_sockets_is_waited_out(make_proxy, pod, short, call):
+    """ENOBUFS, ENOMEM: nobody notices but by the clock."""
+    proxy = make_proxy([region("near", pod)], env=short.env)
+    body = answers.chat("x" * 200000, max_tokens=5)
+    for count in (1, 2, 5):
+        short[call] = count
+        assert proxy.chat(body).status == 200
+        assert short[call] == 0
+    assert not blamed(proxy) and proxy.region("near")["state"] == "up"
+
+
+def fate(conn):
+    """Of a request on `conn`."""
+    try:
+        conn.send(raw.request_bytes("GET", "/echo"))
+        response = conn.read_response()
+    except (raw.Closed, ConnectionResetError):
+        return "cut off"
+    return response.status if response.status == 200 else response.error["code"]
+
+
+@pytest.mark.parametrize(("call", "expected"), [
+    ("send", "cut off"), ("recv", "cut off"), ("accept", 200), ("connect", "local_limit"),
+    ("socket", "local_limit")])
+def test_no_memory_for_sockets_is_our_own_fault_and_nothing_spins(make_proxy, pod, short, call,
+                                                                  expected):
+    """It lasts: requests end, with a reason where one can still be said, the endpoint is not blamed,
+    and when there is memory again all is as it was."""
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1}, env=short.env)
+    began, cpu = time.monotonic(), cpu_seconds(proxy)
+    with proxy.connect(timeout=5.0) as conn, proxy.connect() as busy:
+        if call in ("connect", "socket"):  # a new connection to the pod is needed
+            busy.send(raw.request_bytes("POST", "/v1/chat/completions",
+                                        answers.chat("x", stream=True, max_tokens=15),
+                                        {"X-Pod-Gap-Ms": "100"}))
+            assert busy.read_head().status == 200
+        short[call] = FOR_EVER
+        assert fate(conn) == expected
+        time.sleep(max(0.0, began + 1.5 - time.monotonic()))  # several probes of 200 ms
+        short[call] = 0
+    assert cpu_seconds(proxy) - cpu < 0.5
+    wait_until(lambda: proxy.get("/echo").status == 200, "all as before")
+    assert not blamed(proxy) and proxy.region("near")["state"] == "up"
+    assert not proxy.log("endpoint_down")
+
+
+def cpu_seconds(proxy):
+    with open(f"/proc/{proxy.process.pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # ---- logs ----

@@ -147,3 +147,27 @@ def test_the_admin_door_reloads_too(proxy, pods):
     proxy.write_conf(regions=[region("two", pods[1])])
     assert proxy.admin_post("/reload").status in (200, 202, 204)
     wait_until(lambda: region_of(proxy) == "two", "the new region")
+
+def test_who_still_waits_at_a_listener_that_goes_is_served_as_it_spoke(
+        make_proxy, pods, authority):
+    """What a connection speaks goes by the listener it came to, not by the one in its place now."""
+    certificate = authority.issue("goes")
+    ports = Port(), Port()
+    plain = {"bind": f"127.0.0.1:{ports[0].number}"}
+    secure = {"bind": f"127.0.0.1:{ports[1].number}",
+              "tls": {"certificate": certificate.cert, "key": certificate.key}}
+    proxy = make_proxy([region("one", pods[0])], listeners=[plain, secure], edge={"workers": 1})
+    proxy.wait_log("listening", tls=True)
+    for port in ports:
+        port.release()
+    proxy.write_conf(listeners=[secure])
+    proxy.process.freeze()
+    clients = [raw.Conn(ports[0].number) for _ in range(1500)]  # many turns of accepting
+    for client in clients:
+        client.send(raw.request_bytes("GET", "/echo"))
+    proxy.reload()
+    proxy.process.thaw()
+    for client in clients:
+        with client:
+            assert client.read_response().status == 200
+    proxy.wait_metric("nearside_reloads_total", {"result": "success"})

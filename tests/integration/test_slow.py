@@ -222,6 +222,31 @@ def test_a_pod_whose_chunks_are_mostly_framing_is_cut(make_proxy, make_origin):
     ask_of_endless(make_proxy, make_origin, handler)
 
 
+CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+
+@pytest.mark.parametrize("first", [b"0\r\nX-A: ", b"5;a="], ids=["a trailer", "an extension"])
+def test_framing_in_drops_is_no_sign_of_life(make_proxy, make_origin, first):
+    """RFC 9112, 7.1. Between two pieces of data there are idle_ms, however much framing comes."""
+    handler = endless(CHUNKED_OK + first, b"a", pause_s=0.05)
+    proxy = ask_of_endless(make_proxy, make_origin, handler, timeouts={"idle_ms": 500})
+    proxy.wait_metric("nearside_streams_cut_total")
+
+
+def test_framing_in_drops_between_data_is_borne(make_proxy, make_origin):
+    """It is slow, but it is an answer: each piece comes in time."""
+    def handle(peer, *_):
+        peer.send(CHUNKED_OK[:-7])
+        for _ in range(8):
+            for byte in b"2;a=b\r\nok\r\n":
+                peer.send(bytes([byte]))
+                time.sleep(0.01)
+        peer.send(b"0\r\nX-A: b\r\n\r\n")
+        return True
+    proxy = make_proxy([region("near", make_origin(handle))], timeouts={"idle_ms": 800})
+    assert proxy.get("/slow").body == b"ok" * 8
+
+
 def test_a_pod_that_stops_in_its_body_is_given_up(make_proxy, make_origin):
     gate = threading.Event()
 

@@ -2,6 +2,7 @@
 """TLS on both sides: towards clients, towards pods."""
 import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
 
@@ -201,6 +202,17 @@ def test_a_protocol_in_common_is_agreed_on(edge):
     assert "ALPN protocol: http/1.1" in s_client(edge, "-alpn", "h2,http/1.1")
 
 
+@pytest.mark.parametrize("options, cipher", [
+    (["-tls1_3"], "TLS_AES_128_GCM_SHA256"),
+    (["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], "TLS_AES_256_GCM_SHA384"),
+    (["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"],
+     "TLS_CHACHA20_POLY1305_SHA256"),
+    (["-tls1_2"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+])
+def test_the_cheapest_cipher_that_fits_the_client_is_chosen(edge, options, cipher):
+    assert f"Cipher is {cipher}" in s_client(edge, *options)
+
+
 def test_other_ends_of_a_handshake_are_counted_by_their_reason(make_proxy, pod, authority):
     certificate = authority.issue("edge")
     proxy = make_proxy([region("near", pod)],
@@ -231,6 +243,23 @@ def test_a_session_is_resumed_by_ticket(edge, tmp_path, version):
     s_client(edge, version, "-ign_eof", "-sess_out", session, talk=request)
     said = s_client(edge, version, "-ign_eof", "-sess_in", session, talk=request)
     assert "Reused, TLSv1" in said, said[-2000:]
+
+
+def test_each_resumption_brings_the_ticket_of_the_next(edge, authority):
+    """Clients of TLS 1.3 use a ticket once: three connections, the later two resumed."""
+    context = authority.client_context()
+    session, reused = None, []
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", edge.tls_port), timeout=10) as plain, \
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as conn:
+            conn.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            while conn.recv(65536):
+                pass
+            assert conn.version() == "TLSv1.3"
+            reused.append(conn.session_reused)
+            assert session is None or conn.session.id != session.id, "the same ticket again"
+            session = conn.session
+    assert reused == [False, True, True]
 
 
 def test_many_handshakes_at_once_do_not_hold_up_those_being_served(make_proxy, pod, authority):

@@ -11,6 +11,8 @@ import subprocess
 import termios
 
 import pytest
+from env import raw
+from env.certs import Authority
 from env.conf import region
 from env.ports import Port
 from env.processes import binary
@@ -121,6 +123,33 @@ def test_exit_codes(proxy, make_pod):
     assert run_once("--wrong").returncode == 1
     assert run_once("--admin", url_of(proxy)).returncode == 1, "no terminal"
     assert run_once("--help").returncode == 0
+
+
+def test_over_https_the_edge_must_be_who_it_is_said_to_be(make_proxy, make_pod, authority, tmp_path):
+    served = authority.issue("localhost", sans=["DNS:localhost"])
+    proxy = make_proxy([region("near", make_pod("near"))], wait="listening", admin={
+        "bind": "127.0.0.1:0", "token": "secret",
+        "tls": {"certificate": served.cert, "key": served.key}})
+    proxy.admin = lambda method, path, body=None, headers=None: raw.one_request(
+        proxy.admin_port, method, path, body, headers, tls=authority.client_context())
+    url = f"https://localhost:{proxy.admin_port}"
+
+    def shows_near():
+        result = run_once("--once", "--admin", url, "--ca", authority.cert)
+        assert result.returncode == 0, result.stderr
+        return "New requests go to near" in result.stdout
+
+    wait_until(shows_near, "the picture over https")
+    stranger = Authority(tmp_path, "stranger")
+    result = run_once("--once", "--admin", url, "--ca", stranger.cert)
+    assert result.returncode == 2 and "its certificate: " in result.stderr
+    result = run_once("--once", "--admin", url.replace("localhost", "127.0.0.1"), "--ca",
+                      authority.cert)
+    assert result.returncode == 2 and "mismatch" in result.stderr
+    result = run_once("--once", "--admin", url.replace("https", "http"))
+    assert result.returncode == 2 and result.stdout == ""
+    result = run_once("--once", "--admin", url, "--ca", served.key)
+    assert result.returncode == 1 and "no certificate authority in PEM form" in result.stderr
 
 
 def test_it_shows_a_failover_as_it_happens_and_q_leaves(proxy, make_top):

@@ -34,9 +34,10 @@ class Collector:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.begun += 1
                 outer.hold.wait(20)
+                status = outer.status  # before anybody can see that it came, and change it
                 outer.requests.append((self.path, dict(self.headers), json.loads(body)))
                 self.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n" * outer.interims)
-                self.send_response(outer.status)
+                self.send_response(status)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
@@ -247,6 +248,21 @@ def test_a_collector_that_hangs_holds_up_no_request(make_proxy, seen, collector)
     collector.hold.set()
     assert len(collector.wait_spans(20)) == 20
     proxy.wait_metric("nearside_trace_spans_total", {"result": "success"}, 20)
+
+
+def test_what_has_piled_up_goes_in_many_batches(make_proxy, seen, collector):
+    """A collector refuses a body of some megabytes, and then all of it would be lost."""
+    proxy = start(make_proxy, seen.origin, collector)
+    collector.hold.clear()
+    with proxy.connect() as conn:
+        for _ in range(1200):
+            conn.send(raw.request_bytes("GET", "/x"))
+            assert conn.read_response().status == 200
+    collector.hold.set()
+    collector.wait_spans(1200)
+    batches = [len(document["resourceSpans"][0]["scopeSpans"][0]["spans"])
+               for _, _, document in collector.requests]
+    assert sum(batches) == 1200 and max(batches) <= 512, batches
 
 
 def test_no_collector_at_all(make_proxy, seen):

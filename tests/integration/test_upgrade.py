@@ -3,7 +3,10 @@
 import os
 import shutil
 import signal
+import socket
+import ssl
 import stat
+import time
 
 import pytest
 from env import answers, raw
@@ -39,33 +42,54 @@ def test_upgrades_under_load_fail_no_request(make_proxy, generations, make_load,
     proxy.wait_metric("nearside_upgrades_total", {"result": "success"}, 1)
 
 
-def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, pod):
-    proxy = make_proxy([region("one", pod)])
-    history = generations(proxy)
-    body = answers.chat("x", stream=True, max_tokens=40)
-    with proxy.connect() as conn:
-        conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
-        conn.read_head()
-        history.upgrade()
-        assert proxy.get("/echo").status == 200
-        assert raw.sse_text(event for _, event in conn.events())[:2] == \
-            (answers.chat_text(body), True)
-    history.wait_old()
-
-
-def test_one_upgrade_may_follow_another_while_a_stream_still_goes_on(
-        make_proxy, generations, pod):
+@pytest.mark.parametrize("upgrades", [1, 2])
+def test_a_stream_outlives_the_program_it_began_with(make_proxy, generations, pod, upgrades):
     proxy = make_proxy([region("one", pod)])
     history = generations(proxy)
     body = answers.chat("x", stream=True, max_tokens=60)
     with proxy.connect() as conn:
         conn.send(raw.request_bytes("POST", "/v1/chat/completions", body, {"X-Pod-Gap-Ms": "50"}))
         conn.read_head()
-        history.upgrade()
-        history.upgrade()
+        for _ in range(upgrades):
+            history.upgrade()
         assert proxy.get("/echo").status == 200
         assert raw.sse_text(event for _, event in conn.events())[:2] == \
             (answers.chat_text(body), True)
+    history.wait_old()
+
+
+def through(step, outgoing, incoming, conn):
+    """Do `step` of a TLS connection whose bytes go over `conn`."""
+    while True:
+        try:
+            return step()
+        except ssl.SSLWantReadError:
+            conn.send(outgoing.read())
+            received = conn.socket.recv(65536)
+            assert received, "closed"
+            incoming.write(received)
+
+
+def test_a_handshake_that_was_under_way_is_finished(make_proxy, generations, pod, authority):
+    certificate = authority.issue("upgrade")
+    proxy = make_proxy([region("one", pod)], listeners=[
+        {"bind": "127.0.0.1:0"},
+        {"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert, "key": certificate.key}}])
+    history = generations(proxy)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = authority.client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with raw.Conn(proxy.tls_port) as conn:
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        hello = outgoing.read()
+        conn.send(hello[:50])
+        proxy.wait_metric("nearside_client_connections", None, 1)
+        history.upgrade()
+        time.sleep(1.5)  # a client far away; a process that stops would wait for 1 s
+        conn.send(hello[50:])
+        through(tls.do_handshake, outgoing, incoming, conn)
+        tls.write(raw.request_bytes("GET", "/echo"))
+        assert through(lambda: tls.read(65536), outgoing, incoming, conn).startswith(b"HTTP/1.1 200")
     history.wait_old()
 
 
@@ -171,6 +195,20 @@ def test_a_config_that_is_wrong(make_proxy, pod):
     good = open(proxy.conf_path).read()
     proxy.write_conf(good + "nonsense = 1;")
     failed(proxy, "ended with code 1")
+
+
+def test_a_start_that_fails_is_told_with_its_code(make_proxy, pod):
+    """The new process may end in its own time: it is not killed over the last of it."""
+    proxy = make_proxy([region("one", pod)])
+    proxy.allow_errors("upgrade_failed")
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        proxy.write_conf(listeners=[{"bind": "127.0.0.1:0"},
+                                    {"bind": f"127.0.0.1:{holder.getsockname()[1]}"}])
+        for count in range(1, 5):
+            proxy.process.signal(signal.SIGUSR2)
+            wait_until(lambda n=count: len(proxy.log("upgrade_failed")) == n, "the failure")
+    for line in proxy.log("upgrade_failed"):
+        assert "ended with code 2" in line["error"], line
 
 
 def test_a_config_that_reaches_no_region(make_proxy, pod):

@@ -14,9 +14,8 @@
 
 #include "module/conf_text.h"
 #include "module/fake_pod.h"
+#include "module/waiter.h"
 
-#define GUARD_MS    15000
-#define LOOK_MS     1
 #define HEALTH_PODS 4
 
 /* Quick enough for tests, slow enough for sanitizers. */
@@ -28,9 +27,7 @@ struct fixture {
     struct resolver *resolver;
     struct metric_block *metrics;
     struct health *health;
-    struct deadline guard;
-    struct deadline look;
-    bool (*is_reached)(struct fixture *fixture);
+    struct waiter waiter;
     uint64_t until_ns;
     struct pod pods[HEALTH_PODS];
 };
@@ -41,32 +38,9 @@ static inline void on_published(struct fleet_view *view, void *arg)
     (void)arg;
 }
 
-static inline void on_guard(struct deadline *deadline, void *arg)
-{
-    (void)deadline;
-    (void)arg;
-    fail_msg("the test's condition was not reached");
-}
-
-static inline void on_look(struct deadline *deadline, void *arg)
-{
-    struct fixture *fixture = arg;
-
-    if (fixture->is_reached(fixture)) {
-        loop_stop(fixture->loop);
-    } else {
-        deadline_set_in_ms(deadline, LOOK_MS);
-    }
-}
-
 static inline void run_until(struct fixture *fixture, bool (*is_reached)(struct fixture *fixture))
 {
-    fixture->is_reached = is_reached;
-    (void)loop_refresh_now_ns(fixture->loop);
-    deadline_set_in_ms(&fixture->guard, GUARD_MS);
-    deadline_set_in_ms(&fixture->look, 0);
-    loop_run(fixture->loop);
-    deadline_cancel(&fixture->guard);
+    waiter_run_until(&fixture->waiter, is_reached);
 }
 
 static inline bool is_late(struct fixture *fixture)
@@ -91,8 +65,7 @@ static inline int setup(void **state)
     fixture->metrics = metric_block_new();
     fixture->health =
         health_new(fixture->loop, fixture->fleet, fixture->resolver, fixture->metrics);
-    deadline_init(&fixture->guard, fixture->loop, on_guard, fixture);
-    deadline_init(&fixture->look, fixture->loop, on_look, fixture);
+    waiter_init(&fixture->waiter, fixture->loop, fixture);
     for (int i = 0; i < HEALTH_PODS; i++) {
         pod_start(&fixture->pods[i], fixture->loop);
     }
@@ -111,8 +84,7 @@ static inline int teardown(void **state)
         pod_kill(&fixture->pods[i]);
     }
     run_ms(fixture, 1);
-    deadline_done(&fixture->guard);
-    deadline_done(&fixture->look);
+    waiter_done(&fixture->waiter);
     loop_free(fixture->loop);
     mem_free(fixture);
     return 0;

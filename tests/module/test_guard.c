@@ -385,6 +385,27 @@ static void test_one_request_tries_a_region(void **state)
     assert_true(region(fixture, 0)->weight < 0.2F);
 }
 
+/* The fleet has never seen it, so whoever puts it on trial later moves traffic for nothing. */
+static void test_a_region_that_went_and_comes_again_is_a_new_one(void **state)
+{
+    struct fixture *fixture = *state;
+    char other[128];
+
+    start(fixture, 1);
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, region_is_open);
+    (void)snprintf(other, sizeof(other),
+                   "{ name = \"b\"; endpoints = [ \"http://127.0.0.1:%u\" ]; }",
+                   fixture->pods[1].port);
+    apply_text(fixture, other, QUICK);
+    apply_region(fixture, 1, QUICK);
+    run_until(fixture, all_up);
+    for (int i = 0; i < 10; i++) { /* longer than the first backoff */
+        wait_for_tick(fixture);
+        assert_int_equal(region(fixture, 0)->breaker, BREAKER_CLOSED);
+    }
+}
+
 static void test_a_reload_forgets_no_breaker(void **state)
 {
     struct fixture *fixture = *state;
@@ -500,6 +521,7 @@ int main(void)
         TEST(test_a_full_region_is_not_put_aside),
         TEST(test_one_request_tries_a_region),
         TEST(test_a_reload_forgets_no_breaker),
+        TEST(test_a_region_that_went_and_comes_again_is_a_new_one),
         TEST(test_a_pod_that_turns_away_in_a_millisecond_attracts_nobody),
     };
 

@@ -155,6 +155,90 @@ static void test_task_cancelled_before_its_turn_does_not_run(void **state)
     assert_string_equal(f->story, "b");
 }
 
+/* ---- heavy steps ---- */
+
+struct heavy {
+    struct loop_task task;
+    struct fixture *f;
+    char letter;
+};
+
+static void on_heavy(struct loop_task *task, void *arg)
+{
+    struct heavy *heavy = arg;
+
+    (void)task;
+    tell(heavy->f, heavy->letter);
+}
+
+static void on_end_of_turn(struct loop_task *task, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)task;
+    tell(f, '|');
+    loop_stop(f->loop);
+}
+
+static void run_one_turn(struct fixture *f)
+{
+    loop_task_init(&f->task_a, on_end_of_turn, f);
+    loop_task_queue(f->loop, &f->task_a);
+    loop_run(f->loop);
+}
+
+/* One heavy task for each letter. */
+static void queue_heavy(struct fixture *f, struct heavy *heavy, const char *letters,
+                        enum loop_heavy kind)
+{
+    for (size_t i = 0; letters[i] != '\0'; i++) {
+        heavy[i] = (struct heavy){.f = f, .letter = letters[i]};
+        loop_task_init(&heavy[i].task, on_heavy, &heavy[i]);
+        loop_heavy_queue(f->loop, &heavy[i].task, kind);
+    }
+}
+
+static void test_heavy_steps_of_a_turn_are_bounded_and_those_that_waited_go_first(void **state)
+{
+    struct fixture *f = *state;
+    struct heavy early[6];
+    struct heavy late[4];
+
+    queue_heavy(f, early, "abcdef", LOOP_HEAVY_BEGIN);
+    run_one_turn(f);
+    queue_heavy(f, late, "uvwx", LOOP_HEAVY_BEGIN);
+    run_one_turn(f);
+    run_one_turn(f);
+    assert_string_equal(f->story, "abcd|efuv|wx|");
+}
+
+static void test_heavy_steps_that_go_on_and_that_begin_share_a_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct heavy begin[4];
+    struct heavy go_on[6];
+
+    queue_heavy(f, begin, "abcd", LOOP_HEAVY_BEGIN);
+    queue_heavy(f, go_on, "123456", LOOP_HEAVY_GO_ON);
+    run_one_turn(f);
+    run_one_turn(f);
+    run_one_turn(f);
+    assert_string_equal(f->story, "1a2b|3c4d|56|");
+}
+
+static void test_heavy_step_that_waits_keeps_the_loop_turning_until_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct heavy heavy[6];
+
+    queue_heavy(f, heavy, "abcdef", LOOP_HEAVY_BEGIN);
+    loop_task_cancel(&heavy[1].task);
+    run_one_turn(f);
+    loop_heavy_queue(f->loop, &f->task_a, LOOP_HEAVY_BEGIN); /* the last: it ends the run */
+    loop_run(f->loop); /* would wait for the deadline that gives up */
+    assert_string_equal(f->story, "acde|f|");
+}
+
 static void test_stop_before_run_ends_the_run_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -511,6 +595,9 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         LOOP_TEST(test_loop_turn_is_deadlines_tasks_deferred_then_tasks_of_tasks),
         LOOP_TEST(test_task_cancelled_before_its_turn_does_not_run),
+        LOOP_TEST(test_heavy_steps_of_a_turn_are_bounded_and_those_that_waited_go_first),
+        LOOP_TEST(test_heavy_steps_that_go_on_and_that_begin_share_a_turn),
+        LOOP_TEST(test_heavy_step_that_waits_keeps_the_loop_turning_until_cancelled),
         LOOP_TEST(test_stop_before_run_ends_the_run_at_once),
         LOOP_TEST(test_now_stands_still_until_refreshed),
         LOOP_TEST(test_deadlines_come_in_order_of_time_not_of_setting),

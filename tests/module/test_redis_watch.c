@@ -16,17 +16,14 @@
 
 #include "module/conf_text.h"
 #include "module/redis_server.h"
-
-#define GUARD_MS 20000
-#define LOOK_MS  2
+#include "module/waiter.h"
 
 struct fixture {
     struct loop *loop;
     struct fleet *fleet;
     struct resolver *resolver;
     struct health *health;
-    struct deadline guard;
-    struct deadline look;
+    struct waiter waiter;
     bool want_up;
     struct redis_server redis;
 };
@@ -37,32 +34,15 @@ static void on_published(struct fleet_view *view, void *arg)
     (void)arg;
 }
 
-static void on_guard(struct deadline *deadline, void *arg)
+static bool is_redis_as_wanted(struct fixture *fixture)
 {
-    (void)deadline;
-    (void)arg;
-    fail_msg("the test's condition was not reached");
-}
-
-static void on_look(struct deadline *deadline, void *arg)
-{
-    struct fixture *fixture = arg;
-
-    if (fleet_view_now(fixture->fleet)->regions[0].redis_up == fixture->want_up) {
-        loop_stop(fixture->loop);
-    } else {
-        deadline_set_in_ms(deadline, LOOK_MS);
-    }
+    return fleet_view_now(fixture->fleet)->regions[0].redis_up == fixture->want_up;
 }
 
 static void run_until_redis_is(struct fixture *fixture, bool up)
 {
     fixture->want_up = up;
-    (void)loop_refresh_now_ns(fixture->loop);
-    deadline_set_in_ms(&fixture->guard, GUARD_MS);
-    deadline_set_in_ms(&fixture->look, 0);
-    loop_run(fixture->loop);
-    deadline_cancel(&fixture->guard);
+    waiter_run_until(&fixture->waiter, is_redis_as_wanted);
 }
 
 static int setup(void **state)
@@ -76,8 +56,7 @@ static int setup(void **state)
     assert_int_equal(resolver_new(fixture->loop, &fixture->resolver, &err), STATUS_OK);
     fixture->health =
         health_new(fixture->loop, fixture->fleet, fixture->resolver, metric_block_new());
-    deadline_init(&fixture->guard, fixture->loop, on_guard, fixture);
-    deadline_init(&fixture->look, fixture->loop, on_look, fixture);
+    waiter_init(&fixture->waiter, fixture->loop, fixture);
     *state = fixture;
     return 0;
 }
@@ -90,8 +69,7 @@ static int teardown(void **state)
     health_free(fixture->health);
     resolver_free(fixture->resolver);
     fleet_free(fixture->fleet);
-    deadline_done(&fixture->guard);
-    deadline_done(&fixture->look);
+    waiter_done(&fixture->waiter);
     loop_free(fixture->loop);
     mem_free(fixture);
     return 0;

@@ -18,9 +18,8 @@
 
 #include "module/conf_text.h"
 #include "module/redis_server.h"
+#include "module/waiter.h"
 
-#define GUARD_MS   20000
-#define LOOK_MS    2
 #define PATIENT_MS 5000
 #define EDGES      2
 
@@ -36,9 +35,7 @@ struct fixture {
     struct resolver *resolver;
     struct edge edges[EDGES];
     struct kv *hand;
-    struct deadline guard;
-    struct deadline look;
-    bool (*is_reached)(struct fixture *fixture);
+    struct waiter waiter;
     enum kv_result result; /* of the hand's last command */
     char item[200];        /* the first of its reply */
     bool answered;
@@ -50,32 +47,9 @@ static void on_published(struct fleet_view *view, void *arg)
     (void)arg;
 }
 
-static void on_guard(struct deadline *deadline, void *arg)
-{
-    (void)deadline;
-    (void)arg;
-    fail_msg("the test's condition was not reached");
-}
-
-static void on_look(struct deadline *deadline, void *arg)
-{
-    struct fixture *fixture = arg;
-
-    if (fixture->is_reached(fixture)) {
-        loop_stop(fixture->loop);
-    } else {
-        deadline_set_in_ms(deadline, LOOK_MS);
-    }
-}
-
 static void wait_until(struct fixture *fixture, bool (*is_reached)(struct fixture *fixture))
 {
-    fixture->is_reached = is_reached;
-    (void)loop_refresh_now_ns(fixture->loop);
-    deadline_set_in_ms(&fixture->guard, GUARD_MS);
-    deadline_set_in_ms(&fixture->look, 0);
-    loop_run(fixture->loop);
-    deadline_cancel(&fixture->guard);
+    waiter_run_until(&fixture->waiter, is_reached);
 }
 
 /* ---- steps ---- */
@@ -205,8 +179,7 @@ static int setup(void **state)
     assert_int_equal(resolver_new(fixture->loop, &fixture->resolver, &err), STATUS_OK);
     assert_true(addr_parse_ip(STR_LIT("127.0.0.1"), fixture->redis.port, &target.addr));
     fixture->hand = kv_new(fixture->loop, &target);
-    deadline_init(&fixture->guard, fixture->loop, on_guard, fixture);
-    deadline_init(&fixture->look, fixture->loop, on_look, fixture);
+    waiter_init(&fixture->waiter, fixture->loop, fixture);
     edge_start(fixture, 0, "one");
     edge_start(fixture, 1, "two");
     *state = fixture;
@@ -222,8 +195,7 @@ static int teardown(void **state)
     kv_free(fixture->hand);
     redis_stop(&fixture->redis);
     resolver_free(fixture->resolver);
-    deadline_done(&fixture->guard);
-    deadline_done(&fixture->look);
+    waiter_done(&fixture->waiter);
     loop_free(fixture->loop);
     mem_free(fixture);
     return 0;

@@ -39,6 +39,9 @@ static inline struct str buf_str(const struct buf *buf)
 /* Room for at least `len` more bytes at the end. False when memory is refused. */
 bool buf_reserve(struct buf *buf, size_t len) MUST_CHECK;
 
+/* The same for what is our own and small, or was reserved before: never refused. */
+void buf_make_room(struct buf *buf, size_t len);
+
 /* Where the next bytes go and how many fit without growing. */
 static inline char *buf_tail(struct buf *buf)
 {

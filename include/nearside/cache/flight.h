@@ -152,7 +152,9 @@ bool flight_is_late(const struct flight_member *member);
 
 /* ---- the leader ---- */
 
-/* The answer begins: `head` is copied. */
+/* The answer begins: `head` is copied. Followers hear of it with what is done next: the first bytes
+ * appended, the end, or the leader's leaving. Memory refused: flight_refuse() instead, the leader's
+ * own answer goes on. */
 void flight_publish(struct flight_member *member, const struct flight_head *head);
 /* More of its body. False: memory was refused; the flight is broken, and left. */
 bool flight_append(struct flight_member *member, struct str bytes) MUST_CHECK;

@@ -179,6 +179,7 @@ struct conf_retry {
 struct conf_limits {
     uint32_t max_connections;
     uint32_t max_connections_per_client; /* 0: no limit */
+    uint32_t max_inflight_per_client;    /* 0: no limit */
     uint32_t max_handshakes;
     uint32_t requests_per_connection; /* 0: no limit */
     uint32_t pipelined_requests;

@@ -100,6 +100,40 @@ void h1_chunked_init(struct h1_chunked *chunked);
 enum h1_result h1_chunked_parse(struct h1_chunked *chunked, struct str input, size_t *ret_used,
                                 struct str *ret_data) MUST_CHECK;
 
+/* ---- a whole answer, incrementally ---- */
+
+#define H1_ANSWER_HEAD_MAX 16384
+
+enum h1_answer_event {
+    H1_ANSWER_WAIT, /* for more bytes: none is used, or only framing */
+    H1_ANSWER_HEAD, /* the final head; interim ones before it are dropped, H1_INTERIM_MAX at most */
+    H1_ANSWER_DATA, /* some of the body */
+    H1_ANSWER_END,  /* it was whole; what follows is not consumed */
+    H1_ANSWER_BAD   /* it is none, or longer than the limits */
+};
+
+struct h1_answer {
+    enum http_method method; /* of the request */
+    bool has_head;
+    unsigned interim_count;
+    struct h1_wait wait;
+    enum http_body body;
+    uint64_t left; /* HTTP_BODY_LENGTH */
+    struct h1_chunked chunked;
+};
+
+/* For one answer that is read for its own sake, by a probe say, not passed on. */
+void h1_answer_init(struct h1_answer *answer, enum http_method method);
+
+/* The next thing in `input`, whose first *ret_used bytes are consumed with it; call again with the
+ * rest until H1_ANSWER_WAIT, H1_ANSWER_END or H1_ANSWER_BAD. *ret_head is written for
+ * H1_ANSWER_HEAD, *ret_data for H1_ANSWER_DATA; both view into `input`. */
+enum h1_answer_event h1_answer_next(struct h1_answer *answer, struct str input,
+                                    struct http_head *ret_head, struct str *ret_data,
+                                    size_t *ret_used) MUST_CHECK;
+/* After H1_ANSWER_WAIT: would the end of the connection make it whole? */
+bool h1_answer_may_end(const struct h1_answer *answer);
+
 /* ---- writing ---- */
 
 #define H1_CHUNK_HEAD_LEN 20

@@ -121,8 +121,9 @@ struct http_head {
 };
 
 /* A copy that lives in `arena`: `raw` are the bytes the views of `head` point into. Only the fields
- * in use are copied. */
-struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena);
+ * in use are copied. NULL: memory is refused. */
+struct http_head *http_head_copy(const struct http_head *head, struct str raw,
+                                 struct arena *arena) MUST_CHECK;
 
 /* First field of that name, or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);

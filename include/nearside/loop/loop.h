@@ -65,10 +65,14 @@ void loop_defer_free(struct loop *loop, void *ptr);
 /* Call fn(arg) at the end of the turn, after the tasks. For objects with more to release. */
 void loop_defer_call(struct loop *loop, void (*fn)(void *arg), void *arg);
 
-/* May one more step that costs a millisecond be taken in this turn? LOOP_HEAVY_STEPS times yes,
- * then no until the next turn: the caller queues a task and asks again there. */
+/* Steps that cost a millisecond (a TLS handshake's) take turns with everything else: of the tasks
+ * queued here LOOP_HEAVY_STEPS run in a turn, before the others, each kind first in first out.
+ * What goes on and what begins have half of them each, or what the other leaves: so neither waits
+ * for more than those before it, and what has begun comes to its end. */
 #define LOOP_HEAVY_STEPS 4
-bool loop_allow_heavy(struct loop *loop) MUST_CHECK;
+enum loop_heavy { LOOP_HEAVY_GO_ON, LOOP_HEAVY_BEGIN, LOOP_HEAVY_COUNT };
+/* A queued task stays where it is. loop_task_cancel() takes it out. */
+void loop_heavy_queue(struct loop *loop, struct loop_task *task, enum loop_heavy kind);
 
 /* ---- deadlines ---- */
 

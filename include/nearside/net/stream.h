@@ -4,7 +4,7 @@
  *
  * The owner reads and writes when it likes, without a system call to change interest: the
  * descriptor is watched edge-triggered for everything from the start. The callback only says that
- * something may be possible now; the owner then calls stream_read() or stream_write() until it has
+ * something may be possible now; the owner then calls stream_read() or stream_writev() until it has
  * enough or gets STREAM_AGAIN. An owner that stops before STREAM_AGAIN (a bound per turn, a slow
  * peer on the other side) goes on later by itself: no further event is promised for bytes that
  * were already there. stream_again() asks for one more STREAM_EV_READ.

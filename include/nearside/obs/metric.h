@@ -147,6 +147,7 @@ bool kv_error_is_said(enum kv_error error);
 #define LIMITS(X)                                                                                  \
     X(MAX_CONNECTIONS, "max_connections")                                                          \
     X(CLIENT_CONNECTIONS, "max_connections_per_client")                                            \
+    X(CLIENT_INFLIGHT, "max_inflight_per_client")                                                  \
     X(HANDSHAKES, "max_handshakes")                                                                \
     X(HANDSHAKE_TIME, "handshake_ms")                                                              \
     X(CONNECTION_REQUESTS, "requests_per_connection")                                              \
@@ -163,6 +164,7 @@ bool kv_error_is_said(enum kv_error error);
     X(INTERIM_ANSWERS, "interim_answers")                                                          \
     X(DNS_ADDRESSES, "dns_addresses")                                                              \
     X(ADMIN_CONNECTIONS, "admin.max_connections")                                                  \
+    X(ADMIN_REQUEST_TIME, "admin_request_time")                                                    \
     X(BUFFER_BYTES, "buffer_bytes")                                                                \
     X(BUFFER_TOTAL, "buffer_total_bytes")                                                          \
     X(ENDPOINT_INFLIGHT, "max_inflight_per_endpoint")                                              \

@@ -32,6 +32,7 @@ struct world;
 struct proxy_shared {
     atomic_ullong buffered_bytes;               /* bodies kept, against limits.buffer_total_bytes */
     struct address_counts *clients;             /* owned; see proxy_shared_init() */
+    struct address_counts *askers;              /* owned: the same of requests */
     unsigned descriptors;                       /* the process may have open; 0: no limit */
     atomic_uint connections;                    /* against limits.max_connections */
     atomic_uint handshakes;                     /* against limits.max_handshakes */

@@ -34,7 +34,8 @@ def fleet_text(regions, endpoints, pod_port):
 
 
 class Server:
-    """One running proxy. `kind`: plain, stream, cache, cache:BYTES, tls, log or fleet:RxE."""
+    """One running proxy. `kind`: plain, stream, cache, cache:BYTES, churn:BYTES, crowd:WORKERS,
+    tls, log or fleet:RxE."""
 
     def __init__(self, name, kind, directory, pod_port, certificate, under=()):
         """`under`: a tool's command line to run it under, valgrind's for one."""
@@ -53,8 +54,10 @@ class Server:
         machine.stop(self.process)
 
     def _start(self, argv):
-        return subprocess.Popen(machine.pinned(machine.PROXY_CORE, [*self.under, *argv]),
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        argv = [*self.under, *argv]
+        if not self.kind.startswith(("crowd:", "churn:")):
+            argv = machine.pinned(machine.PROXY_CORE, argv)
+        return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def _conf(self, source):
         with open(os.path.join(CONF, source)) as file:
@@ -72,13 +75,17 @@ class Server:
 
     def _nearside(self):
         words = self.words
-        words["CACHE"] = "true" if self.kind == "cache" else "false"
-        if self.kind.startswith("cache:"):
-            words["CACHE"] = f"true; memory_bytes = {self.kind[len('cache:'):]}L"
+        kind, _, number = self.kind.partition(":")
+        words["WORKERS"] = {"crowd": number, "churn": "4"}.get(kind, "1")
+        words["CACHE"] = "true" if kind in ("cache", "crowd") else "false"
+        if kind in ("cache", "churn") and number:
+            words["CACHE"] = f"true; memory_bytes = {number}L"
+        if kind == "churn":
+            words["CACHE"] += "; ttl_s = 10"  # entries come to their end meanwhile
         words["ACCESS"] = os.path.join(self.directory, "access.log") if self.kind == "log" else ""
         words["REGIONS"] = region_text("r0", [f"http://127.0.0.1:{words['POD']}"])
-        if self.kind.startswith("fleet:"):
-            regions, endpoints = map(int, self.kind[len("fleet:"):].split("x"))
+        if kind == "fleet":
+            regions, endpoints = map(int, number.split("x"))
             words["REGIONS"] = fleet_text(regions, endpoints, words["POD"])
         if self.certificate:
             cert, key, _ = self.certificate

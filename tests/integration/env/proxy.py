@@ -20,10 +20,11 @@ POPULATIONS = ("nearside_inflight_requests", "nearside_pending_requests",
 
 class Proxy:
     def __init__(self, directory, regions, text=None, env=None, wait="ready", prefix=(),
-                 directory_mode=0o755, **sections):
+                 directory_mode=0o755, program=None, **sections):
         """`sections` are laid over conf.BASE; `text` replaces the generated file altogether.
 
-        wait: ready (serves), listening (has its ports), None. prefix: a program that starts it."""
+        wait: ready (serves), listening (has its ports), None. prefix: a program that starts it;
+        program: another build of it."""
         self.directory = os.path.join(str(directory), "proxy")
         index = 0
         while os.path.exists(self.directory):
@@ -37,6 +38,7 @@ class Proxy:
         self.tree = conf_text.merged(conf_text.BASE, {"regions": regions, **sections})
         self.env = env or {}
         self.prefix = list(prefix)
+        self.program = program or binary("NEARSIDE_BIN", "build/nearside")
         self.process = None
         self._allowed_errors = set()
         self.write_conf(text)
@@ -56,8 +58,8 @@ class Proxy:
             file.write(text)
 
     def start(self, wait="ready"):
-        self.process = Process([*self.prefix, binary("NEARSIDE_BIN", "build/nearside"), "-c",
-                                self.conf_path], self.directory, "nearside", self.env)
+        self.process = Process([*self.prefix, self.program, "-c", self.conf_path],
+                               self.directory, "nearside", self.env)
         if wait:
             self.wait_log("listening")
         if wait == "ready":

@@ -25,7 +25,7 @@ static const struct trim_case cases[] = {
     {"what is counted is no slack", {276 * MIB, 256 * MIB, 256 * MIB, 60000}, false},
     {"a step is not yet much", {36 * MIB, 0, 256 * MIB, 60000}, false},
     {"more than a step is", {37 * MIB, 0, 256 * MIB, 60000}, true},
-    {"... but not right after the last", {37 * MIB, 0, 256 * MIB, 4999}, false},
+    {"... but not right after the last", {37 * MIB, 0, 256 * MIB, TRIM_PAUSE_MS - 1}, false},
     {"a small bound has a step of 4 MiB", {25 * MIB, 0, 16 * MIB, 60000}, true},
     {"... of more than that", {24 * MIB, 0, 16 * MIB, 60000}, false},
     {"more counted than resident: swapped out", {20 * MIB, 90 * MIB, 256 * MIB, 60000}, false},
@@ -57,10 +57,26 @@ static void test_what_a_trim_leaves_is_not_asked_for_again(void **state)
     facts.resident = 90 * MIB;
     facts.now_ms = 10000;
     assert_true(trim_is_due(&trim, &facts));
-    trim_done(&trim, &facts);
+    trim_done(&trim, &facts, 3);
     facts.now_ms = 20000;
     assert_false(trim_is_due(&trim, &facts));
     facts.resident = 107 * MIB;
+    assert_true(trim_is_due(&trim, &facts));
+}
+
+static void test_a_long_trim_is_followed_by_a_long_pause(void **state)
+{
+    struct trim trim;
+    struct trim_facts facts = {.resident = 20 * MIB, .bound = 256 * MIB};
+
+    (void)state;
+    trim_init(&trim, &facts);
+    facts.now_ms = 10000;
+    trim_done(&trim, &facts, 70);
+    facts.resident = 90 * MIB;
+    facts.now_ms = 10000 + 70 * TRIM_PAUSE_TIMES - 1;
+    assert_false(trim_is_due(&trim, &facts));
+    facts.now_ms++;
     assert_true(trim_is_due(&trim, &facts));
 }
 
@@ -83,6 +99,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_trim_is_due_when_slack_has_grown_a_step),
         cmocka_unit_test(test_what_a_trim_leaves_is_not_asked_for_again),
+        cmocka_unit_test(test_a_long_trim_is_followed_by_a_long_pause),
         cmocka_unit_test(test_slack_that_went_is_missed_when_it_comes_again),
     };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The arena: alignment, growth, what a reset keeps. */
 #include <nearside/base/arena.h>
+#include <nearside/base/mem.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,6 +92,36 @@ static void test_arena_texts_end_with_a_nul(void **state)
     arena_done(&arena);
 }
 
+static void test_arena_reserve_promises_room_or_changes_nothing(void **state)
+{
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 256);
+    mem_try_fail_after(1);
+    assert_false(arena_reserve(&arena, 100000));
+    assert_null(arena.blocks);
+    assert_true(arena_reserve(&arena, 100000 + ARENA_ALIGN));
+    char *first = arena_alloc(&arena, 50000);
+    assert_ptr_equal(arena_alloc(&arena, 50000), first + 50000);
+    mem_try_fail_after(1);
+    assert_true(arena_reserve(&arena, 1)); /* needs no memory */
+    mem_try_fail_after(0);
+    arena_done(&arena);
+}
+
+static void test_arena_does_not_double_a_block_made_for_one_big_object(void **state)
+{
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 256);
+    memset(arena_alloc(&arena, 100000), 'x', 100000);
+    memset(arena_alloc(&arena, 100), 'x', 100);
+    assert_in_range((size_t)(arena.end - arena.next), 0, 256);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +130,8 @@ int main(void)
         cmocka_unit_test(test_arena_reset_gives_back_a_first_block_of_one_big_object),
         cmocka_unit_test(test_arena_zero_clears_memory_that_was_used_before),
         cmocka_unit_test(test_arena_texts_end_with_a_nul),
+        cmocka_unit_test(test_arena_reserve_promises_room_or_changes_nothing),
+        cmocka_unit_test(test_arena_does_not_double_a_block_made_for_one_big_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

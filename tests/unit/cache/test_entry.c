@@ -366,6 +366,40 @@ static void test_entry_is_good_even_if_its_block_cannot_be_made_smaller(void **s
     cache_entry_unref(entry);
 }
 
+/* Large blocks have pages of their own; what is written stays as they grow into them and back. */
+static void test_entry_moves_between_small_and_paged_memory(void **state)
+{
+    static char body[40000];
+    struct entry_build build;
+
+    (void)state;
+    memset(body, 'x', sizeof(body));
+    entry_build_init(&build);
+    assert_true(entry_build_reserve(&build, 256));
+    entry_build_append(&build, STR_LIT(FIELDS));
+    entry_build_end_fields(&build);
+    mem_try_fail_after(1);
+    assert_false(entry_build_reserve(&build, 65536));
+    assert_true(entry_build_reserve(&build, 65536));
+    assert_true(entry_build_memory(&build) >= 65536);
+    entry_build_append(&build, str_make(body, sizeof(body)));
+    struct cache_entry *large = entry_build_take(&build, &usual);
+    assert_true(str_eq(cache_entry_fields(large), STR_LIT(FIELDS)));
+    assert_true(str_eq(cache_entry_body(large), str_make(body, sizeof(body))));
+    assert_true(cache_entry_memory(large) < 65536);
+    assert_int_equal(cache_entry_memory(large) % 4096, 0);
+    cache_entry_unref(large);
+
+    assert_true(entry_build_reserve(&build, 65536));
+    entry_build_append(&build, STR_LIT(FIELDS));
+    entry_build_end_fields(&build);
+    entry_build_append(&build, STR_LIT(BODY));
+    struct cache_entry *small = entry_build_take(&build, &usual);
+    assert_is_the_usual(small);
+    assert_true(cache_entry_memory(small) < 4096);
+    cache_entry_unref(small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_entry_of_random_bytes_is_refused),
         cmocka_unit_test(test_entry_is_none_when_memory_is_refused),
         cmocka_unit_test(test_entry_is_good_even_if_its_block_cannot_be_made_smaller),
+        cmocka_unit_test(test_entry_moves_between_small_and_paged_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

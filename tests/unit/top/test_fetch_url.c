@@ -13,24 +13,29 @@ static const struct {
     const char *url;
     const char *host; /* NULL: refused */
     const char *port;
+    bool is_tls;
 } cases[] = {
-    {"http://127.0.0.1:9901", "127.0.0.1", "9901"},
-    {"http://edge-1.example.net:80/", "edge-1.example.net", "80"},
-    {"edge-1", "edge-1", "9901"},
-    {"http://[::1]:9901", "::1", "9901"},
-    {"[fd00::7]", "fd00::7", "9901"},
-    {"", NULL, NULL},
-    {"http://", NULL, NULL},
-    {"http://:80", NULL, NULL},
-    {"http://a:", NULL, NULL},
-    {"http://a:0", NULL, NULL},
-    {"http://a:65536", NULL, NULL},
-    {"http://a:http", NULL, NULL},
-    {"http://a/status.json", NULL, NULL},
-    {"http://[::1", NULL, NULL},
-    {"http://[::1]9901", NULL, NULL},
-    {"http://a b", NULL, NULL},
-    {"https://a", NULL, NULL},
+    {"http://127.0.0.1:9901", "127.0.0.1", "9901", false},
+    {"http://edge-1.example.net:80/", "edge-1.example.net", "80", false},
+    {"edge-1", "edge-1", "9901", false},
+    {"http://[::1]:9901", "::1", "9901", false},
+    {"[fd00::7]", "fd00::7", "9901", false},
+    {"", NULL, NULL, false},
+    {"http://", NULL, NULL, false},
+    {"http://:80", NULL, NULL, false},
+    {"http://a:", NULL, NULL, false},
+    {"http://a:0", NULL, NULL, false},
+    {"http://a:65536", NULL, NULL, false},
+    {"http://a:http", NULL, NULL, false},
+    {"http://a/status.json", NULL, NULL, false},
+    {"http://[::1", NULL, NULL, false},
+    {"http://[::1]9901", NULL, NULL, false},
+    {"http://a b", NULL, NULL, false},
+    {"https://a", "a", "9901", true},
+    {"https://[::1]:443/", "::1", "443", true},
+    {"https://", NULL, NULL, false},
+    {"https://http://a", NULL, NULL, false},
+    {"ftp://a", NULL, NULL, false},
 };
 
 static void test_urls_by_table(void **state)
@@ -50,6 +55,7 @@ static void test_urls_by_table(void **state)
         assert_int_equal(status, STATUS_OK);
         assert_string_equal(target.host, cases[i].host);
         assert_string_equal(target.port, cases[i].port);
+        assert_int_equal(target.is_tls, cases[i].is_tls);
     }
 }
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks of whole pages, for what is large, lives long and ends in any order: cached answers.
+ *
+ * The allocator keeps a freed block's memory until all around it is free as well, so a process that
+ * keeps answers of all sizes holds half as much again as they take. Here a block's pages go back to
+ * the kernel as it is freed, and a block's size is its pages: nothing else is resident. Address
+ * space may be left in pieces; there is plenty of it. The price is a fault for each page of a new
+ * block (some 0.5 us), so this is not for buffers that come and go with each request.
+ *
+ * Like mem_try_*: may return NULL, and a test's mem_try_fail_after() counts these calls, too.
+ *
+ * Thread: any, one short lock for all. A block may be freed on another thread.
+ */
+#ifndef NEARSIDE_BASE_PAGES_H
+#define NEARSIDE_BASE_PAGES_H
+
+#include <nearside/base/attr.h>
+
+#include <stddef.h>
+
+/* A longer block is refused. */
+#define PAGES_BLOCK_MAX (60u << 20)
+
+/* Its content is not defined. Aligned to a page. */
+void *pages_try_alloc(size_t size) MUST_CHECK;
+/* As realloc() does; on NULL, `ptr` is still valid. Making a block smaller is never refused. */
+void *pages_try_resize(void *ptr, size_t size) MUST_CHECK;
+void pages_free(void *ptr); /* NULL is fine */
+
+/* What a block takes, bytes: its pages. */
+size_t pages_size_of(const void *ptr);
+
+#endif
