@@ -128,8 +128,12 @@ static unsigned raise_descriptor_limit(void)
 static void start_signals(struct edge *edge)
 {
     static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
+    /* What holds again once nobody listens: a process that ends is not killed over the last of it.
+     */
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
 
     for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
+        (void)sigaction(numbers[i], &ignored, NULL); /* cannot fail with these arguments */
         edge->signals[i] = loop_signal_new(edge->loop, numbers[i], on_signal, edge);
     }
 }

@@ -289,9 +289,6 @@ static bool refuse_early(struct request *request)
 {
     const struct conf_limits *limits = &request->world->conf->limits;
     const struct http_head *head = request->head;
-    if (refuse_crowd(request)) {
-        return true;
-    }
     struct reply_error error = {.status = 501,
                                 .type = "invalid_request_error",
                                 .code = "method_not_supported",
@@ -302,6 +299,9 @@ static bool refuse_early(struct request *request)
         /* What follows a CONNECT may be meant for the tunnel, not for us. */
         request->client->close_after = true;
         reply_error(request, &error);
+        return true;
+    }
+    if (refuse_crowd(request)) {
         return true;
     }
     if (forwarded_is_loop(head, request->world->conf->edge.id)) {

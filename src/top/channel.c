@@ -135,6 +135,7 @@ enum channel_result channel_send(struct channel *channel, const char *ptr, size_
 
     errno = 0;
     if (channel->ssl != NULL) {
+        ERR_clear_error(); /* SSL_get_error() looks at the queue */
         code = SSL_write_ex(channel->ssl, ptr, len, ret_len);
         return code == 1 ? CHANNEL_OK : tls_failure(channel, code);
     }
@@ -151,6 +152,7 @@ enum channel_result channel_receive(struct channel *channel, char *ptr, size_t s
 
     errno = 0;
     if (channel->ssl != NULL) {
+        ERR_clear_error();
         code = SSL_read_ex(channel->ssl, ptr, size, ret_len);
         return code == 1 ? CHANNEL_OK : tls_failure(channel, code);
     }

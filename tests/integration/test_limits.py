@@ -116,6 +116,17 @@ def test_a_forwarding_field_of_nobody_trusted_is_no_way_around_the_limit(make_pr
     wait_until(lambda: proxy.get("/echo").status == 200, "room again")
 
 
+def test_a_connect_beyond_the_limit_ends_its_connection_all_the_same(make_proxy, pod):
+    """What follows it may be meant for the tunnel; it is no request of ours."""
+    proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1})
+    with running_stream(proxy), proxy.connect() as conn:
+        conn.send(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n" +
+                  raw.request_bytes("GET", "/echo"))
+        assert conn.read_response().header("Connection") == "close"
+        with pytest.raises(raw.Closed):
+            conn.read_response()
+
+
 def test_a_leader_that_has_gone_counts_no_more(make_proxy, pod):
     """Its answer goes on for others; the client may ask again."""
     proxy = make_proxy([region("near", pod)], cache={"enabled": True},

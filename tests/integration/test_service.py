@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -267,3 +268,13 @@ def test_the_package_is_what_debian_expects():
     lintian = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", package],
                              capture_output=True, text=True)
     assert lintian.returncode == 0, lintian.stdout
+
+
+def test_signals_while_it_ends_change_nothing(make_proxy, pod):
+    """An operator is impatient, logrotate knows of nothing: the process ends in order all the same."""
+    for _ in range(5):
+        proxy = make_proxy([region("near", pod)])
+        while proxy.process.is_running:
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+                proxy.process.signal(number)
+        assert proxy.process.popen.returncode == 0
