@@ -96,22 +96,23 @@ void exchange_move(struct exchange *exchange, enum exchange_state next)
     }
 }
 
-void exchange_init(struct exchange *exchange, struct request *request)
+void exchange_init(struct exchange *exchange, struct request *request, struct loop *loop)
 {
-    exchange->state = EXCHANGE_NONE;
-    exchange->request = request;
-    exchange->conn = NULL;
-    buf_init(&exchange->in);
-    buf_init(&exchange->out);
-    deadline_init(&exchange->deadline, request->worker->loop, on_deadline, request);
+    *exchange = (struct exchange){.state = EXCHANGE_NONE, .request = request};
+    deadline_init(&exchange->deadline, loop, on_deadline, request);
+}
+
+void exchange_end(struct exchange *exchange)
+{
+    exchange_cancel(exchange);
+    buf_done(&exchange->in);
+    buf_done(&exchange->out);
 }
 
 void exchange_done(struct exchange *exchange)
 {
-    exchange_cancel(exchange);
+    ASSERT(exchange->conn == NULL);
     deadline_done(&exchange->deadline);
-    buf_done(&exchange->in);
-    buf_done(&exchange->out);
 }
 
 /* Everything a new attempt starts from. */

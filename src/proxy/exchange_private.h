@@ -67,8 +67,11 @@ struct exchange {
     uint64_t answer_due_ns; /* state HEAD: first_token_ms */
 };
 
-void exchange_init(struct exchange *exchange, struct request *request);
+/* Once for a request's memory, which serves many requests, and before that goes. */
+void exchange_init(struct exchange *exchange, struct request *request, struct loop *loop);
 void exchange_done(struct exchange *exchange);
+/* A request is over: cancel, and give back what was kept for it. */
+void exchange_end(struct exchange *exchange);
 
 /* Begin on an idle or a new connection. Results come on later turns. */
 void exchange_start(struct exchange *exchange, const struct upstream_target *target);

@@ -117,34 +117,54 @@ void request_move(struct request *request, enum request_state next)
 
 /* ---- begin ---- */
 
-static struct request *request_take(struct worker *worker)
+static struct request *request_new(struct worker *worker)
 {
-    struct list *first = list_first(&worker->free_requests);
-    struct request *request;
+    struct request *request = mem_new(struct request);
 
-    if (first == NULL) {
-        request = mem_new(struct request);
-        arena_init(&request->arena, REQUEST_ARENA_BYTES);
-        return request;
-    }
-    list_remove(first);
-    worker->free_request_count--;
-    request = LIST_ITEM(first, struct request, link);
+    arena_init(&request->arena, REQUEST_ARENA_BYTES);
+    deadline_init(&request->deadline, worker->loop, on_deadline, request);
+    exchange_init(&request->exchange, request, worker->loop);
     return request;
 }
 
+void request_free(struct request *request)
+{
+    exchange_done(&request->exchange);
+    deadline_done(&request->deadline);
+    arena_done(&request->arena);
+    mem_free(request);
+}
+
+static struct request *request_take(struct worker *worker)
+{
+    struct list *first = list_first(&worker->free_requests);
+
+    if (first == NULL) {
+        return request_new(worker);
+    }
+    list_remove(first);
+    worker->free_request_count--;
+    return LIST_ITEM(first, struct request, link);
+}
+
+/* Its deadlines may stay in the loop's heap, cancelled: the next request to set them then only
+ * stores a time. */
 static void request_put(struct worker *worker, struct request *request)
 {
     struct arena arena;
+    struct deadline deadline = request->deadline;
+    struct deadline exchange_deadline = request->exchange.deadline;
 
-    if (worker->free_request_count >= WORKER_FREE_REQUESTS) {
-        arena_done(&request->arena);
-        mem_free(request);
+    if (worker->free_request_count >= WORKER_FREE_REQUESTS || worker->tearing_down) {
+        request_free(request);
         return;
     }
     arena_reset(&request->arena);
     arena = request->arena;
-    *request = (struct request){.arena = arena, .worker = worker};
+    *request = (struct request){.arena = arena,
+                                .worker = worker,
+                                .deadline = deadline,
+                                .exchange = {.request = request, .deadline = exchange_deadline}};
     list_init(&request->link);
     list_push_front(&worker->free_requests, &request->link);
     worker->free_request_count++;
@@ -202,8 +222,6 @@ static void request_init(struct request *request, struct client_conn *client)
     list_init(&request->link);
     list_init(&request->detached_link);
     buf_init(&request->body.bytes);
-    deadline_init(&request->deadline, worker->loop, on_deadline, request);
-    exchange_init(&request->exchange, request);
     request->route.last_region = ROUTE_NOBODY;
     request->route.turns = worker->turns;
     request->first_region_slot = -1;
@@ -592,8 +610,8 @@ void request_finish(struct request *request)
     stale_drop(request);
     request_uncount(request);
     request_body_done(request);
-    exchange_done(&request->exchange);
-    deadline_done(&request->deadline);
+    exchange_end(&request->exchange);
+    deadline_cancel(&request->deadline);
     list_remove(&request->link);
     list_remove(&request->detached_link);
     fleet_view_unref(request->view);

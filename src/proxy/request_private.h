@@ -213,6 +213,9 @@ void request_write_head(struct request *request, struct buf *out);
 bool request_start(struct client_conn *client, const struct http_head *head,
                    struct str raw) MUST_CHECK;
 
+/* One that is kept for use again, in no list any more. */
+void request_free(struct request *request);
+
 /* ---- from the client connection ---- */
 
 /* Body bytes, in order; valid for the call. */

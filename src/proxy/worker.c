@@ -539,6 +539,7 @@ static void tear_down(struct worker *worker)
     struct list *link;
     struct list *after;
 
+    worker->tearing_down = true;
     LIST_FOREACH_SAFE (link, after, &worker->listeners) {
         drop_listener(LIST_ITEM(link, struct worker_listener, link));
     }
@@ -554,14 +555,10 @@ static void tear_down(struct worker *worker)
     deadline_done(&worker->queue_tick);
     pool_free(worker->pool);
     cache_worker_free(worker->cache);
-    loop_free(worker->loop);
-    while (!list_is_empty(&worker->free_requests)) {
-        struct list *first = list_first(&worker->free_requests);
-        struct request *request = LIST_ITEM(first, struct request, link);
-        list_remove(first);
-        arena_done(&request->arena);
-        mem_free(request);
+    LIST_FOREACH_SAFE (link, after, &worker->free_requests) {
+        request_free(LIST_ITEM(link, struct request, link));
     }
+    loop_free(worker->loop);
 }
 
 static void *worker_main(void *arg)

@@ -87,6 +87,7 @@ struct worker {
     struct loop_task queue_task;
     struct loop_task drain_task; /* tell that no connection is left */
     bool draining;
+    bool tearing_down;         /* nothing is kept for use again */
     bool handing_over;         /* draining, and another process accepts */
     struct loop_message pulse; /* posted while pulse_asked */
     atomic_bool pulse_asked;
