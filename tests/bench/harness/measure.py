@@ -55,21 +55,22 @@ def disturb(workload, server, process, seconds):
 
 def figures(workload, counted, memory_kib):
     """What is reported of a run: cost per unit first."""
-    pod_ns, *proxy_ns = counted["cpu_ns"]
-    cpu_us = sum(proxy_ns) / 1e3
+    pod, *proxy = counted["cpu"]
+    cpu_us = sum(one["ns"] for one in proxy) / 1e3
     answers = counted["answers"]
     units = {"token": counted["events"], "MiB": answers * workload.size_mib,
              "handshake": counted["connects"]}.get(workload.unit, answers)
     wall_ns = counted["seconds"] * 1e9
     return {
         "cpu_us": cpu_us / units if units else None,
+        "runs": sum(one["runs"] for one in proxy) / units if units else None,
         "rate": units / counted["seconds"],
         "p50_us": counted["p50_us"], "p99_us": counted["p99_us"], "p999_us": counted["p999_us"],
         "ttft_p99_us": counted["ttft_p99_us"] or None, "late_p99_us": counted["late_p99_us"] or None,
         "failures": counted["failures"] + counted["bad_statuses"],
         "resumed": counted["resumed"] / counted["connects"] if counted["connects"] else 0,
         "proxy_busy": cpu_us * 1e3 / wall_ns,
-        "pod_busy": pod_ns / wall_ns,
+        "pod_busy": pod["ns"] / wall_ns,
         "load_busy": counted["own_cpu_ns"] / wall_ns,
         "memory_kib": memory_kib / workload.connections,
     }

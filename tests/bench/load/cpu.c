@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static uint64_t read_first_number(const char *path)
+/* A schedstat: time on a CPU, time waiting for one, runs. */
+static struct cpu cpu_of_task(const char *path)
 {
     char text[128];
+    char *at = text;
+    struct cpu cpu;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -18,23 +21,28 @@ static uint64_t read_first_number(const char *path)
         (void)close(fd);
     }
     text[len < 0 ? 0 : len] = '\0';
-    return strtoull(text, NULL, 10);
+    cpu.ns = strtoull(at, &at, 10);
+    (void)strtoull(at, &at, 10);
+    cpu.runs = strtoull(at, &at, 10);
+    return cpu;
 }
 
-uint64_t cpu_of_process_ns(unsigned long pid)
+struct cpu cpu_of_process(unsigned long pid)
 {
     char path[300];
-    uint64_t sum = 0;
+    struct cpu sum = {.ns = 0};
 
     (void)snprintf(path, sizeof(path), "/proc/%lu/task", pid);
     DIR *tasks = opendir(path);
     if (tasks == NULL) {
-        return 0;
+        return sum;
     }
     for (struct dirent *task = readdir(tasks); task != NULL; task = readdir(tasks)) {
         if (task->d_name[0] != '.') {
             (void)snprintf(path, sizeof(path), "/proc/%lu/task/%s/schedstat", pid, task->d_name);
-            sum += read_first_number(path);
+            struct cpu cpu = cpu_of_task(path);
+            sum.ns += cpu.ns;
+            sum.runs += cpu.runs;
         }
     }
     (void)closedir(tasks);

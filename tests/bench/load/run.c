@@ -29,7 +29,7 @@ struct tally {
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t own_cpu_ns;
-    uint64_t cpu_ns[OPTIONS_PIDS_MAX];
+    struct cpu cpu[OPTIONS_PIDS_MAX];
 };
 
 struct run {
@@ -61,7 +61,7 @@ static void read_gauges(const struct run *run, struct tally *ret_tally)
     struct timespec own;
 
     for (unsigned i = 0; i < run->options->pid_count; i++) {
-        ret_tally->cpu_ns[i] = cpu_of_process_ns(run->options->pids[i]);
+        ret_tally->cpu[i] = cpu_of_process(run->options->pids[i]);
     }
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
     ret_tally->own_cpu_ns = (uint64_t)own.tv_sec * 1000000000ULL + (uint64_t)own.tv_nsec;
@@ -87,7 +87,8 @@ static void window_close(struct run *run)
 
     read_gauges(run, &after);
     for (unsigned i = 0; i < run->options->pid_count; i++) {
-        tally->cpu_ns[i] = after.cpu_ns[i] - tally->cpu_ns[i];
+        tally->cpu[i].ns = after.cpu[i].ns - tally->cpu[i].ns;
+        tally->cpu[i].runs = after.cpu[i].runs - tally->cpu[i].runs;
     }
     tally->own_cpu_ns = after.own_cpu_ns - tally->own_cpu_ns;
     tally->events = after.events - tally->events;
@@ -113,12 +114,13 @@ static void report(const struct run *run, double seconds)
                  (double)histogram_quantile(latencies, 0.5) / 1e3,
                  (double)histogram_quantile(latencies, 0.99) / 1e3,
                  (double)histogram_quantile(latencies, 0.999) / 1e3);
-    (void)printf("\"ttft_p99_us\":%.1f,\"late_p50_us\":%.1f,\"late_p99_us\":%.1f,\"cpu_ns\":[",
+    (void)printf("\"ttft_p99_us\":%.1f,\"late_p50_us\":%.1f,\"late_p99_us\":%.1f,\"cpu\":[",
                  (double)histogram_quantile(&run->env.first_events, 0.99) / 1e3,
                  (double)histogram_quantile(&run->env.lateness, 0.5) / 1e3,
                  (double)histogram_quantile(&run->env.lateness, 0.99) / 1e3);
     for (unsigned i = 0; i < run->options->pid_count; i++) {
-        (void)printf(i == 0 ? "%llu" : ",%llu", (unsigned long long)tally->cpu_ns[i]);
+        (void)printf("%s{\"ns\":%llu,\"runs\":%llu}", i == 0 ? "" : ",",
+                     (unsigned long long)tally->cpu[i].ns, (unsigned long long)tally->cpu[i].runs);
     }
     (void)printf("]}\n");
 }
