@@ -14,14 +14,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The library's parser does not stand refused memory: it drops bytes of a string, or ends the
- * process. So while it runs there is no refusal; whether there is room for the tree is asked
- * before. Of this thread. */
-static _Thread_local bool is_loading;
+/* Of this thread. The library's parser does not stand refused memory: it drops bytes of a string,
+ * or ends the process. So while it runs there is no refusal; whether there is room for the tree is
+ * asked before. */
+static _Thread_local bool may_refuse;
 
 static void *tree_alloc(size_t size)
 {
-    return is_loading ? mem_alloc(size) : mem_try_alloc(size);
+    return may_refuse ? mem_try_alloc(size) : mem_alloc(size);
+}
+
+void form_trees_begin(void)
+{
+    may_refuse = true;
+}
+
+void form_trees_end(void)
+{
+    may_refuse = false;
 }
 
 void form_setup(void)
@@ -47,9 +57,10 @@ json_t *form_json_load(struct str text, size_t nodes, size_t flags, json_error_t
     if (!has_room(nodes, text.len)) {
         return NULL;
     }
-    is_loading = true;
+    const bool before = may_refuse;
+    may_refuse = false;
     json_t *value = json_loadb(text.ptr, text.len, flags, ret_error);
-    is_loading = false;
+    may_refuse = before;
     return value;
 }
 

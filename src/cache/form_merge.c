@@ -248,26 +248,34 @@ static enum form_result finish(const struct merge *merge, size_t bytes_max, stru
     return result;
 }
 
-enum form_result form_stream_to_plain(enum api api, struct str events, const struct form_wish *wish,
-                                      struct buf *out)
+static enum form_result merge_events(enum api api, struct str events, size_t bytes_max,
+                                     struct buf *out)
 {
-    struct merge merge = {.api = api};
+    struct merge merge = {.api = api, .members = json_object()};
 
-    if (api != API_CHAT && api != API_COMPLETIONS) {
-        return FORM_INEXACT;
-    }
-    merge.members = json_object();
     enum form_result result = FORM_INEXACT;
     if (merge.members != NULL) {
         result = form_each_chunk(events, is_repeat, on_chunk, &merge);
     }
     if (result == FORM_OK) {
-        result = finish(&merge, wish->bytes_max, out);
+        result = finish(&merge, bytes_max, out);
     }
     json_decref(merge.members);
     json_decref(merge.usage);
     for (size_t i = 0; i < merge.choice_count; i++) {
         form_choice_free(merge.choices[i]);
     }
+    return result;
+}
+
+enum form_result form_stream_to_plain(enum api api, struct str events, const struct form_wish *wish,
+                                      struct buf *out)
+{
+    if (api != API_CHAT && api != API_COMPLETIONS) {
+        return FORM_INEXACT;
+    }
+    form_trees_begin();
+    enum form_result result = merge_events(api, events, wish->bytes_max, out);
+    form_trees_end();
     return result;
 }

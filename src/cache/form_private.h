@@ -10,6 +10,11 @@
 
 /* ---- JSON (form_json.c) ---- */
 
+/* Between these, on this thread, the library may be refused its memory: who turns an answer can
+ * bear that, and what the answer's size is, a peer says. Others have small trees of our own. */
+void form_trees_begin(void);
+void form_trees_end(void);
+
 /* Parse an object; *nodes_left is FORM_NODES_MAX at first and counts down over all texts of one
  * answer. Members keep their order. */
 enum form_result form_json_parse(struct str text, size_t *nodes_left,

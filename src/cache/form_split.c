@@ -156,8 +156,8 @@ static enum form_result split_answer(struct form_split *split, json_t *answer)
     return result == FORM_OK ? end_stream(split, json_object_get(answer, "usage")) : result;
 }
 
-enum form_result form_plain_to_stream(enum api api, struct str body, const struct form_wish *wish,
-                                      struct buf *out)
+static enum form_result split_body(enum api api, struct str body, const struct form_wish *wish,
+                                   struct buf *out)
 {
     struct form_split split = {.api = api,
                                .out = out,
@@ -167,9 +167,6 @@ enum form_result form_plain_to_stream(enum api api, struct str body, const struc
     size_t nodes_left = FORM_NODES_MAX;
     json_t *answer;
 
-    if (api != API_CHAT && api != API_COMPLETIONS) {
-        return FORM_INEXACT;
-    }
     enum form_result result = form_json_parse(body, &nodes_left, &answer);
     if (result != FORM_OK) {
         return result;
@@ -188,5 +185,17 @@ enum form_result form_plain_to_stream(enum api api, struct str body, const struc
     buf_done(&split.nulls);
     buf_done(&split.last);
     json_decref(answer);
+    return result;
+}
+
+enum form_result form_plain_to_stream(enum api api, struct str body, const struct form_wish *wish,
+                                      struct buf *out)
+{
+    if (api != API_CHAT && api != API_COMPLETIONS) {
+        return FORM_INEXACT;
+    }
+    form_trees_begin();
+    enum form_result result = split_body(api, body, wish, out);
+    form_trees_end();
     return result;
 }
