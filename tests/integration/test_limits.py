@@ -383,8 +383,14 @@ def test_the_last_descriptors_are_kept_from_clients(make_proxy, pod):
     proxy = make_proxy([region("near", pod)], limits={"reserve_descriptors": 40},
                        prefix=["prlimit", "--nofile=150:150"])
     with running_stream(proxy), contextlib.ExitStack() as stack:
-        for _ in range(160):
+        def is_seen_to(count):
+            return hits(proxy, "file_descriptors") or \
+                proxy.metrics().value("nearside_client_connections") >= count
+
+        for number in range(160):
             stack.enter_context(raw.Conn(proxy.port, timeout=5))
+            # One after another: those that are refused at once keep descriptors of the reserve.
+            wait_until(lambda count=number + 2: is_seen_to(count), "it to be accepted or refused")
             if hits(proxy, "file_descriptors"):
                 break
         last = stack.enter_context(raw.Conn(proxy.port, timeout=5))
