@@ -347,11 +347,9 @@ bool request_requeue(struct request *request)
 
 /* What the next choice should know. Silence is its region's more often than one endpoint's: the
  * neighbour would cost the client the same wait, and the budget a second repetition. */
-static void learn_from(struct request *request, enum outcome outcome)
+void request_learn(struct request *request, enum outcome outcome)
 {
-    request->route.unreached = outcome == OUTCOME_CONNECT_REFUSED ||
-                               outcome == OUTCOME_CONNECT_TIMEOUT ||
-                               outcome == OUTCOME_CONNECT_ERROR || outcome == OUTCOME_TLS_ERROR;
+    request->route.in_vain = outcome_class(outcome) == OUTCOME_CLASS_FAULT;
     if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT) {
         request->route.last_region_attempts = ROUTE_REGION_ATTEMPTS;
     }
@@ -384,7 +382,7 @@ bool request_grant_retry(struct request *request, enum outcome outcome)
     enum retry_verdict verdict;
 
     request->counted_attempts += counts;
-    learn_from(request, outcome);
+    request_learn(request, outcome);
     facts.attempts = counts ? request->counted_attempts : 0;
     facts.elsewhere = outcome == OUTCOME_HEAD_TIMEOUT && goes_elsewhere(request);
     verdict = retry_decide(&facts);

@@ -41,14 +41,16 @@ static enum outcome outcome_of_answer(const struct request *request, const struc
     return OUTCOME_OK;
 }
 
-/* Would a repetition reach an endpoint that has not answered yet? Otherwise the answer in hand is
- * better than another of its kind. */
-static bool somewhere_untried(struct request *request)
+/* After an answer of that outcome, would a repetition reach an endpoint that has not answered yet?
+ * Otherwise the answer in hand is better than another of its kind. */
+static bool somewhere_untried(struct request *request, enum outcome outcome)
 {
     struct worker *worker = request->worker;
-    struct route_choice choice = request_peek(request);
+    struct route_choice choice;
     uint64_t id;
 
+    request_learn(request, outcome);
+    choice = request_peek(request);
     if (choice.region == ROUTE_NOBODY || choice.endpoint == ROUTE_NOBODY) {
         return false;
     }
@@ -83,7 +85,7 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         return;
     }
     /* Without a retry the answer in hand is passed on: it says more than one of ours would. */
-    if (outcome != OUTCOME_OK && somewhere_untried(request) &&
+    if (outcome != OUTCOME_OK && somewhere_untried(request, outcome) &&
         request_grant_retry(request, outcome)) {
         request->retry_granted = true;
         request_on_failure(request, outcome);
@@ -164,7 +166,8 @@ static bool begins_with_error(struct request *request)
         return false;
     }
     request->answer_outcome = OUTCOME_STATUS_5XX;
-    if (somewhere_untried(request) && request_grant_retry(request, OUTCOME_STATUS_5XX)) {
+    if (somewhere_untried(request, OUTCOME_STATUS_5XX) &&
+        request_grant_retry(request, OUTCOME_STATUS_5XX)) {
         request->retry_granted = true;
     } else if (stale_is_ready(request)) {
         request->stale_wanted = true;

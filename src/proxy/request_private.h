@@ -328,6 +328,8 @@ struct route_choice request_peek(struct request *request);
 bool request_allows_region(const struct request *request, const char *name);
 void request_dequeue(struct request *request);
 bool request_grant_retry(struct request *request, enum outcome outcome);
+/* An attempt ends so: what the next choice, peeked at or made, should know of it. */
+void request_learn(struct request *request, enum outcome outcome);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);

@@ -368,14 +368,14 @@ static bool choose_in_sick(struct pick *pick, struct route_choice *ret_choice)
     return found;
 }
 
-/* All that may serve were tried, and the last could not be reached: nor could it again. Somebody
- * who is up but was put aside may have recovered, and nothing is lost by asking. */
+/* All that may serve were tried, and the last failed: it would again. Somebody who is up but was
+ * put aside may have recovered, and nothing is lost by asking. */
 static bool choose_put_aside(struct pick *pick, struct route_choice *ret_choice)
 {
     region_set members = pick->members;
     bool found;
 
-    if (pick->tier != TIER_USABLE || !pick->request->unreached || pick->full != 0) {
+    if (pick->tier != TIER_USABLE || !pick->request->in_vain || pick->full != 0) {
         return false;
     }
     pick->tier = TIER_TRIPPED;

@@ -56,11 +56,12 @@ def test_a_region_that_fails_requests_is_put_aside_and_comes_back(make_proxy, ne
     wait_for_home(proxy, "near")
 
 
-def test_when_the_only_one_left_refuses_those_put_aside_are_asked(make_proxy, near, far):
+@pytest.mark.parametrize("fault", ["refuse", "error:500", "close-before-response"])
+def test_when_the_only_one_left_fails_those_put_aside_are_asked(make_proxy, near, far, fault):
     proxy = make_proxy([region("near", near), region("far", far)])
     put_aside(proxy, near)
     near.heal()
-    far.fault("refuse")
+    far.fault(fault)
     response = proxy.get("/echo")
     assert (response.status, response.header("X-Nearside-Region")) == (200, "near")
 

@@ -51,7 +51,7 @@ struct route_request {
     uint32_t tried_count;            /* attempts already made: */
     uint64_t tried[ROUTE_TRIED_MAX]; /* ids of their endpoints, oldest first */
     uint64_t tried_slots;            /* bits of the slots of their regions, for route_judge() */
-    bool unreached;                  /* the last attempt found nobody at its endpoint's door */
+    bool in_vain;                    /* the last attempt met nobody, or a server's failure */
     bool no_trials;                  /* somebody else took the trial that was picked */
     int last_region;                 /* index of the last one tried, or ROUTE_NOBODY */
     uint32_t last_region_attempts;   /* attempts already made in it */

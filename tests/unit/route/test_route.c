@@ -192,15 +192,15 @@ static void test_route_table(void **state)
     }
 }
 
-struct unreached_case {
+struct in_vain_case {
     const char *what;
     const char *fleet;
-    bool unreached;
+    bool in_vain;
     const char *want;
     int want_endpoint;
 };
 
-static const struct unreached_case unreached_cases[] = {
+static const struct in_vain_case in_vain_cases[] = {
     {"untried and usable first", "a 10 lou;b 30 u", true, "a", 2},
     {"another region before those put aside", "a 10 lo;b 30 u", true, "b", 0},
     {"put aside before the same again", "a 10 lo;b 30 d", true, "a", 1},
@@ -212,16 +212,16 @@ static const struct unreached_case unreached_cases[] = {
     {"room is waited for", "a 10 lof", true, "a", -1},
 };
 
-static void test_who_cannot_be_reached_is_not_asked_again_while_others_are_up(void **state)
+static void test_who_failed_is_not_asked_again_while_others_are_up(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(unreached_cases); i++) {
-        const struct unreached_case *row = &unreached_cases[i];
+    for (size_t i = 0; i < ARRAY_LEN(in_vain_cases); i++) {
+        const struct in_vain_case *row = &in_vain_cases[i];
         struct world *world = world_from(row->fleet, "a");
         struct route_choice choice;
         struct rng rng;
 
-        world->request.unreached = row->unreached;
+        world->request.in_vain = row->in_vain;
         rng_init_seed(&rng, 1);
         choice = route_pick(&world->view, &world->request, WORLD_NOW_NS, &rng);
         if (choice.region != world_find(world, row->want) ||
@@ -628,7 +628,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_route_table),
-        cmocka_unit_test(test_who_cannot_be_reached_is_not_asked_again_while_others_are_up),
+        cmocka_unit_test(test_who_failed_is_not_asked_again_while_others_are_up),
         cmocka_unit_test(test_the_least_pending_endpoint_serves),
         cmocka_unit_test(test_a_pending_request_weighs_as_much_as_five_streams),
         cmocka_unit_test(test_idle_endpoints_share_evenly_around_dead_ones),
