@@ -388,12 +388,11 @@ def test_the_last_descriptors_are_kept_from_clients(make_proxy, pod):
                 proxy.metrics().value("nearside_client_connections") >= count
 
         for number in range(160):
-            stack.enter_context(raw.Conn(proxy.port, timeout=5))
-            # One after another: those that are refused at once keep descriptors of the reserve.
+            last = stack.enter_context(raw.Conn(proxy.port, timeout=5))
+            # One after another, so that it is this one that is refused.
             wait_until(lambda count=number + 2: is_seen_to(count), "it to be accepted or refused")
             if hits(proxy, "file_descriptors"):
                 break
-        last = stack.enter_context(raw.Conn(proxy.port, timeout=5))
         assert_refused(last.read_response(), 503, "too_few_descriptors",
                        "limits.reserve_descriptors")
         assert proxy.process.open_files() <= 150 - 20
