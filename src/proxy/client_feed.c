@@ -69,18 +69,8 @@ static void refuse_pipelined(struct client_conn *conn)
 
 static void refuse_unheld(struct client_conn *conn)
 {
-    static const struct reply_error error = {
-        .status = 503,
-        .type = "server_error",
-        .code = "buffers_full",
-        .proxy_status = "proxy_internal_response",
-        .retry_after_s = 1,
-        .message = "Too much is being held for clients at once (limits.buffer_total_bytes). Try "
-                   "again shortly.",
-    };
-
     metric_limit_hit(conn->worker->metrics, LIMIT_BUFFER_TOTAL);
-    refuse(conn, &error);
+    refuse(conn, &reply_buffers_full);
 }
 
 void client_refuse_slow_head(struct client_conn *conn)

@@ -57,6 +57,16 @@ static void write_error(struct client_conn *conn, const struct reply_error *erro
     buf_done(&body);
 }
 
+const struct reply_error reply_buffers_full = {
+    .status = 503,
+    .type = "server_error",
+    .code = "buffers_full",
+    .proxy_status = "proxy_internal_response",
+    .retry_after_s = 1,
+    .message = "Too much is being held for clients at once (limits.buffer_total_bytes). Try again "
+               "shortly.",
+};
+
 void reply_error(struct request *request, const struct reply_error *error)
 {
     struct client_conn *conn = request->client;

@@ -43,21 +43,6 @@ static void unreserve(struct request *request, uint64_t bytes)
     metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
 }
 
-static void refuse_full(struct request *request)
-{
-    static const struct reply_error error = {
-        .status = 503,
-        .type = "server_error",
-        .code = "buffers_full",
-        .proxy_status = "proxy_internal_response",
-        .retry_after_s = 1,
-        .message = "Too many request bodies are being held at once (limits.buffer_total_bytes). "
-                   "Try again shortly.",
-    };
-
-    reply_error(request, &error);
-}
-
 /* The body outgrew what may be kept: send it as it comes. */
 static void stream_through(struct request *request)
 {
@@ -90,7 +75,7 @@ bool request_body_begin(struct request *request)
     /* A counted body is booked and allocated whole, so that it is never moved. */
     if (body->framing == HTTP_BODY_LENGTH && (!request_reserve(request, body->expected) ||
                                               !buf_reserve(&body->bytes, (size_t)body->expected))) {
-        refuse_full(request);
+        reply_error(request, &reply_buffers_full);
         return false;
     }
     return true;
@@ -134,7 +119,7 @@ void request_body_add(struct request *request, struct str bytes)
         !buf_reserve(&body->bytes, bytes.len)) {
         if (request->state != REQUEST_RELAY) {
             request_leave(request, OUTCOME_LOCAL_LIMIT);
-            refuse_full(request);
+            reply_error(request, &reply_buffers_full);
         } else {
             request_on_failure(request, OUTCOME_LOCAL_LIMIT);
         }

@@ -375,6 +375,7 @@ struct reply_error {
     unsigned retry_after_s;   /* 0: none */
     const char *message;
 };
+extern const struct reply_error reply_buffers_full; /* limits.buffer_total_bytes, or no memory */
 /* Write a whole error answer; the request moves to its end. */
 void reply_error(struct request *request, const struct reply_error *error);
 /* The same for a connection whose head could not be understood. */
