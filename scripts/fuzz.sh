@@ -26,6 +26,10 @@ if [ "${1:-}" = --one ]; then
         echo "$target: $runs runs"
     else
         tail -n 40 "$out/$target.log"
+        finding=$(ls -t "$out/findings/$target-"* 2>/dev/null | head -n 1)
+        if [ -n "$finding" ]; then
+            echo "$finding in base64: $(base64 -w 0 "$finding")"
+        fi
         echo "$target: FAILED"
     fi
     exit 0
