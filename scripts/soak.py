@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Valid and hostile load together, with faults, for half an hour; then: did anything grow?
 
-    scripts/soak.py [--seconds 1800] [--clients 12] [--attackers 300] [--seed 1]
+    scripts/soak.py [--seconds 1800] [--clients 12] [--attackers 300] [--seed 1] [--samples FILE]
 
 Valid clients hold every answer against what the pod must have said. Attackers are slow in every way
 tests/integration/env/attack.py knows; others send rubbish and leave. Meanwhile pods refuse, freeze
@@ -36,6 +36,8 @@ from env.waiting import NotInTime, wait_until  # noqa: E402
 GROWTH = 0.02
 SAMPLE_S = 2.0
 FAULT_S = 4.0
+COUNTED = ("nearside_cache_bytes", "nearside_buffered_bytes", "nearside_client_connections",
+           "nearside_inflight_requests")
 RUBBISH = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -115,16 +117,24 @@ def faults(world, dice):
 
 
 class Watch(threading.Thread):
-    """Memory and descriptors, every SAMPLE_S."""
+    """Memory and descriptors, every SAMPLE_S; with `file`, also what the edge counts, as CSV."""
 
-    def __init__(self, process):
+    def __init__(self, proxy, file):
         super().__init__(daemon=True)
-        self.process, self.samples = process, []
+        self.proxy, self.process, self.samples = proxy, proxy.process, []
+        self.file = open(file, "w") if file else None
         self.stopping = threading.Event()
 
     def run(self):
         while not self.stopping.wait(SAMPLE_S):
             self.samples.append((self.process.rss_bytes(), self.process.open_files()))
+            if self.file:
+                self.write()
+
+    def write(self):
+        metrics = self.proxy.metrics()
+        print(*self.samples[-1], *(int(metrics.value(name)) for name in COUNTED), sep=",",
+              file=self.file, flush=True)
 
     def part(self, index, begin, end):
         """The median of a part of the run, by shares of its time."""
@@ -154,7 +164,7 @@ def run(options, directory):
             warm.wait_count(200)
         time.sleep(1)
         files_before = proxy.process.open_files()
-        watch = Watch(proxy.process)
+        watch = Watch(proxy, options.samples)
         rubbish = Rubbish([proxy.port, proxy.tls_port, proxy.admin_port], options.seed)
         began = time.monotonic()
         with Attackers(proxy.port, options.attackers, kinds=KINDS + TLS_KINDS,
@@ -217,6 +227,7 @@ def main():
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--attackers", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--samples", help="also write what was seen here, as CSV")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nearside-soak-") as directory:
         sys.exit(run(options, directory))

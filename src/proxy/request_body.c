@@ -17,7 +17,10 @@
 #include <nearside/base/assert.h>
 #include <nearside/conf/tree.h>
 
-#define BODY_FIRST_BYTES 4096 /* of a body whose length is not said */
+/* A kept body of a said length is booked and allocated this much at first, then so many times what
+ * there was, at most whole. */
+#define BODY_FIRST_BYTES 16384
+#define BODY_GROWTH      8
 
 bool request_reserve(struct request *request, uint64_t bytes)
 {
@@ -41,6 +44,43 @@ static void unreserve(struct request *request, uint64_t bytes)
     atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
                               memory_order_relaxed);
     metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+}
+
+static bool fits(const struct request *request, uint64_t bytes)
+{
+    const atomic_ullong *total = &request->worker->deps.shared->buffered_bytes;
+
+    return atomic_load_explicit(total, memory_order_relaxed) + bytes <=
+           request->world->conf->limits.buffer_total_bytes;
+}
+
+/* How much to book for `need` bytes, with what is booked already. Who says a length and sends
+ * little shall hold little, and a body shall be moved seldom. */
+static uint64_t booking_for(const struct request_body *body, uint64_t need)
+{
+    uint64_t size = body->reserved == 0 ? BODY_FIRST_BYTES : body->reserved * BODY_GROWTH;
+
+    if (body->streaming || body->framing != HTTP_BODY_LENGTH) {
+        return need;
+    }
+    size = size > need ? size : need;
+    return size < body->expected ? size : body->expected;
+}
+
+/* Book and allocate for a body of `need` bytes from its present start. */
+static bool make_room(struct request *request, uint64_t need)
+{
+    struct request_body *body = &request->body;
+
+    if (body->reserved < need) {
+        const uint64_t booking = booking_for(body, need);
+
+        if (!request_reserve(request, booking - body->reserved)) {
+            return false;
+        }
+        need = booking;
+    }
+    return buf_reserve(&body->bytes, (size_t)need - buf_len(&body->bytes));
 }
 
 /* The body outgrew what may be kept: send it as it comes. */
@@ -72,9 +112,8 @@ bool request_body_begin(struct request *request)
         stream_through(request);
         return true;
     }
-    /* A counted body is booked and allocated whole, so that it is never moved. */
-    if (body->framing == HTTP_BODY_LENGTH && (!request_reserve(request, body->expected) ||
-                                              !buf_reserve(&body->bytes, (size_t)body->expected))) {
+    if (body->framing == HTTP_BODY_LENGTH && !fits(request, body->expected)) {
+        metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_TOTAL);
         reply_error(request, &reply_buffers_full);
         return false;
     }
@@ -114,9 +153,7 @@ void request_body_add(struct request *request, struct str bytes)
     if (!body->streaming && body->received > limits->buffer_bytes) {
         stream_through(request);
     }
-    if ((body->reserved < body->received - body->start &&
-         !request_reserve(request, body->received - body->start - body->reserved)) ||
-        !buf_reserve(&body->bytes, bytes.len)) {
+    if (!make_room(request, body->received - body->start)) {
         if (request->state != REQUEST_RELAY) {
             request_leave(request, OUTCOME_LOCAL_LIMIT);
             reply_error(request, &reply_buffers_full);

@@ -296,14 +296,39 @@ def test_a_body_that_comes_steadily_may_take_longer_than_the_window(make_proxy, 
     assert hits(proxy, "body_min_bytes_per_s") == 0
 
 
+def part_of_body(length, sent):
+    return (b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n"
+            b"Content-Length: %d\r\n\r\n" % length + b" " * sent)
+
+
 def test_bodies_held_have_a_total(make_proxy, pod):
     proxy = make_proxy([region("near", pod)],
                        limits={"buffer_total_bytes": 100000, "buffer_bytes": 90000})
     with running_stream(proxy), proxy.connect() as conn:
-        conn.send("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n")
+        conn.send(part_of_body(90000, 80000))
         proxy.wait_metric("nearside_buffered_bytes", None, 90000)
         assert_refused(proxy.chat(b"{" + b" " * 20000 + b"}"), 503, "buffers_full",
                        "limits.buffer_total_bytes")
+    assert hits(proxy, "buffer_total_bytes") == 1
+
+
+def test_a_body_that_is_said_and_not_sent_holds_little(make_proxy, pod):
+    """Booked: 16 KiB, then eight times that, at most whole. Who sends more than there is room for
+    is the one that is refused."""
+    proxy = make_proxy([region("near", pod)],
+                       limits={"buffer_total_bytes": 200000, "buffer_bytes": 90000})
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(proxy.connect()) for _ in range(4)]
+        for conn in conns:
+            conn.send(part_of_body(90000, 10))
+        proxy.wait_metric("nearside_buffered_bytes", None, 4 * 16384)
+        assert proxy.chat(answers.chat("a" * 20000)).status == 200
+        conns[0].send(b" " * 20000)
+        proxy.wait_metric("nearside_buffered_bytes", None, 90000 + 3 * 16384)
+        conns[1].send(b" " * 20000)
+        assert_refused(conns[1].read_response(), 503, "buffers_full", "limits.buffer_total_bytes")
+        proxy.wait_metric("nearside_buffered_bytes", None, 90000 + 2 * 16384)
+    proxy.wait_metric("nearside_buffered_bytes", None, 0)
     assert hits(proxy, "buffer_total_bytes") == 1
 
 
