@@ -14,6 +14,7 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
+#include <nearside/base/kernel.h>
 
 #include <event2/event.h>
 
@@ -62,7 +63,7 @@ static int wait_ms(const struct loop *loop)
 static void wait_in_ours(struct loop *loop, int timeout_ms)
 {
     struct epoll_event events[EVENTS_PER_TURN];
-    int count = epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
+    int count = kernel_epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
 
     ASSERT(count >= 0 || errno == EINTR);
     loop_watches_run(events, count);
