@@ -25,12 +25,9 @@ struct watch {
     unsigned wanted;   /* WATCH_ bits */
 };
 
-static uint32_t epoll_bits(unsigned wanted)
-{
-    return ((wanted & WATCH_READ) != 0 ? EPOLLIN : 0u) |
-           ((wanted & WATCH_WRITE) != 0 ? EPOLLOUT : 0u) |
-           ((wanted & WATCH_CLOSED) != 0 ? EPOLLRDHUP : 0u);
-}
+_Static_assert(WATCH_READ == (int)EPOLLIN && WATCH_WRITE == (int)EPOLLOUT &&
+                   WATCH_CLOSED == (int)EPOLLRDHUP,
+               "what is watched and what epoll is told are the same bits");
 
 /* What epoll says, in our terms. A broken connection is all three: reading and writing will say
  * so, and no further edge need come. */
@@ -39,16 +36,14 @@ static unsigned watch_bits(uint32_t told)
     if ((told & (EPOLLERR | EPOLLHUP)) != 0) {
         return WATCH_READ | WATCH_WRITE | WATCH_CLOSED;
     }
-    return ((told & EPOLLIN) != 0 ? (unsigned)WATCH_READ : 0u) |
-           ((told & EPOLLOUT) != 0 ? (unsigned)WATCH_WRITE : 0u) |
-           ((told & EPOLLRDHUP) != 0 ? (unsigned)WATCH_CLOSED : 0u);
+    return told;
 }
 
 static struct watch *watch_new(struct loop *loop, int fd, unsigned wanted, uint32_t flags,
                                watch_fn fn, void *arg)
 {
     struct watch *watch = mem_new(struct watch);
-    struct epoll_event event = {.events = epoll_bits(wanted) | flags, .data.ptr = watch};
+    struct epoll_event event = {.events = wanted | flags, .data.ptr = watch};
 
     ASSERT(loop_is_home(loop));
     watch->magic = WATCH_MAGIC;

@@ -104,7 +104,7 @@ void deadline_done(struct deadline *deadline);
 
 /* ---- file descriptors ---- */
 
-enum { WATCH_READ = 1, WATCH_WRITE = 2, WATCH_CLOSED = 4 };
+enum { WATCH_READ = 0x1, WATCH_WRITE = 0x4, WATCH_CLOSED = 0x2000 }; /* as epoll has them */
 
 struct watch;
 typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
