@@ -60,8 +60,8 @@ struct stream {
 
     struct stream_shortage *shortage; /* owned; NULL: the kernel never was short of memory */
 
-    struct loop *loop; /* borrowed: outlives this */
-    struct watch *watch;
+    struct watch watch;     /* what an event touches ends here */
+    struct loop *loop;      /* borrowed: outlives this */
     struct loop_task again; /* delivers again_events */
     unsigned again_events;
 
