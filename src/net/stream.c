@@ -82,7 +82,7 @@ static void tell_owner_later(struct stream *stream, unsigned events)
 
 static struct stream *stream_new(struct loop *loop, stream_fn fn, void *arg)
 {
-    struct stream *stream = mem_new(struct stream);
+    struct stream *stream = mem_zero_aligned(CACHE_LINE, sizeof(*stream));
 
     ASSERT(loop_is_home(loop));
     stream->magic = STREAM_MAGIC;
