@@ -87,10 +87,13 @@ static void test_claims_are_known_by_name_in_any_spelling(void **state)
         "x_real_ip",        "True-Client-Ip",  "Content_Length",    "Transfer_Encoding",
         "X-Rewrite-URL",    "X-Original-URL",  "X-Forwarded",       "X_Nearside_Regions",
         "CF-Connecting-IP",
+        "X-Forwarded-Client-Cert-Chain-Of-Somebody",
+        "x_forwarded_client_cert_chain_of_somebody",
     };
     static const char *const others[] = {
         "Accept", "X-Stainless-OS",  "Cookie",        "traceparent",
-        "my_own", "X-Custom-Header", "Cache-Control", "x"};
+        "my_own", "X-Custom-Header", "Cache-Control", "x",
+        "X-Somebody-Has-Forwarded-This-From-Afar"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
