@@ -332,6 +332,31 @@ def test_a_body_that_is_said_and_not_sent_holds_little(make_proxy, pod):
     assert hits(proxy, "buffer_total_bytes") == 1
 
 
+@pytest.mark.skipif("san/" in os.environ.get("NEARSIDE_BIN", ""),
+                    reason="a sanitizer keeps freed memory for a while")
+def test_a_body_that_outgrew_the_buffer_gives_its_memory_back(make_proxy, make_origin):
+    """Who sends much and goes on in drops does not keep the room of what was sent on: what a body
+    holds is what it is booked with."""
+    arrived = threading.Semaphore(0)
+
+    def take_part(peer, line, headers):
+        peer.read_exactly(9000000)
+        arrived.release()
+        peer.read_exactly(1)
+
+    proxy = make_proxy([region("near", make_origin(take_part))], edge={"workers": 1})
+    before = proxy.process.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            conn = stack.enter_context(proxy.connect())
+            conn.send(b"POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" +
+                      b"a" * 9000000)
+            assert arrived.acquire(timeout=10)
+        booked = proxy.metrics().value("nearside_buffered_bytes")
+        assert 0 < booked <= 8 * 2**20
+        assert proxy.process.rss_bytes() - before < booked + 8 * 2**20
+
+
 def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod):
     proxy = make_proxy([region("near", pod)],
                        limits={"buffer_total_bytes": 100000, "buffer_bytes": 1000})
