@@ -107,6 +107,14 @@ def test_a_client_behind_a_trusted_proxy_has_its_own_limit(make_proxy, pod):
         wait_until(lambda: proxy.get("/echo", greedy).status == 200, "room again")
 
 
+def test_a_trusted_proxy_that_names_no_client_is_not_one_itself(make_proxy, pod):
+    """As with its connections: it stands for all of its clients."""
+    proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    with running_stream(proxy), running_stream(proxy, {"X-Forwarded-For": "127.0.0.9"}):
+        assert proxy.get("/echo").status == 200
+
+
 def test_a_forwarding_field_of_nobody_trusted_is_no_way_around_the_limit(make_proxy, pod):
     proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1})
     with running_stream(proxy, {"X-Forwarded-For": "192.0.2.1"}):
