@@ -519,6 +519,19 @@ def test_the_admin_listener_gives_up_who_asks_too_slowly(make_proxy, pod, author
     secure.process.terminate()
 
 
+def test_the_admin_listener_reads_no_further_than_its_answers_are_taken(make_proxy, pod):
+    """Requests that wait for the answer before them stay in the client's kernel."""
+    proxy = make_proxy([region("near", pod)])
+    with raw.Conn(proxy.admin_port, receive_buffer=4096) as greedy:
+        greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        greedy.socket.setblocking(False)
+        sent = 0
+        while sent < 2**24 and select.select([], [greedy.socket], [], 1.0)[1]:
+            sent += greedy.socket.send(raw.request_bytes("GET", "/metrics") * 1000)
+        assert sent < 2**22, "all of it was read"
+        assert proxy.admin("GET", "/healthz").status == 200
+
+
 def is_given_up(conn):
     try:
         conn.send(b"a")
