@@ -95,21 +95,6 @@ static enum status check_buffers(const struct conf_reader *reader)
     return STATUS_OK;
 }
 
-static bool region_speaks_tls(const struct conf_region *region)
-{
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        if (region->endpoints[i].tls) {
-            return true;
-        }
-    }
-    for (uint32_t i = 0; i < region->exporter_count; i++) {
-        if (region->exporters[i].tls) {
-            return true;
-        }
-    }
-    return region->redis.url[0] != '\0' && region->redis.tls;
-}
-
 static enum status check_tls(const struct conf_reader *reader, const char *path,
                              const struct conf_region *region)
 {
@@ -129,7 +114,7 @@ static enum status check_tls(const struct conf_reader *reader, const char *path,
                                 "found verify = false with a ca, which would check nothing, "
                                 "allowed: verify = true, or no ca");
     }
-    if (is_set && !region_speaks_tls(region)) {
+    if (is_set && !conf_region_speaks_tls(region)) {
         return conf_reader_fail(reader, place.text,
                                 "found settings for TLS, but no endpoint or exporter is https:// "
                                 "and redis is not rediss://, allowed: none here, or such a URL");
