@@ -129,6 +129,21 @@ void buf_trim(struct buf *buf)
     }
 }
 
+void buf_fit(struct buf *buf, size_t size)
+{
+    char *data;
+
+    if (buf->size <= size || buf_len(buf) > size) {
+        return;
+    }
+    move_to_front(buf);
+    data = mem_try_realloc(buf->data, size);
+    if (data != NULL) {
+        buf->data = data;
+        buf->size = size;
+    }
+}
+
 void buf_append(struct buf *buf, const void *bytes, size_t len)
 {
     if (len == 0 || !make_room(buf, len)) {

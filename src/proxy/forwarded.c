@@ -115,12 +115,9 @@ static const struct str claims[] = {
     STR_LIT("x-http-host-override"),
 };
 
-/* Small letters, "-" for "_". False: too long to be any of ours. */
-static bool normalize(struct str name, char out[CLAIM_BYTES_MAX], bool *ret_had_underscore)
+/* Small letters, "-" for "_". `name` is at most CLAIM_BYTES_MAX long. */
+static void normalize(struct str name, char out[CLAIM_BYTES_MAX], bool *ret_had_underscore)
 {
-    if (name.len > CLAIM_BYTES_MAX) {
-        return false;
-    }
     *ret_had_underscore = false;
     for (size_t i = 0; i < name.len; i++) {
         const char c = name.ptr[i];
@@ -128,7 +125,6 @@ static bool normalize(struct str name, char out[CLAIM_BYTES_MAX], bool *ret_had_
         *ret_had_underscore = *ret_had_underscore || c == '_';
         out[i] = c == '_' ? '-' : (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
     }
-    return true;
 }
 
 static bool is_claim(struct str small)
@@ -150,16 +146,20 @@ bool forwarded_may_pass(struct str name, bool peer_is_trusted)
 {
     char text[CLAIM_BYTES_MAX];
     bool had_underscore;
+    struct str small;
 
-    /* Most names that come here are longer, or begin otherwise ("accept-language"). */
-    if (name.len == 0 || !normalize(name, text, &had_underscore)) {
+    if (name.len == 0) {
         return true;
     }
-    if (had_underscore && http_name_find(str_make(text, name.len)) != HTTP_NAME_OTHER) {
+    /* A longer name can still begin like a claim. */
+    name = str_slice(name, 0, CLAIM_BYTES_MAX);
+    normalize(name, text, &had_underscore);
+    small = str_make(text, name.len);
+    if (had_underscore && http_name_find(small) != HTTP_NAME_OTHER) {
         return false;
     }
-    return peer_is_trusted || strchr("xcft", text[0]) == NULL ||
-           !is_claim(str_make(text, name.len));
+    /* Most names that come here begin otherwise ("accept-language"). */
+    return peer_is_trusted || strchr("xcft", text[0]) == NULL || !is_claim(small);
 }
 
 /* ---- Via ---- */

@@ -70,6 +70,9 @@ void buf_consume(struct buf *buf, size_t len);  /* forget bytes at the front */
 void buf_clear(struct buf *buf);                /* empty, memory kept */
 void buf_trim(struct buf *buf);                 /* if empty, give the memory back */
 
+/* Give memory back down to a block of `size` bytes, if what is held fits into one. */
+void buf_fit(struct buf *buf, size_t size);
+
 /* Append; memory is never refused (mem_ rules), but in a buffer of buf_init_try(). */
 void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_str(struct buf *buf, struct str text);
