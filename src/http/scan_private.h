@@ -208,4 +208,61 @@ SCAN_DEFINE(quote) /* JSON strings known to be good: to a quote or a backslash *
 #undef SCAN_DEFINE
 #undef SCAN_BLOCKS
 
+/* ---- copying what fits a line ---- */
+
+/* Copy bytes of a field's line; source and target do not overlap. False when one of them is of
+ * those that no value may hold. */
+static inline bool scan_copy_by_byte(char *to, const char *from, size_t len)
+{
+    bool fits = true;
+
+    for (size_t i = 0; i < len; i++) {
+        to[i] = from[i];
+        fits = fits && !scan_stops_value(from[i]);
+    }
+    return fits;
+}
+
+#if defined(__SSE2__)
+static inline unsigned scan_copy_block(char *to, const char *from)
+{
+    const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)from);
+
+    _mm_storeu_si128((__m128i *)(void *)to, block);
+    return scan_block_stops_value(block);
+}
+
+/* 8 to 16 bytes, as two halves that may overlap. */
+static inline unsigned scan_copy_halves(char *to, const char *from, size_t len)
+{
+    const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)from);
+    const __m128i last = _mm_loadl_epi64((const __m128i *)(const void *)(from + len - 8));
+
+    _mm_storel_epi64((__m128i *)(void *)to, first);
+    _mm_storel_epi64((__m128i *)(void *)(to + len - 8), last);
+    return scan_block_stops_value(_mm_unpacklo_epi64(first, last));
+}
+
+static inline bool scan_copy(char *to, const char *from, size_t len)
+{
+    unsigned stops = 0;
+
+    if (len < 8) {
+        return scan_copy_by_byte(to, from, len);
+    }
+    if (len <= 16) {
+        return scan_copy_halves(to, from, len) == 0;
+    }
+    for (size_t at = 0; at + 16 < len; at += 16) {
+        stops |= scan_copy_block(to + at, from + at);
+    }
+    return (stops | scan_copy_block(to + len - 16, from + len - 16)) == 0;
+}
+#else
+static inline bool scan_copy(char *to, const char *from, size_t len)
+{
+    return scan_copy_by_byte(to, from, len);
+}
+#endif
+
 #endif
