@@ -243,12 +243,29 @@ static inline unsigned scan_copy_halves(char *to, const char *from, size_t len)
     return scan_block_stops_value(_mm_unpacklo_epi64(first, last));
 }
 
+/* 4 to 8 bytes in the same way. The upper half of the block is none of theirs. */
+static inline unsigned scan_copy_quarters(char *to, const char *from, size_t len)
+{
+    int first;
+    int last;
+
+    memcpy(&first, from, 4);
+    memcpy(&last, from + len - 4, 4);
+    memcpy(to, &first, 4);
+    memcpy(to + len - 4, &last, 4);
+    return 0xff & scan_block_stops_value(
+                      _mm_unpacklo_epi32(_mm_cvtsi32_si128(first), _mm_cvtsi32_si128(last)));
+}
+
 static inline bool scan_copy(char *to, const char *from, size_t len)
 {
     unsigned stops = 0;
 
-    if (len < 8) {
+    if (len < 4) {
         return scan_copy_by_byte(to, from, len);
+    }
+    if (len < 8) {
+        return scan_copy_quarters(to, from, len) == 0;
     }
     if (len <= 16) {
         return scan_copy_halves(to, from, len) == 0;
