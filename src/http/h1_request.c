@@ -7,6 +7,7 @@
  */
 #include "char_class_private.h"
 #include "h1_private.h"
+#include "scan_private.h"
 
 #define METHOD_BYTES_MAX 32
 #define EMPTY_LINES_MAX  2 /* RFC 9112 2.2: before a request line, left over from old clients */
@@ -74,11 +75,8 @@ static enum h1_result take_target(struct h1_cursor *cursor, const struct h1_limi
                                   struct http_head *head)
 {
     const char *const start = cursor->at;
-    const char *at = start;
+    const char *const at = scan_target(start, cursor->end);
 
-    while (at < cursor->end && char_is(*at, CHAR_TARGET)) {
-        at++;
-    }
     if ((size_t)(at - start) > limits->uri_bytes) {
         return H1_URI_TOO_LONG;
     }

@@ -51,6 +51,11 @@ static inline bool scan_stops_value(char c)
     return !char_is(c, CHAR_VALUE);
 }
 
+static inline bool scan_stops_target(char c)
+{
+    return !char_is(c, CHAR_TARGET);
+}
+
 static inline bool scan_stops_line(char c)
 {
     return c == '\r' || c == '\n';
@@ -79,6 +84,12 @@ static inline bool scan_stops_plain(char c)
 static inline bool scan_word_stops_value(uint64_t word)
 {
     return (scan_word_below(word, 0x20) | scan_word_has(word, 0x7f)) != 0;
+}
+
+static inline bool scan_word_stops_target(uint64_t word)
+{
+    return ((word & SCAN_HIGHS) | scan_word_below(word, 0x21) | scan_word_has(word, '#') |
+            scan_word_has(word, 0x7f)) != 0;
 }
 
 static inline bool scan_word_stops_line(uint64_t word)
@@ -114,6 +125,16 @@ static inline unsigned scan_block_stops_value(__m128i block)
     const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f));
 
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
+}
+
+static inline unsigned scan_block_stops_target(__m128i block)
+{
+    /* As signed bytes, 0x80..0xff are below zero, so one comparison finds them, controls and SP. */
+    const __m128i outside = _mm_cmplt_epi8(block, _mm_set1_epi8(0x21));
+    const __m128i hash = _mm_cmpeq_epi8(block, _mm_set1_epi8('#'));
+    const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(outside, _mm_or_si128(hash, del)));
 }
 
 static inline unsigned scan_block_stops_line(__m128i block)
@@ -199,11 +220,12 @@ static inline unsigned scan_block_stops_plain(__m128i block)
         return scan_##kind##_by_word(at, end);                                                     \
     }
 
-SCAN_DEFINE(plain) /* tokens: to the first byte that needs the table */
-SCAN_DEFINE(value) /* field values: to the first byte that no value may hold */
-SCAN_DEFINE(line)  /* to CR or LF */
-SCAN_DEFINE(text)  /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */
-SCAN_DEFINE(quote) /* JSON strings known to be good: to a quote or a backslash */
+SCAN_DEFINE(plain)  /* tokens: to the first byte that needs the table */
+SCAN_DEFINE(value)  /* field values: to the first byte that no value may hold */
+SCAN_DEFINE(target) /* request targets: to the first byte that none may hold */
+SCAN_DEFINE(line)   /* to CR or LF */
+SCAN_DEFINE(text)   /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */
+SCAN_DEFINE(quote)  /* JSON strings known to be good: to a quote or a backslash */
 
 #undef SCAN_DEFINE
 #undef SCAN_BLOCKS

@@ -27,6 +27,7 @@ struct scan_case {
 static const struct scan_case scan_cases[] = {
     {"plain", scan_plain, scan_plain_by_word, scan_stops_plain},
     {"value", scan_value, scan_value_by_word, scan_stops_value},
+    {"target", scan_target, scan_target_by_word, scan_stops_target},
     {"line", scan_line, scan_line_by_word, scan_stops_line},
     {"text", scan_text, scan_text_by_word, scan_stops_text},
     {"quote", scan_quote, scan_quote_by_word, scan_stops_quote},
