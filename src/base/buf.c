@@ -58,7 +58,7 @@ static size_t size_wanted(struct buf *buf, size_t len)
     return size < need ? need : size;
 }
 
-bool buf_reserve(struct buf *buf, size_t len)
+bool buf_try_grow(struct buf *buf, size_t len)
 {
     if (len > SIZE_MAX / 4) {
         return false;
@@ -114,13 +114,6 @@ void buf_clear(struct buf *buf)
 {
     buf->start = 0;
     buf->end = 0;
-}
-
-void buf_trim(struct buf *buf)
-{
-    if (buf_len(buf) == 0) {
-        buf_done(buf);
-    }
 }
 
 void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)

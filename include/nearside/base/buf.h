@@ -61,7 +61,11 @@ static inline size_t buf_room(const struct buf *buf)
 }
 
 /* Room for at least `len` more bytes at the end. False when memory is refused. */
-bool buf_reserve(struct buf *buf, size_t len) MUST_CHECK;
+bool buf_try_grow(struct buf *buf, size_t len) MUST_CHECK;
+MUST_CHECK static inline bool buf_reserve(struct buf *buf, size_t len)
+{
+    return LIKELY(len <= buf_room(buf)) || buf_try_grow(buf, len);
+}
 
 /* The same for what is our own and small, or was reserved before: never refused. */
 void buf_grow(struct buf *buf, size_t len);
@@ -81,7 +85,14 @@ static inline void buf_produced(struct buf *buf, size_t len)
 
 void buf_consume(struct buf *buf, size_t len); /* forget bytes at the front */
 void buf_clear(struct buf *buf);               /* empty, memory kept */
-void buf_trim(struct buf *buf);                /* if empty, give the memory back */
+
+/* If empty, give the memory back. */
+static inline void buf_trim(struct buf *buf)
+{
+    if (buf->data != NULL && buf_len(buf) == 0) {
+        buf_done(buf);
+    }
+}
 
 /* Append; memory is never refused (mem_ rules), but in a buffer of buf_init_try(). Inline for what
  * fits, as nearly everything does: a literal is then a store or two. */
