@@ -30,14 +30,11 @@ struct http_head *http_head_copy(const struct http_head *head, struct str raw, s
     copy->authority = rebase(head->authority, raw, bytes);
     copy->reason = rebase(head->reason, raw, bytes);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http_field *field = &head->fields[i];
+        struct http_field *field = &copy->fields[i];
 
-        copy->fields[i] = (struct http_field){
-            .name = {bytes + (field->name.ptr - raw.ptr), field->name.len},
-            .value = {bytes + (field->value.ptr - raw.ptr), field->value.len},
-            .id = field->id,
-            .drop = field->drop,
-        };
+        *field = head->fields[i];
+        field->name.ptr = bytes + (field->name.ptr - raw.ptr);
+        field->value.ptr = bytes + (field->value.ptr - raw.ptr);
     }
     return copy;
 }
