@@ -116,15 +116,6 @@ void buf_clear(struct buf *buf)
     buf->end = 0;
 }
 
-void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)
-{
-    if (make_room(buf, len)) {
-        memcpy(buf_tail(buf), bytes, len);
-        buf->end += len;
-    }
-}
-
-<<<<<<< HEAD
 void buf_fit(struct buf *buf, size_t size)
 {
     char *data;
@@ -140,27 +131,14 @@ void buf_fit(struct buf *buf, size_t size)
     }
 }
 
-void buf_append(struct buf *buf, const void *bytes, size_t len)
+void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)
 {
-    if (len == 0 || !make_room(buf, len)) {
-        return;
+    if (make_room(buf, len)) {
+        memcpy(buf_tail(buf), bytes, len);
+        buf->end += len;
     }
-    memcpy(buf_tail(buf), bytes, len);
-    buf->end += len;
 }
 
-void buf_append_str(struct buf *buf, struct str text)
-{
-    buf_append(buf, text.ptr, text.len);
-}
-
-void buf_append_char(struct buf *buf, char c)
-{
-    buf_append(buf, &c, 1);
-}
-
-=======
->>>>>>> heads
 void buf_append_u64(struct buf *buf, uint64_t value)
 {
     char digits[20]; /* 2^64 - 1 has 20 */
