@@ -143,7 +143,9 @@ static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
 
     ASSERT(bufferevent != NULL); /* a small structural object: see mem.h */
     bufferevent_incref(bufferevent);
-    /* Without this it reads on while an answer waits to be taken, however much comes. */
+    /* Without this it reads on while an answer waits to be taken, however much comes. Over TLS
+     * libevent may leave what OpenSSL has read of the rest where it is: such a client is closed for
+     * its silence. */
     bufferevent_setwatermark(bufferevent, EV_READ, 0, SERVER_INPUT_BYTES);
     mine = mem_new(struct server_conn);
     mine->server = server;
