@@ -30,19 +30,9 @@ static void on_compact(void *arg, const void *bytes, size_t len)
     digest_add(arg, bytes, len);
 }
 
-static void add_length(struct digest *digest, uint64_t len)
-{
-    uint8_t bytes[8];
-
-    for (unsigned i = 0; i < sizeof(bytes); i++) {
-        bytes[i] = (uint8_t)(len >> (8 * i));
-    }
-    digest_add(digest, bytes, sizeof(bytes));
-}
-
 static void add_part(struct digest *digest, struct str part)
 {
-    add_length(digest, part.len);
+    digest_add_u64(digest, part.len);
     digest_add(digest, part.ptr, part.len);
 }
 
@@ -103,7 +93,7 @@ enum cache_form cache_form_of(enum api api, const struct json_scan *scan)
 
 static void add_compact(struct digest *digest, const struct json_member *member)
 {
-    add_length(digest, member->compact_len);
+    digest_add_u64(digest, member->compact_len);
     json_member_compact(member, on_compact, digest);
 }
 
@@ -240,7 +230,7 @@ static void add_member(struct digest *digest, const struct cache_key_parts *part
     uint8_t late[DIGEST_BYTES];
 
     add_part(digest, member->name);
-    add_length(digest, member->compact_len);
+    digest_add_u64(digest, member->compact_len);
     if (member->compact_len < CACHE_KEY_LONG_BYTES) {
         json_member_compact(member, on_compact, digest);
     } else {
