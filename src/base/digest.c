@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SHA-256 through OpenSSL's own functions for it, not EVP: an EVP context frees, wipes and allocates
- * its state each time it is started again (an allocation and 650 instructions a digest, a cache key
- * has some 200 bytes), and copies no cheaper. What compresses the blocks is the same code. That they
- * are called deprecated since OpenSSL 3.0 means: prefer EVP; they are there and stay.
+ * SHA-256 through OpenSSL's own functions for it, not EVP: an EVP context frees, wipes and
+ * allocates its state each time it is started again (an allocation and 650 instructions a digest, a
+ * cache key has some 200 bytes), and copies no cheaper. What compresses the blocks is the same
+ * code. That they are called deprecated since OpenSSL 3.0 means: prefer EVP; they are there and
+ * stay.
  *
  * Small pieces are gathered: a call costs more than their bytes.
  */

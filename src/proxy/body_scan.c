@@ -58,7 +58,8 @@ static void begin(struct request *request)
     struct body_scan *scan = take(request->worker);
 
     cache_key_early_init(&scan->early, scan->digest, false);
-    json_scanner_start(&scan->scanner, &scan->scan, cache_key_early_run, &scan->early);
+    json_scanner_start(&scan->scanner, &scan->scan, CACHE_KEY_LONG_BYTES, cache_key_early_run,
+                       &scan->early);
     request->scan = scan;
 }
 
