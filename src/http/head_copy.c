@@ -6,10 +6,9 @@
  */
 static struct str rebase(struct str view, struct str from, const char *to)
 {
-    if (view.ptr < from.ptr || view.ptr >= from.ptr + from.len) {
-        return view;
-    }
-    return str_make(to + (view.ptr - from.ptr), view.len);
+    const size_t at = (uintptr_t)view.ptr - (uintptr_t)from.ptr; /* too large when it is before */
+
+    return at < from.len ? str_make(to + at, view.len) : view;
 }
 
 struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena)

@@ -46,16 +46,16 @@ static void feed_spaced(const struct feeder *feeder, struct str value)
     const char *run = at;
 
     while (at < end) {
-        if (*at == '"') {
+        if ((unsigned char)*at > '"') { /* what is not, of a good value, is a quote or space */
+            at++;
+        } else if (*at == '"') {
             at = skip_string(at + 1, end);
-        } else if (is_space(*at)) {
+        } else {
             feed(feeder, run, (size_t)(at - run));
             do {
                 at++;
             } while (at < end && is_space(*at));
             run = at;
-        } else {
-            at++;
         }
     }
     feed(feeder, run, (size_t)(end - run));
