@@ -131,11 +131,14 @@ void buf_trim(struct buf *buf)
 
 void buf_append(struct buf *buf, const void *bytes, size_t len)
 {
-    if (len == 0 || !make_room(buf, len)) {
+    char *tail;
+
+    if (len == 0 || ((buf_room(buf) < len || buf->is_refused) && !make_room(buf, len))) {
         return;
     }
-    memcpy(buf_tail(buf), bytes, len);
+    tail = buf_tail(buf);
     buf->end += len;
+    memcpy(tail, bytes, len);
 }
 
 void buf_append_str(struct buf *buf, struct str text)
