@@ -76,6 +76,9 @@ static struct directives read_directives(const struct http_head *head)
 {
     struct directives found = {.no_cache = false};
 
+    if (!http_head_has(head, HTTP_NAME_CACHE_CONTROL)) {
+        return found;
+    }
     for (uint32_t i = 0; i < head->field_count; i++) {
         if (head->fields[i].id != HTTP_NAME_CACHE_CONTROL) {
             continue;

@@ -8,7 +8,7 @@ static unsigned find_fields(const struct http_head *head, enum http_name id, str
 {
     unsigned count = 0;
 
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, id) && i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
 
         if (field->id == id && (id != HTTP_NAME_OTHER || str_eq_nocase(field->name, name))) {

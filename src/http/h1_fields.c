@@ -17,8 +17,6 @@
 /* What others keep in 63 bits must fit there. */
 #define CONTENT_LENGTH_MAX ((uint64_t)INT64_MAX)
 
-_Static_assert(HTTP_NAME_COUNT <= 64, "struct h1_names has a bit for each name");
-
 /* Fields that stay whatever Connection nominates: they frame the message, say what it is, who may
  * see it, or whence it comes. RFC 9110 7.6.1 forbids senders to nominate such fields; obeying one
  * who does would let a client strip what the next hop relies on. */
@@ -145,6 +143,7 @@ enum h1_result h1_take_fields(struct h1_cursor *cursor, const struct h1_limits *
         count++;
     }
     head->field_count = count;
+    head->names = names.seen;
     *ret_names = names;
     return h1_take_line_end(cursor, H1_BAD_FIELD);
 }

@@ -132,19 +132,12 @@ bool http_name_is_hop(enum http_name id)
 
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id)
 {
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, id) && i < head->field_count; i++) {
         if (head->fields[i].id == id) {
             return &head->fields[i];
         }
     }
     return NULL;
-}
-
-struct str http_head_value(const struct http_head *head, enum http_name id)
-{
-    const struct http_field *field = http_head_find(head, id);
-
-    return field == NULL ? STR_EMPTY : field->value;
 }
 
 static bool list_has_token(struct str list, struct str token)
@@ -161,7 +154,7 @@ static bool list_has_token(struct str list, struct str token)
 
 bool http_head_has_token(const struct http_head *head, enum http_name id, struct str token)
 {
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, id) && i < head->field_count; i++) {
         if (head->fields[i].id == id && list_has_token(head->fields[i].value, token)) {
             return true;
         }

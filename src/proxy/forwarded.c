@@ -194,7 +194,7 @@ bool forwarded_is_loop(const struct http_head *head, const char *edge_id)
 {
     unsigned hops = 0;
 
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, HTTP_NAME_VIA) && i < head->field_count; i++) {
         struct str rest = head->fields[i].value;
         struct str item;
 

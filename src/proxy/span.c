@@ -31,7 +31,7 @@ static bool client_context(const struct http_head *head, struct trace_context *r
 {
     const struct http_field *found = NULL;
 
-    for (uint32_t i = 0; i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, HTTP_NAME_TRACEPARENT) && i < head->field_count; i++) {
         if (head->fields[i].id == HTTP_NAME_TRACEPARENT) {
             if (found != NULL) {
                 return false;

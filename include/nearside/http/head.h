@@ -116,6 +116,7 @@ struct http_head {
     uint64_t content_length; /* HTTP_BODY_LENGTH */
     bool keep_alive;         /* what the sender's version and Connection say */
     bool upgrade;            /* Connection: upgrade with an Upgrade field */
+    uint64_t names;          /* a bit for each name that a field has: http_head_has() */
     uint32_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
@@ -125,10 +126,27 @@ struct http_head {
 struct http_head *http_head_copy(const struct http_head *head, struct str raw,
                                  struct arena *arena) MUST_CHECK;
 
+_Static_assert(HTTP_NAME_COUNT <= 64, "a bit for each name");
+
+static inline uint64_t http_name_bit(enum http_name id)
+{
+    return UINT64_C(1) << id;
+}
+
+/* Is there a field of that name? Most names that are asked for are not there. */
+static inline bool http_head_has(const struct http_head *head, enum http_name id)
+{
+    return (head->names & http_name_bit(id)) != 0;
+}
+
 /* First field of that name, or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);
+
 /* Its value, or an empty view. */
-struct str http_head_value(const struct http_head *head, enum http_name id);
+static inline struct str http_head_value(const struct http_head *head, enum http_name id)
+{
+    return http_head_has(head, id) ? http_head_find(head, id)->value : STR_EMPTY;
+}
 
 /* Does a comma-separated field (all its lines) hold `token`, in any case? */
 bool http_head_has_token(const struct http_head *head, enum http_name id, struct str token);

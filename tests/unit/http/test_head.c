@@ -105,10 +105,13 @@ static void test_character_classes_match_the_grammar(void **state)
 
 static void set_field(struct http_head *head, const char *name, const char *value)
 {
+    const enum http_name id = http_name_find(str_of(name));
+
+    head->names |= http_name_bit(id);
     head->fields[head->field_count++] = (struct http_field){
         .name = str_of(name),
         .value = str_of(value),
-        .id = http_name_find(str_of(name)),
+        .id = id,
     };
 }
 
