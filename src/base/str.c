@@ -100,10 +100,10 @@ bool str_to_u64(struct str s, uint64_t *ret_value)
             return false;
         }
         uint64_t digit = (uint64_t)(s.ptr[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10) {
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
             return false;
         }
-        value = value * 10 + digit;
     }
     *ret_value = value;
     return true;
