@@ -441,7 +441,8 @@ static const struct conf_key limits_keys[] = {
         .edge_only = true),
     U32(conf_limits, max_inflight_per_client, 10000, 0, 10000000, "requests",
         "Of one client (IPv6: one /64) at once, by the address that edge.trusted_proxies vouch for "
-        "where one of them asks; further ones are answered 429. 0: no limit.",
+        "where one of them asks; further ones are answered 429. 0: no limit. One of "
+        "edge.trusted_proxies that names nobody else has none.",
         .edge_only = true),
     U32(conf_limits, max_handshakes, 10000, 1, 10000000, "connections",
         "TLS handshakes of clients under way at once; further connections are closed. Less than "
@@ -560,11 +561,10 @@ static const struct conf_key region_keys[] = {
     GROUP(CONF_OVERRIDE, conf_region, metrics, conf_table_metrics,
           "Any key of the top-level metrics, for this region.", .sample = "path = \"/metrics\";"),
     GROUP(CONF_OVERRIDE, conf_region, timeouts, conf_table_timeouts,
-          "Any key of the top-level timeouts, for this region.",
+          "Keys of the top-level timeouts that are not for the whole edge, for this region.",
           .sample = "first_token_ms = 120000;"),
     GROUP(CONF_OVERRIDE, conf_region, limits, conf_table_limits,
-          "For this region: max_inflight_per_endpoint, queue_length, queue_timeout_ms, "
-          "buffer_bytes, body_bytes.", .sample = "max_inflight_per_endpoint = 64;"),
+          "Keys of the top-level limits that are not for the whole edge, for this region.", .sample = "max_inflight_per_endpoint = 64;"),
 };
 TABLE(conf_table_region, "regions[]", region_keys,
       "Where requests can go: a list of groups, at least one. All regions are equal; the order "
