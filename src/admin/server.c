@@ -41,9 +41,10 @@
 #define SERVER_MAGIC 0x61737276U
 
 #define SERVER_HEADERS_BYTES 16384
-#define SERVER_BODY_BYTES    65536 /* nothing here takes a body; clients may still send one */
-#define SERVER_TIMEOUT_S     10    /* without a byte, idle kept connections included */
-#define SERVER_REQUEST_S     15    /* without a whole request */
+#define SERVER_BODY_BYTES    65536  /* nothing here takes a body; clients may still send one */
+#define SERVER_INPUT_BYTES   131072 /* read and not understood: a whole body, and more */
+#define SERVER_TIMEOUT_S     10     /* without a byte, idle kept connections included */
+#define SERVER_REQUEST_S     15     /* without a whole request */
 #define SERVER_LINGER_MS     1000
 #define SERVER_TICK_MS       1000 /* how long accepting stays off after a failure, at most */
 
@@ -142,6 +143,10 @@ static struct bufferevent *on_conn_accepted(struct event_base *base, void *arg)
 
     ASSERT(bufferevent != NULL); /* a small structural object: see mem.h */
     bufferevent_incref(bufferevent);
+    /* Without this it reads on while an answer waits to be taken, however much comes. Over TLS
+     * libevent may leave what OpenSSL has read of the rest where it is: such a client is closed for
+     * its silence. */
+    bufferevent_setwatermark(bufferevent, EV_READ, 0, SERVER_INPUT_BYTES);
     mine = mem_new(struct server_conn);
     mine->server = server;
     mine->bufferevent = bufferevent;

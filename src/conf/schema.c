@@ -441,7 +441,8 @@ static const struct conf_key limits_keys[] = {
         .edge_only = true),
     U32(conf_limits, max_inflight_per_client, 10000, 0, 10000000, "requests",
         "Of one client (IPv6: one /64) at once, by the address that edge.trusted_proxies vouch for "
-        "where one of them asks; further ones are answered 429. 0: no limit.",
+        "where one of them asks; further ones are answered 429. 0: no limit. One of "
+        "edge.trusted_proxies that names nobody else has none.",
         .edge_only = true),
     U32(conf_limits, max_handshakes, 10000, 1, 10000000, "connections",
         "TLS handshakes of clients under way at once; further connections are closed. Less than "

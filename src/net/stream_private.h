@@ -101,6 +101,8 @@ void stream_tls_free(struct stream_tls *tls);
 enum stream_io stream_tls_handshake(struct stream *stream);
 /* After an event: finish a shutdown that had to wait. */
 void stream_tls_resume(struct stream *stream);
+/* False: the peer has sent too many messages of TLS itself; noted as the stream's failure. */
+bool stream_tls_may_read(struct stream *stream);
 /* Say goodbye, if that can be done without waiting. */
 void stream_tls_close(struct stream *stream);
 struct str stream_tls_sni(const struct stream *stream);

@@ -23,12 +23,20 @@
 
 #define RECORD_MAX SSL3_RT_MAX_PLAIN_LENGTH
 
+/* After the handshake: OpenSSL's steps for messages of TLS itself (new keys, new tickets, alerts,
+ * attempts to negotiate anew; one or two each), and one more for so many bytes that were read.
+ * Honest peers send one of them in gigabytes. */
+#define MESSAGE_STEPS_MAX      64
+#define MESSAGE_BYTES_PER_STEP 65536
+
 struct stream_tls {
     SSL *ssl;            /* owned */
     struct tls_ctx *ctx; /* ref held */
     size_t pending_len;  /* bytes of a write that must be offered again; 0: none */
-    bool is_dead;        /* a fatal error: OpenSSL must not be asked for a close_notify */
-    bool shutdown_waits; /* close_notify and FIN are to follow when the socket is writable */
+    uint64_t bytes_read;
+    uint64_t message_steps; /* for messages after the handshake */
+    bool is_dead;           /* a fatal error: OpenSSL must not be asked for a close_notify */
+    bool shutdown_waits;    /* close_notify and FIN are to follow when the socket is writable */
 };
 
 struct stream_tls *stream_tls_new(struct stream *stream, struct tls_ctx *ctx,
@@ -163,15 +171,44 @@ static enum stream_io outcome_of(struct stream *stream, int result)
     return STREAM_ERROR;
 }
 
+/* ---- messages after the handshake ---- */
+
+static void on_info(const SSL *ssl, int where, int value)
+{
+    struct stream *stream = tls_bio_stream(SSL_get_rbio(ssl));
+
+    (void)value;
+    stream->tls->message_steps += (where & (SSL_CB_LOOP | SSL_CB_ALERT)) != 0;
+}
+
+/* Such messages cost some microseconds each, and OpenSSL reads on within one call as long as they
+ * come: a peer that sends nothing else would have the thread to itself. tls_bio.c asks before it
+ * gives it more. */
+bool stream_tls_may_read(struct stream *stream)
+{
+    const struct stream_tls *tls = stream->tls;
+
+    if (tls->message_steps <= MESSAGE_STEPS_MAX + tls->bytes_read / MESSAGE_BYTES_PER_STEP) {
+        return true;
+    }
+    stream_note_failure(stream, STREAM_FAILURE_TLS, "too many messages of TLS itself");
+    return false;
+}
+
 /* ---- operations ---- */
 
 enum stream_io stream_tls_handshake(struct stream *stream)
 {
+    SSL *ssl = stream->tls->ssl;
     int result;
 
     ERR_clear_error();
-    result = SSL_do_handshake(stream->tls->ssl);
-    return result == 1 ? STREAM_OK : outcome_of(stream, result);
+    result = SSL_do_handshake(ssl);
+    if (result != 1) {
+        return outcome_of(stream, result);
+    }
+    SSL_set_info_callback(ssl, on_info);
+    return STREAM_OK;
 }
 
 static enum stream_io tls_read(struct stream *stream, void *buf, size_t size, size_t *ret_len)
@@ -185,6 +222,7 @@ static enum stream_io tls_read(struct stream *stream, void *buf, size_t size, si
     if (result != 1) {
         return outcome_of(stream, result);
     }
+    stream->tls->bytes_read += len;
     *ret_len = len;
     return STREAM_OK;
 }

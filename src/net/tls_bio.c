@@ -8,11 +8,19 @@
 
 #include <nearside/base/assert.h>
 
+struct stream *tls_bio_stream(BIO *bio)
+{
+    return OBJ_CAST(BIO_get_data(bio), stream, STREAM_MAGIC);
+}
+
 static int on_read(BIO *bio, char *buf, size_t size, size_t *ret_len)
 {
-    struct stream *stream = OBJ_CAST(BIO_get_data(bio), stream, STREAM_MAGIC);
+    struct stream *stream = tls_bio_stream(bio);
 
     BIO_clear_retry_flags(bio);
+    if (!stream_tls_may_read(stream)) {
+        return 0;
+    }
     switch (socket_read(stream, buf, size, ret_len)) {
     case STREAM_OK:
         return 1;
@@ -30,7 +38,7 @@ static int on_read(BIO *bio, char *buf, size_t size, size_t *ret_len)
 
 static int on_write(BIO *bio, const char *bytes, size_t len, size_t *ret_len)
 {
-    struct stream *stream = OBJ_CAST(BIO_get_data(bio), stream, STREAM_MAGIC);
+    struct stream *stream = tls_bio_stream(bio);
     /* The pieces of a write are only read. */
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
 

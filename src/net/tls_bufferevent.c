@@ -56,6 +56,9 @@ struct bufferevent *tls_bufferevent_new(struct tls_ctx *ctx, struct event_base *
     /* libevent asks SSL_pending() whether more is there, which does not count what was read ahead.
      */
     SSL_set_read_ahead(ssl, 0);
+    /* A peer that sends messages of TLS itself, and no bytes for long, must not keep the thread in
+     * one read: back to the loop after each. */
+    (void)SSL_clear_mode(ssl, SSL_MODE_AUTO_RETRY);
     bufferevent = bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
                                                  BEV_OPT_CLOSE_ON_FREE);
     if (bufferevent == NULL) {

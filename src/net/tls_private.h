@@ -44,5 +44,6 @@ const char *tls_error_text(void);
 /* tls_bio.c: the stream's socket as OpenSSL reads and writes it. */
 BIO_METHOD *tls_bio_method_new(void);
 BIO *tls_bio_new(const BIO_METHOD *method, struct stream *stream);
+struct stream *tls_bio_stream(BIO *bio);
 
 #endif

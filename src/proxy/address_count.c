@@ -65,14 +65,17 @@ void address_counts_free(struct address_counts *counts)
 
 static struct address_key key_of(const struct addr *addr)
 {
-    struct address_key key = {.bytes = {0}};
+    const struct in6_addr *v6 = &addr->sa.v6.sin6_addr;
+    struct address_key key = {.bytes = {4}};
 
-    if (addr->sa.any.sa_family == AF_INET6) {
-        key.bytes[0] = 6;
-        memcpy(key.bytes + 1, &addr->sa.v6.sin6_addr, 8);
-    } else {
-        key.bytes[0] = 4;
+    if (addr->sa.any.sa_family == AF_INET) {
         memcpy(key.bytes + 1, &addr->sa.v4.sin_addr, sizeof(addr->sa.v4.sin_addr));
+    } else if (IN6_IS_ADDR_V4MAPPED(v6)) {
+        /* As proxies that listen on both write it: their /64 is the whole of IPv4. */
+        memcpy(key.bytes + 1, v6->s6_addr + 12, sizeof(addr->sa.v4.sin_addr));
+    } else {
+        key.bytes[0] = 6;
+        memcpy(key.bytes + 1, v6, 8);
     }
     return key;
 }

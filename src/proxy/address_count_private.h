@@ -2,8 +2,9 @@
 /*
  * How many connections, or requests under way, each client address has, over all workers.
  *
- * An IPv6 client has a whole /64 to itself, so that counts as one address. The table holds an entry
- * per address with a connection, or a request on one, so limits.max_connections bounds it.
+ * An IPv6 client has a whole /64 to itself, so that counts as one address; an IPv4 address in IPv6
+ * clothes (::ffff:192.0.2.1) is itself. The table holds an entry per address with a connection, or
+ * a request on one, so limits.max_connections bounds it.
  *
  * Thread: any. Shards with a lock each; nothing else is locked while one is held.
  */

@@ -124,9 +124,11 @@ static bool is_bounded_already(const struct conf_limits *limits, bool is_forward
 enum admission_request admission_take_request(struct worker *worker, const struct addr *client,
                                               bool is_forwarded)
 {
-    const struct conf_limits *limits = &worker->world->conf->limits;
+    const struct conf *conf = worker->world->conf;
+    const struct conf_limits *limits = &conf->limits;
 
-    if (is_bounded_already(limits, is_forwarded)) {
+    if (is_bounded_already(limits, is_forwarded) ||
+        (is_forwarded && conf_blocks_have(&conf->edge.trusted_proxies, client))) {
         return ASKER_UNCOUNTED;
     }
     if (!address_counts_take(worker->deps.shared->askers, client,

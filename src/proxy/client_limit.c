@@ -29,7 +29,8 @@ static bool is_over(const struct client_conn *conn, uint64_t limit)
 void client_book(struct client_conn *conn)
 {
     atomic_ullong *total = &conn->worker->deps.shared->buffered_bytes;
-    size_t held = buf_len(&conn->in) + buf_len(&conn->out);
+    /* `out` shrinks from its front while it is taken: what is free in it is nobody else's. */
+    size_t held = buf_len(&conn->in) + conn->out.size;
 
     if (held == conn->booked) {
         return;

@@ -244,9 +244,9 @@ static void after_write(struct client_conn *conn)
     if (conn->out.data == NULL) {
         return; /* the kernel took all, as mostly: nothing was kept, before or now */
     }
+    buf_trim(&conn->out);
     client_book(conn);
     if (buf_len(&conn->out) == 0) {
-        buf_trim(&conn->out);
         deadline_cancel(&conn->write_deadline);
         return;
     }

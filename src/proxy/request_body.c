@@ -21,6 +21,9 @@
  * there was, at most whole. */
 #define BODY_FIRST_BYTES 16384
 #define BODY_GROWTH      8
+/* Room of a body whose beginning was let go: enough to read on without moving what is there at each
+ * read. */
+#define BODY_STREAM_BYTES ((size_t)4 * REQUEST_BODY_WINDOW)
 
 bool request_reserve(struct request *request, uint64_t bytes)
 {
@@ -180,8 +183,9 @@ void request_body_release(struct request *request, uint64_t up_to)
     buf_consume(&body->bytes, (size_t)drop);
     body->start = up_to;
     body->lost = true;
-    if (body->reserved > buf_len(&body->bytes)) {
-        unreserve(request, body->reserved - buf_len(&body->bytes));
+    buf_fit(&body->bytes, BODY_STREAM_BYTES);
+    if (body->reserved > body->bytes.size) {
+        unreserve(request, body->reserved - body->bytes.size);
     }
 }
 

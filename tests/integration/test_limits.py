@@ -107,6 +107,14 @@ def test_a_client_behind_a_trusted_proxy_has_its_own_limit(make_proxy, pod):
         wait_until(lambda: proxy.get("/echo", greedy).status == 200, "room again")
 
 
+def test_a_trusted_proxy_that_names_no_client_is_not_one_itself(make_proxy, pod):
+    """As with its connections: it stands for all of its clients."""
+    proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
+    with running_stream(proxy), running_stream(proxy, {"X-Forwarded-For": "127.0.0.9"}):
+        assert proxy.get("/echo").status == 200
+
+
 def test_a_forwarding_field_of_nobody_trusted_is_no_way_around_the_limit(make_proxy, pod):
     proxy = make_proxy([region("near", pod)], limits={"max_inflight_per_client": 1})
     with running_stream(proxy, {"X-Forwarded-For": "192.0.2.1"}):
@@ -332,6 +340,31 @@ def test_a_body_that_is_said_and_not_sent_holds_little(make_proxy, pod):
     assert hits(proxy, "buffer_total_bytes") == 1
 
 
+@pytest.mark.skipif("san/" in os.environ.get("NEARSIDE_BIN", ""),
+                    reason="a sanitizer keeps freed memory for a while")
+def test_a_body_that_outgrew_the_buffer_gives_its_memory_back(make_proxy, make_origin):
+    """Who sends much and goes on in drops does not keep the room of what was sent on: what a body
+    holds is what it is booked with."""
+    arrived = threading.Semaphore(0)
+
+    def take_part(peer, line, headers):
+        peer.read_exactly(9000000)
+        arrived.release()
+        peer.read_exactly(1)
+
+    proxy = make_proxy([region("near", make_origin(take_part))], edge={"workers": 1})
+    before = proxy.process.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            conn = stack.enter_context(proxy.connect())
+            conn.send(b"POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n" +
+                      b"a" * 9000000)
+            assert arrived.acquire(timeout=10)
+        booked = proxy.metrics().value("nearside_buffered_bytes")
+        assert 0 < booked <= 8 * 2**20
+        assert proxy.process.rss_bytes() - before < booked + 8 * 2**20
+
+
 def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod):
     proxy = make_proxy([region("near", pod)],
                        limits={"buffer_total_bytes": 100000, "buffer_bytes": 1000})
@@ -484,6 +517,19 @@ def test_the_admin_listener_gives_up_who_asks_too_slowly(make_proxy, pod, author
         wait_until(are_closed, "both to be given up", 25.0)
     plain.wait_metric("nearside_limit_hits_total", {"limit": "admin_request_time"}, 1)
     secure.process.terminate()
+
+
+def test_the_admin_listener_reads_no_further_than_its_answers_are_taken(make_proxy, pod):
+    """Requests that wait for the answer before them stay in the client's kernel."""
+    proxy = make_proxy([region("near", pod)])
+    with raw.Conn(proxy.admin_port, receive_buffer=4096) as greedy:
+        greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        greedy.socket.setblocking(False)
+        sent = 0
+        while sent < 2**24 and select.select([], [greedy.socket], [], 1.0)[1]:
+            sent += greedy.socket.send(raw.request_bytes("GET", "/metrics") * 1000)
+        assert sent < 2**22, "all of it was read"
+        assert proxy.admin("GET", "/healthz").status == 200
 
 
 def is_given_up(conn):

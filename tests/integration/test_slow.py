@@ -3,6 +3,7 @@
 and those who behave do not notice. `make attack` measures the same with 5,000 attackers."""
 import contextlib
 import ssl
+import subprocess
 import threading
 import time
 
@@ -133,6 +134,36 @@ def test_records_of_one_byte_do_not_stretch_the_time_of_a_head(make_proxy, pod, 
                         break
         assert time.monotonic() - began < 3
     proxy.wait_metric("nearside_limit_hits_total", {"limit": "client_header_ms"})
+
+
+def renew_keys(talker, count):
+    """So many KeyUpdates by s_client, or until it ends. Returns how many."""
+    for done in range(count):
+        try:
+            talker.stdin.write(b"k\n")
+            talker.stdin.flush()
+        except BrokenPipeError:
+            return done
+        while (line := talker.stderr.readline()) != b"KEYUPDATE\n":
+            if not line:
+                return done
+    return count
+
+
+def test_a_client_may_renew_its_keys_but_not_keep_the_worker_busy_with_it(make_proxy, pod, authority):
+    """RFC 8446, 4.6.3: OpenSSL would go through such messages without end in one read."""
+    proxy = make_proxy([region("near", pod)], listeners=[tls_listener(authority)])
+    with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.tls_port}",
+                           "-tls1_3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as talker:
+        assert renew_keys(talker, 10) == 10
+        talker.stdin.write(raw.request_bytes("GET", "/echo"))
+        talker.stdin.flush()
+        while (line := talker.stdout.readline()) != b"HTTP/1.1 200 OK\r\n":
+            assert line, "no answer"
+        assert renew_keys(talker, 500) < 100
+        talker.kill()
+    wait_until(lambda: proxy.metrics().value("nearside_client_connections") == 0, "it to be cut off")
 
 
 # ---- chunks (RFC 9112, 7.1) ----

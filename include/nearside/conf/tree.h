@@ -217,8 +217,9 @@ struct conf_cache {
 };
 
 struct conf_endpoint {
-    const char *url;  /* as written: scheme://host[:port] */
-    const char *host; /* name or address, without brackets */
+    const char *url;       /* as written: scheme://host[:port] */
+    const char *host;      /* name or address, without brackets */
+    const char *authority; /* for Host: brackets where it needs them, a port if not the usual one */
     uint16_t port;
     bool tls;
     bool is_address; /* host is an IP address: `addr` holds it, nothing to resolve */

@@ -159,6 +159,27 @@ static const struct {
     {STR_LIT("\xc3\"x"), "\\ufffd\\\"x"}, /* a bad byte must not swallow the quote */
 };
 
+static void test_buf_gives_back_room_and_keeps_what_it_holds(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf);
+    assert_true(buf_reserve(&buf, 100000));
+    for (unsigned i = 0; i < 10000; i++) {
+        buf_append_str(&buf, STR_LIT("0123456789"));
+    }
+    buf_fit(&buf, 5000);
+    assert_int_equal(buf.size, 100000); /* it does not fit */
+    buf_consume(&buf, 99995);
+    buf_fit(&buf, 5000);
+    assert_int_equal(buf.size, 5000);
+    assert_content(&buf, STR_LIT("56789"));
+    buf_fit(&buf, 8000);
+    assert_int_equal(buf.size, 5000); /* never larger */
+    buf_done(&buf);
+}
+
 static void test_buf_json_escapes_everything_that_is_not_text(void **state)
 {
     (void)state;
@@ -181,6 +202,7 @@ int main(void)
         cmocka_unit_test(test_buf_refused_growth_changes_nothing),
         cmocka_unit_test(test_buf_that_may_be_refused_tells_that_something_is_missing),
         cmocka_unit_test(test_buf_reuses_consumed_room),
+        cmocka_unit_test(test_buf_gives_back_room_and_keeps_what_it_holds),
         cmocka_unit_test(test_buf_json_escapes_everything_that_is_not_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

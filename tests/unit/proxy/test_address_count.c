@@ -73,6 +73,19 @@ static void test_an_ipv6_network_counts_as_one(void **state)
     address_counts_give(*state, &other);
 }
 
+static void test_an_ipv4_address_in_ipv6_clothes_is_itself(void **state)
+{
+    struct addr a = address("192.0.2.1");
+    struct addr same = address("::ffff:192.0.2.1");
+    struct addr other = address("::ffff:192.0.2.2");
+
+    assert_true(address_counts_take(*state, &a, 1));
+    assert_false(address_counts_take(*state, &same, 1));
+    assert_true(address_counts_take(*state, &other, 1));
+    address_counts_give(*state, &same);
+    address_counts_give(*state, &other);
+}
+
 static void test_no_limit_still_counts(void **state)
 {
     struct addr a = address("10.0.0.1");
@@ -114,6 +127,7 @@ int main(void)
         TEST(test_the_limit_holds_for_each_address_alone),
         TEST(test_the_port_does_not_make_another_client),
         TEST(test_an_ipv6_network_counts_as_one),
+        TEST(test_an_ipv4_address_in_ipv6_clothes_is_itself),
         TEST(test_no_limit_still_counts),
         TEST(test_threads_leave_no_count_behind),
     };

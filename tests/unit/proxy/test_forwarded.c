@@ -83,14 +83,31 @@ static void test_the_client_is_the_rightmost_address_that_is_no_proxy_of_ours(vo
 static void test_claims_are_known_by_name_in_any_spelling(void **state)
 {
     static const char *const claims[] = {
-        "X-Forwarded-Port", "x_forwarded_for", "X-FORWARDED_Proto", "X-Real-IP",
-        "x_real_ip",        "True-Client-Ip",  "Content_Length",    "Transfer_Encoding",
-        "X-Rewrite-URL",    "X-Original-URL",  "X-Forwarded",       "X_Nearside_Regions",
+        "X-Forwarded-Port",
+        "x_forwarded_for",
+        "X-FORWARDED_Proto",
+        "X-Real-IP",
+        "x_real_ip",
+        "True-Client-Ip",
+        "Content_Length",
+        "Transfer_Encoding",
+        "X-Rewrite-URL",
+        "X-Original-URL",
+        "X-Forwarded",
+        "X_Nearside_Regions",
         "CF-Connecting-IP",
+        "X-Forwarded-Client-Cert-Chain-Of-Somebody",
+        "x_forwarded_client_cert_chain_of_somebody",
     };
-    static const char *const others[] = {
-        "Accept", "X-Stainless-OS",  "Cookie",        "traceparent",
-        "my_own", "X-Custom-Header", "Cache-Control", "x"};
+    static const char *const others[] = {"Accept",
+                                         "X-Stainless-OS",
+                                         "Cookie",
+                                         "traceparent",
+                                         "my_own",
+                                         "X-Custom-Header",
+                                         "Cache-Control",
+                                         "x",
+                                         "X-Somebody-Has-Forwarded-This-From-Afar"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
