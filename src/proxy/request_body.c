@@ -25,28 +25,65 @@
  * read. */
 #define BODY_STREAM_BYTES ((size_t)4 * REQUEST_BODY_WINDOW)
 
-bool request_reserve(struct request *request, uint64_t bytes)
+/* Heads up to this are not counted: nearly all are, and all connections together hold little of
+ * them. */
+#define HEAD_UNCOUNTED_BYTES 4096
+
+/* `twice`: of what all hold, so much is about to be given back for it. */
+static bool book(struct request *request, uint64_t bytes, uint64_t twice)
 {
     atomic_ullong *total = &request->worker->deps.shared->buffered_bytes;
-    uint64_t limit = request->world->conf->limits.buffer_total_bytes;
+    uint64_t limit = request->world->conf->limits.buffer_total_bytes + twice;
 
     if (atomic_fetch_add_explicit(total, bytes, memory_order_relaxed) + bytes > limit) {
         atomic_fetch_sub_explicit(total, bytes, memory_order_relaxed);
         metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_TOTAL);
         return false;
     }
-    request->body.reserved += bytes;
     metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, (int64_t)bytes);
     return true;
+}
+
+static void unbook(struct request *request, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
+                              memory_order_relaxed);
+    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+}
+
+bool request_reserve(struct request *request, uint64_t bytes)
+{
+    bool is_booked = book(request, bytes, 0);
+
+    request->body.reserved += is_booked ? bytes : 0;
+    return is_booked;
 }
 
 static void unreserve(struct request *request, uint64_t bytes)
 {
     ASSERT(request->body.reserved >= bytes);
     request->body.reserved -= bytes;
-    atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
-                              memory_order_relaxed);
-    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+    unbook(request, bytes);
+}
+
+bool request_head_reserve(struct request *request)
+{
+    if (request->head_bytes <= HEAD_UNCOUNTED_BYTES) {
+        return true;
+    }
+    if (!book(request, request->head_bytes, request->client->booked)) {
+        return false;
+    }
+    request->head_reserved = request->head_bytes;
+    return true;
+}
+
+void request_head_done(struct request *request)
+{
+    if (request->head_reserved > 0) {
+        unbook(request, request->head_reserved);
+        request->head_reserved = 0;
+    }
 }
 
 static bool fits(const struct request *request, uint64_t bytes)

@@ -381,6 +381,18 @@ def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod)
         assert conn.read_response().status == 200, "those before go on"
 
 
+def test_large_heads_of_requests_under_way_count_as_held(make_proxy, pod):
+    """They are kept to the request's end, for another attempt and for the log."""
+    proxy = make_proxy([region("near", pod)],
+                       limits={"buffer_total_bytes": 100000, "buffer_bytes": 1000})
+    large = {"X-A": "a" * 45000}
+    with running_stream(proxy, large), running_stream(proxy, large):
+        proxy.wait_metric("nearside_buffered_bytes", None, lambda value: value > 90000)
+        assert_refused(proxy.get("/echo", large), 503, "buffers_full", "limits.buffer_total_bytes")
+        assert proxy.get("/echo").status == 200
+    wait_until(lambda: proxy.get("/echo", large).status == 200, "room again")
+
+
 def test_answers_not_taken_count_as_held_and_pause_their_source(make_proxy, pod):
     """Past half of the total a source is read only as fast as its client takes the answer."""
     proxy = make_proxy([region("near", pod)], edge={"workers": 1},
