@@ -131,6 +131,16 @@ static void stream_through(struct request *request)
     body_scan_drop(request);
 }
 
+/* With these bytes. A body whose length said so from the beginning did not outgrow anything. */
+static bool outgrows_now(const struct request *request, size_t len)
+{
+    const struct request_body *body = &request->body;
+    const uint64_t limit = request->world->conf->limits.buffer_bytes;
+
+    return (!body->streaming || request->api == API_NONE) && body->received > limit &&
+           body->received - len <= limit;
+}
+
 bool request_body_begin(struct request *request)
 {
     const struct conf_limits *limits = &request->world->conf->limits;
@@ -190,7 +200,7 @@ void request_body_add(struct request *request, struct str bytes)
         refuse_large(request);
         return;
     }
-    if (!body->streaming && body->received > limits->buffer_bytes) {
+    if (outgrows_now(request, bytes.len)) {
         stream_through(request);
     }
     if (!make_room(request, body->received - body->start)) {
