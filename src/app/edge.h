@@ -95,6 +95,7 @@ struct edge {
     struct loop *loop;
     struct metric_block *metrics;
     struct conf *conf;   /* in force; ref held */
+    struct conf *begun;  /* at the start: what no reload changes is as it says; ref held */
     struct world *world; /* in force; ref held */
     struct fleet *fleet;
     struct resolver *resolver;
@@ -131,6 +132,8 @@ struct edge {
 };
 
 /* startup.c */
+
+/* STATUS_INVALID: the config asks for what cannot be; STATUS_FAILED: the system refuses. */
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
                        struct inheritance *inheritance, struct errbuf *err) MUST_CHECK;
 /* Until it is over. STATUS_FAILED: it never served, because the old program went on. */
@@ -139,6 +142,8 @@ void edge_free(struct edge *edge);
 /* The config that the options name. */
 enum status edge_read_conf(const struct options *options, struct conf **ret_conf,
                            struct errbuf *err) MUST_CHECK;
+/* For a fault that shows only when a good file is put to use: the message names the file, too. */
+void edge_name_file(const struct options *options, struct errbuf *err);
 /* How that config wants its logs. The strings stay the config's. */
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
 
@@ -170,8 +175,8 @@ void edge_warn_descriptors(const struct edge *edge);
 void edge_warn_rights(const struct edge *edge);
 /* Regions whose certificates are not checked; each time a config comes into force. */
 void edge_warn_unverified(const struct edge *edge);
-/* Keys that are read once, and were changed by a reload. */
-void edge_warn_restart(const struct edge *edge, const struct conf *old);
+/* Keys that are read once, and are not what the config in force asks for. */
+void edge_warn_restart(const struct edge *edge);
 
 /* listen.c: sockets of a config's listeners; those that `edge` has already are not bound again
  * (their fds are NULL), nor those that it inherited. */
@@ -199,7 +204,7 @@ void edge_certificates(void *arg, admin_certificate_fn each, void *each_arg);
 /* Warn of those that have expired, or will within two weeks. */
 void edge_warn_certificates(struct edge *edge);
 
-/* trim.c: look each second whether free memory should go back to the kernel */
+/* trim.c: look now and then whether free memory should go back to the kernel */
 void edge_trim_start(struct edge *edge);
 void edge_on_trim_tick(struct deadline *deadline, void *arg);
 

@@ -18,6 +18,18 @@
 
 enum { EXIT_OK = 0, EXIT_BAD_CONFIG = 1, EXIT_NOT_STARTED = 2 };
 
+static int exit_code(enum status status)
+{
+    switch (status) {
+    case STATUS_OK:
+        return EXIT_OK;
+    case STATUS_INVALID:
+        return EXIT_BAD_CONFIG;
+    default:
+        return EXIT_NOT_STARTED;
+    }
+}
+
 static int complain(const struct errbuf *err, int code)
 {
     (void)fprintf(stderr, "nearside: %s\n", err->text);
@@ -101,9 +113,7 @@ static int test_config(const struct options *options)
     }
     if (privilege_resolve(conf, &privilege, &err) != STATUS_OK ||
         load_certificates(conf, &err) != STATUS_OK) {
-        if (options->file != NULL) {
-            err_wrap(&err, "%s", options->file);
-        }
+        edge_name_file(options, &err);
         conf_unref(conf);
         return complain(&err, EXIT_BAD_CONFIG);
     }
@@ -122,7 +132,7 @@ static int run(const struct options *options)
 
     status = edge_read_conf(options, &conf, &err);
     if (status != STATUS_OK) {
-        return complain(&err, status == STATUS_FAILED ? EXIT_NOT_STARTED : EXIT_BAD_CONFIG);
+        return complain(&err, exit_code(status));
     }
     inheritance_init(&inheritance);
     status = inheritance_receive(&inheritance, &err);
@@ -139,7 +149,7 @@ static int run(const struct options *options)
     }
     edge_free(&edge);
     inheritance_done(&inheritance);
-    return status == STATUS_OK ? EXIT_OK : EXIT_NOT_STARTED;
+    return exit_code(status);
 }
 
 int main(int argc, char **argv)

@@ -49,6 +49,16 @@ static enum status check(const struct options *options, struct errbuf *err)
     return STATUS_OK;
 }
 
+/* A letter may stand anywhere among others, a word is the last that was looked at. */
+static void refuse_option(char **argv, struct errbuf *err)
+{
+    if (optopt > 0 && optopt < OPTION_PRINT_CONFIG) {
+        err_set(err, "-%c: unknown option (see --help)", optopt);
+    } else {
+        err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
+    }
+}
+
 enum status options_parse(int argc, char **argv, struct options *ret_options, struct errbuf *err)
 {
     struct options options = {.action = ACTION_RUN};
@@ -58,6 +68,10 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
     while ((letter = getopt_long(argc, argv, ":c:th", long_options, NULL)) != -1) {
         switch (letter) {
         case 'c':
+            if (options.file != NULL) {
+                err_set(err, "-c: given twice, allowed: one file (which may @include others)");
+                return STATUS_INVALID;
+            }
             options.file = optarg;
             break;
         case 't':
@@ -81,7 +95,7 @@ enum status options_parse(int argc, char **argv, struct options *ret_options, st
             err_set(err, "%s: needs a value (see --help)", argv[optind - 1]);
             return STATUS_INVALID;
         default:
-            err_set(err, "%s: unknown option (see --help)", argv[optind - 1]);
+            refuse_option(argv, err);
             return STATUS_INVALID;
         }
     }

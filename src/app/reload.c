@@ -8,6 +8,7 @@
  *      any failure: nothing changed, log, metric, page       ║
  */
 #include "edge.h"
+#include "privilege.h"
 
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
@@ -95,13 +96,15 @@ static enum status check_slots(const struct conf *conf, struct errbuf *err)
     return STATUS_OK;
 }
 
-static enum status build(struct edge *edge, struct change *change, struct errbuf *err)
+/* What the config asks for, and may be refused. */
+static enum status obtain(struct edge *edge, struct change *change, struct errbuf *err)
 {
+    struct privilege privilege; /* nothing changes before a restart, which must not fail for it */
     struct log_conf log;
-    enum status status = edge_read_conf(edge->options, &change->conf, err);
+    enum status status = check_slots(change->conf, err);
 
     if (status == STATUS_OK) {
-        status = check_slots(change->conf, err);
+        status = privilege_resolve(change->conf, &privilege, err);
     }
     if (status == STATUS_OK) {
         status = world_new(change->conf, edge->world, &change->world, err);
@@ -115,6 +118,20 @@ static enum status build(struct edge *edge, struct change *change, struct errbuf
     if (status == STATUS_OK) {
         edge_log_conf(change->conf, &log);
         status = log_prepare(&log, &change->log, err);
+    }
+    return status;
+}
+
+static enum status build(struct edge *edge, struct change *change, struct errbuf *err)
+{
+    enum status status = edge_read_conf(edge->options, &change->conf, err);
+
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = obtain(edge, change, err);
+    if (status != STATUS_OK) {
+        edge_name_file(edge->options, err);
     }
     return status;
 }
@@ -156,7 +173,7 @@ static void commit(struct edge *edge, struct change *change)
     health_apply(edge->health, edge->conf, edge->world->region_tls);
     trace_apply(edge->trace, edge->conf);
     commit_admin(edge, change);
-    edge_warn_restart(edge, old_conf);
+    edge_warn_restart(edge);
     edge_warn_certificates(edge);
     edge_warn_unverified(edge);
     world_unref(old_world);

@@ -37,6 +37,13 @@ enum status edge_read_conf(const struct options *options, struct conf **ret_conf
     return conf_from_args(options->region_count, options->regions, ret_conf, err);
 }
 
+void edge_name_file(const struct options *options, struct errbuf *err)
+{
+    if (options->file != NULL) {
+        err_wrap(err, "%s", options->file);
+    }
+}
+
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log)
 {
     static const struct {
@@ -189,9 +196,10 @@ static enum status start_fallible(struct edge *edge, struct errbuf *err)
 {
     struct privilege privilege;
     struct log_conf log;
+    enum status status = privilege_resolve(edge->conf, &privilege, err);
 
-    if (privilege_resolve(edge->conf, &privilege, err) != STATUS_OK) {
-        return STATUS_FAILED;
+    if (status != STATUS_OK) {
+        return status;
     }
     privilege_lock();
     if (start_privileged(edge, err) != STATUS_OK ||
@@ -247,10 +255,13 @@ static void start_fleet(struct edge *edge)
 enum status edge_start(struct edge *edge, const struct options *options, struct conf *conf,
                        struct inheritance *inheritance, struct errbuf *err)
 {
+    enum status status;
+
     *edge = (struct edge){
         .magic = EDGE_MAGIC, .options = options, .inheritance = inheritance, .admin_fd = -1};
     edge->conf = conf_ref(conf);
     edge->conf->generation = 1;
+    edge->begun = conf_ref(conf);
     edge->program = launch_program(options->argv[0]);
     edge->started_wall_ms = clock_wall_ms();
     edge->started_ns = clock_mono_ns();
@@ -267,8 +278,10 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     service_init(edge);
     edge->worker_count = conf->edge.workers;
     edge->workers = mem_new_array(edge->worker_count, struct worker *);
-    if (start_fallible(edge, err) != STATUS_OK) {
-        return STATUS_FAILED;
+    status = start_fallible(edge, err);
+    if (status != STATUS_OK) {
+        edge_name_file(options, err);
+        return status;
     }
     edge->cache = cache_new(conf->cache.enabled ? conf->cache.memory_bytes : 0);
     cache_set_grace(edge->cache, conf->cache.grace_s * 1000ULL);
@@ -369,6 +382,7 @@ void edge_free(struct edge *edge)
     mem_free(edge->program);
     tls_ctx_unref(edge->admin_tls);
     world_unref(edge->world);
+    conf_unref(edge->begun);
     conf_unref(edge->conf);
     if (ran) {
         log_info("stopped", "version=%s", NEARSIDE_VERSION);

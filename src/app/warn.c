@@ -63,19 +63,24 @@ void edge_warn_unverified(const struct edge *edge)
     }
 }
 
-void edge_warn_restart(const struct edge *edge, const struct conf *old)
+static void warn_text(const char *key, const char *running, const char *asked)
 {
+    if (strcmp(running, asked) != 0) {
+        log_warn("reload_needs_restart", "key=%s running=\"%s\" asked=\"%s\"", key, running, asked);
+    }
+}
+
+void edge_warn_restart(const struct edge *edge)
+{
+    const struct conf_edge *running = &edge->begun->edge;
     const struct conf_edge *asked = &edge->conf->edge;
 
     if (asked->workers != edge->worker_count) {
         log_warn("reload_needs_restart", "key=edge.workers running=%u asked=%u", edge->worker_count,
                  asked->workers);
     }
-    if (strcmp(asked->user, old->edge.user) != 0 || strcmp(asked->group, old->edge.group) != 0) {
-        log_warn("reload_needs_restart", "key=edge.user asked=%s:%s", asked->user, asked->group);
-    }
-    if (asked->core_dumps != old->edge.core_dumps) {
-        log_warn("reload_needs_restart", "key=edge.core_dumps asked=%s",
-                 asked->core_dumps ? "true" : "false");
-    }
+    warn_text("edge.user", running->user, asked->user);
+    warn_text("edge.group", running->group, asked->group);
+    warn_text("edge.core_dumps", running->core_dumps ? "true" : "false",
+              asked->core_dumps ? "true" : "false");
 }

@@ -58,7 +58,7 @@ static size_t size_wanted(struct buf *buf, size_t len)
     return size < need ? need : size;
 }
 
-bool buf_reserve(struct buf *buf, size_t len)
+bool buf_try_grow(struct buf *buf, size_t len)
 {
     if (len > SIZE_MAX / 4) {
         return false;
@@ -78,7 +78,7 @@ bool buf_reserve(struct buf *buf, size_t len)
     return true;
 }
 
-void buf_make_room(struct buf *buf, size_t len)
+void buf_grow(struct buf *buf, size_t len)
 {
     ASSERT(len <= SIZE_MAX / 4);
     size_t size = size_wanted(buf, len);
@@ -101,12 +101,6 @@ static bool make_room(struct buf *buf, size_t len)
     return true;
 }
 
-void buf_produced(struct buf *buf, size_t len)
-{
-    ASSERT(len <= buf_room(buf));
-    buf->end += len;
-}
-
 void buf_consume(struct buf *buf, size_t len)
 {
     ASSERT(len <= buf_len(buf));
@@ -120,13 +114,6 @@ void buf_clear(struct buf *buf)
 {
     buf->start = 0;
     buf->end = 0;
-}
-
-void buf_trim(struct buf *buf)
-{
-    if (buf_len(buf) == 0) {
-        buf_done(buf);
-    }
 }
 
 void buf_fit(struct buf *buf, size_t size)
@@ -144,23 +131,12 @@ void buf_fit(struct buf *buf, size_t size)
     }
 }
 
-void buf_append(struct buf *buf, const void *bytes, size_t len)
+void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)
 {
-    if (len == 0 || !make_room(buf, len)) {
-        return;
+    if (make_room(buf, len)) {
+        memcpy(buf_tail(buf), bytes, len);
+        buf->end += len;
     }
-    memcpy(buf_tail(buf), bytes, len);
-    buf->end += len;
-}
-
-void buf_append_str(struct buf *buf, struct str text)
-{
-    buf_append(buf, text.ptr, text.len);
-}
-
-void buf_append_char(struct buf *buf, char c)
-{
-    buf_append(buf, &c, 1);
 }
 
 void buf_append_u64(struct buf *buf, uint64_t value)

@@ -76,11 +76,9 @@ static struct directives read_directives(const struct http_head *head)
 {
     struct directives found = {.no_cache = false};
 
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id != HTTP_NAME_CACHE_CONTROL) {
-            continue;
-        }
-        struct str rest = head->fields[i].value;
+    for (const struct http_field *field = http_head_find(head, HTTP_NAME_CACHE_CONTROL);
+         field != NULL; field = http_head_next(head, field)) {
+        struct str rest = field->value;
         struct str item;
         while (str_next_item(&rest, ',', &item)) {
             take_directive(&found, item);
@@ -218,11 +216,9 @@ static bool has_answer_type(const struct http_head *response)
 /* Accept-Encoding: an encoded body is not kept anyway. Origin: part of the key. */
 static bool varies_within_key(const struct http_head *response)
 {
-    for (uint32_t i = 0; i < response->field_count; i++) {
-        if (response->fields[i].id != HTTP_NAME_VARY) {
-            continue;
-        }
-        struct str rest = response->fields[i].value;
+    for (const struct http_field *field = http_head_find(response, HTTP_NAME_VARY); field != NULL;
+         field = http_head_next(response, field)) {
+        struct str rest = field->value;
         struct str name;
         while (str_next_item(&rest, ',', &name)) {
             if (!str_eq_nocase(name, STR_LIT("accept-encoding")) &&

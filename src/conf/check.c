@@ -82,33 +82,17 @@ static enum status check_failover(const struct conf_reader *reader, const char *
     return STATUS_OK;
 }
 
-static enum status check_buffers(const struct conf_reader *reader, const char *path,
-                                 const struct conf_limits *limits)
+static enum status check_buffers(const struct conf_reader *reader)
 {
-    struct conf_path place = conf_path_member(path, "buffer_bytes");
+    const struct conf_limits *limits = &reader->conf->limits;
 
     if (limits->buffer_bytes > limits->buffer_total_bytes) {
-        return conf_reader_fail(reader, place.text,
+        return conf_reader_fail(reader, "limits.buffer_bytes",
                                 "found %llu, allowed: at most limits.buffer_total_bytes, which is "
                                 "%llu (bytes)",
                                 (wide)limits->buffer_bytes, (wide)limits->buffer_total_bytes);
     }
     return STATUS_OK;
-}
-
-static bool region_speaks_tls(const struct conf_region *region)
-{
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        if (region->endpoints[i].tls) {
-            return true;
-        }
-    }
-    for (uint32_t i = 0; i < region->exporter_count; i++) {
-        if (region->exporters[i].tls) {
-            return true;
-        }
-    }
-    return region->redis.url[0] != '\0' && region->redis.tls;
 }
 
 static enum status check_tls(const struct conf_reader *reader, const char *path,
@@ -130,7 +114,7 @@ static enum status check_tls(const struct conf_reader *reader, const char *path,
                                 "found verify = false with a ca, which would check nothing, "
                                 "allowed: verify = true, or no ca");
     }
-    if (is_set && !region_speaks_tls(region)) {
+    if (is_set && !conf_region_speaks_tls(region)) {
         return conf_reader_fail(reader, place.text,
                                 "found settings for TLS, but no endpoint or exporter is https:// "
                                 "and redis is not rediss://, allowed: none here, or such a URL");
@@ -163,7 +147,6 @@ static enum status check_region(const struct conf_reader *reader, unsigned index
     const struct conf *conf = reader->conf;
     const struct conf_region *region = &conf->regions[index];
     struct conf_path path = conf_path_item("regions", index);
-    struct conf_path limits = conf_path_member(path.text, "limits");
 
     for (unsigned i = 0; i < index; i++) {
         if (strcmp(conf->regions[i].name, region->name) == 0) {
@@ -176,8 +159,7 @@ static enum status check_region(const struct conf_reader *reader, unsigned index
         }
     }
     if (check_redis(reader, path.text, &region->redis) != STATUS_OK ||
-        check_tls(reader, path.text, region) != STATUS_OK ||
-        check_buffers(reader, limits.text, &region->limits) != STATUS_OK) {
+        check_tls(reader, path.text, region) != STATUS_OK) {
         return STATUS_INVALID;
     }
     return check_failover(reader, path.text, region);
@@ -259,8 +241,7 @@ static enum status check_admin(const struct conf_reader *reader)
 enum status conf_check(const struct conf_reader *reader)
 {
     if (check_admin(reader) != STATUS_OK || check_binds(reader) != STATUS_OK ||
-        check_cache(reader) != STATUS_OK ||
-        check_buffers(reader, "limits", &reader->conf->limits) != STATUS_OK) {
+        check_cache(reader) != STATUS_OK || check_buffers(reader) != STATUS_OK) {
         return STATUS_INVALID;
     }
     for (unsigned i = 0; i < reader->conf->region_count; i++) {

@@ -98,7 +98,8 @@ static void append_facts(struct buf *out, const struct conf_key *key)
     if (buf_len(&allowed) > 0) {
         buf_printf(&facts, "%s%.*s", buf_len(&facts) > 0 ? "; " : "", STR_FMT(buf_str(&allowed)));
     }
-    buf_printf(&facts, "%s", key->change == CONF_RESTART ? "; restart" : "");
+    buf_printf(&facts, "%s%s", key->edge_only ? "; for the whole edge, not per region" : "",
+               key->change == CONF_RESTART ? "; restart" : "");
     if (buf_len(&facts) > 0) {
         buf_append_char(&facts, '\0');
         buf_append_char(out, '(');

@@ -44,9 +44,13 @@ static enum status read_tree(struct conf_reader *reader)
     return conf_check(reader);
 }
 
-/* libconfig says no more than where it stopped: that is after what is missing. */
+/* libconfig says no more than where it stopped: that is after what is missing. Nor does it tell
+ * which key of a line it means, and the line itself may hold a secret. */
 static const char *syntax_text(const char *text)
 {
+    if (text != NULL && strcmp(text, "duplicate setting name") == 0) {
+        return "found a key of this line a second time in its group, allowed: each key once";
+    }
     if (text != NULL && strcmp(text, "syntax error") != 0) {
         return text;
     }

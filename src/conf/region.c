@@ -5,6 +5,7 @@
 #include "tree_private.h"
 #include "url_private.h"
 
+#include <nearside/base/buf.h>
 #include <nearside/base/mem.h>
 #include <nearside/conf/tree.h>
 #include <nearside/obs/metric.h>
@@ -25,6 +26,23 @@ static const char *keep_lower(const struct conf_reader *reader, struct str text)
     const char *kept = conf_reader_keep(reader, str_of(lower));
 
     mem_free(lower);
+    return kept;
+}
+
+static const char *keep_authority(const struct conf_reader *reader,
+                                  const struct conf_endpoint *endpoint)
+{
+    const bool is_v6 = str_find_char(str_of(endpoint->host), ':') < strlen(endpoint->host);
+    struct buf text;
+    const char *kept;
+
+    buf_init(&text);
+    buf_printf(&text, is_v6 ? "[%s]" : "%s", endpoint->host);
+    if (endpoint->port != (endpoint->tls ? 443 : 80)) {
+        buf_printf(&text, ":%u", (unsigned)endpoint->port);
+    }
+    kept = conf_reader_keep(reader, buf_str(&text));
+    buf_done(&text);
     return kept;
 }
 
@@ -50,6 +68,7 @@ enum status conf_endpoint_read(const struct conf_reader *reader, const char *pat
         .is_address = url.is_address,
         .addr = url.addr,
     };
+    endpoint->authority = keep_authority(reader, endpoint);
     return STATUS_OK;
 }
 

@@ -561,11 +561,10 @@ static const struct conf_key region_keys[] = {
     GROUP(CONF_OVERRIDE, conf_region, metrics, conf_table_metrics,
           "Any key of the top-level metrics, for this region.", .sample = "path = \"/metrics\";"),
     GROUP(CONF_OVERRIDE, conf_region, timeouts, conf_table_timeouts,
-          "Any key of the top-level timeouts, for this region.",
+          "Keys of the top-level timeouts that are not for the whole edge, for this region.",
           .sample = "first_token_ms = 120000;"),
     GROUP(CONF_OVERRIDE, conf_region, limits, conf_table_limits,
-          "For this region: max_inflight_per_endpoint, queue_length, queue_timeout_ms, "
-          "buffer_bytes, body_bytes.", .sample = "max_inflight_per_endpoint = 64;"),
+          "Keys of the top-level limits that are not for the whole edge, for this region.", .sample = "max_inflight_per_endpoint = 64;"),
 };
 TABLE(conf_table_region, "regions[]", region_keys,
       "Where requests can go: a list of groups, at least one. All regions are equal; the order "

@@ -242,6 +242,11 @@ static enum status store(struct conf_reader *reader, const config_setting_t *set
     ASSERT_UNREACHABLE("a kind of key without a reader");
 }
 
+static bool is_in_region(const char *path)
+{
+    return strncmp(path, "regions[", strlen("regions[")) == 0;
+}
+
 static void append_names(struct buf *out, const struct conf_table *table, bool in_region)
 {
     const char *comma = "";
@@ -269,10 +274,10 @@ static enum status refuse_name(const struct conf_reader *reader, const char *pat
         buf_printf(&what, " (did you mean %s?)", near->name);
     }
     buf_printf(&what, ", allowed: ");
-    append_names(&what, table, false);
+    append_names(&what, table, is_in_region(path));
     if (others != NULL) {
         buf_printf(&what, ", ");
-        append_names(&what, others, false);
+        append_names(&what, others, is_in_region(path));
     }
     enum status status =
         conf_reader_fail(reader, path, "found an unknown key%.*s", STR_FMT(buf_str(&what)));
@@ -318,8 +323,6 @@ static enum status refuse_in_region(const struct conf_reader *reader, const char
 enum status conf_section_read_keys(struct conf_reader *reader, const config_setting_t *group,
                                    const char *path, const struct conf_table *table, void *target)
 {
-    bool in_region = strncmp(path, "regions[", 8) == 0;
-
     for (int i = 0; i < config_setting_length(group); i++) {
         const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
         const struct conf_key *key = conf_table_find(table, config_setting_name(setting));
@@ -329,7 +332,7 @@ enum status conf_section_read_keys(struct conf_reader *reader, const config_sett
         }
         struct conf_path place = conf_path_member(path, key->name);
 
-        if (in_region && key->edge_only) {
+        if (key->edge_only && is_in_region(path)) {
             return refuse_in_region(reader, place.text, table);
         }
         if (store(reader, setting, place.text, key, (char *)target + key->offset) != STATUS_OK) {

@@ -154,6 +154,21 @@ void conf_unref(struct conf *conf)
     }
 }
 
+bool conf_region_speaks_tls(const struct conf_region *region)
+{
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        if (region->endpoints[i].tls) {
+            return true;
+        }
+    }
+    for (uint32_t i = 0; i < region->exporter_count; i++) {
+        if (region->exporters[i].tls) {
+            return true;
+        }
+    }
+    return region->redis.url[0] != '\0' && region->redis.tls;
+}
+
 const struct conf_region *conf_find_region(const struct conf *conf, struct str name)
 {
     for (uint32_t i = 0; i < conf->region_count; i++) {

@@ -4,7 +4,8 @@
  * reloads, changes in DNS and whatever probes say.
  *
  * A drained endpoint name (HOST:PORT) also holds for addresses that the name gets later; a single
- * address of it can be put back to work on its own.
+ * address of it can be put back to work on its own. A name that is put back takes all its addresses
+ * along, those that were drained by themselves too.
  */
 #include "fleet_private.h"
 
@@ -186,39 +187,50 @@ static bool is_named(const struct fleet_endpoint *endpoint, struct str text)
     return str_eq(str_of(endpoint->address), text) || str_eq(endpoint_name(endpoint, name), text);
 }
 
-/* True: at least one endpoint of the region is meant. */
-static bool drain_in_region(struct fleet *fleet, struct fleet_region *region, const struct act *act)
+static bool names_one_of(const struct fleet_region *region, struct str text)
 {
-    bool found = false;
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        if (is_named(region->endpoints[i], text)) {
+            return true;
+        }
+    }
+    return false;
+}
 
+static void drain_in_region(struct fleet *fleet, struct fleet_region *region, const struct act *act)
+{
     for (uint32_t i = 0; i < region->endpoint_count; i++) {
         struct fleet_endpoint *endpoint = region->endpoints[i];
 
         if (!is_named(endpoint, act->name)) {
             continue;
         }
-        found = true;
         if (endpoint->drained != act->drained) {
             endpoint->drained = act->drained;
             endpoint->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
             note_drain(fleet, region->name, endpoint->address, act);
         }
     }
-    if (found) {
-        fleet_region_recount(fleet, region, "drain");
-        fleet_touch(fleet);
-    }
-    return found;
+    fleet_region_recount(fleet, region, "drain");
+    fleet_touch(fleet);
 }
 
 static bool drain_endpoint(struct fleet *fleet, const struct act *act)
 {
     bool found = false;
 
-    for (uint32_t i = 0; i < fleet->region_count; i++) {
-        found |= drain_in_region(fleet, &fleet->regions[i], act);
+    for (uint32_t i = 0; i < fleet->region_count && !found; i++) {
+        found = names_one_of(&fleet->regions[i], act->name);
     }
-    return found && remember(fleet, false, act->name, act->drained);
+    if (!found || !remember(fleet, false, act->name, act->drained)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < fleet->region_count; i++) {
+        if (names_one_of(&fleet->regions[i], act->name)) {
+            drain_in_region(fleet, &fleet->regions[i], act);
+        }
+    }
+    return true;
 }
 
 /* ---- whose act it is ---- */
@@ -247,6 +259,21 @@ static bool operate(struct fleet *fleet, bool is_region, struct str name, bool d
     return done;
 }
 
+/* Addresses of the name that were drained each by its own: left alone, they would be drained again
+ * as soon as they are made anew, here or in the next process. */
+static void undrain_addresses(struct fleet *fleet, const struct fleet_region *region,
+                              struct str name)
+{
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        struct str address = str_of(region->endpoints[i]->address);
+
+        if (is_named(region->endpoints[i], name) && !str_eq(address, name) &&
+            find_drain(fleet, false, address) != NULL) {
+            (void)operate(fleet, false, address, false); /* it is there: nothing can refuse */
+        }
+    }
+}
+
 bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained)
 {
     return operate(fleet, true, name, drained);
@@ -254,5 +281,8 @@ bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained)
 
 bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
 {
+    for (uint32_t i = 0; i < fleet->region_count && !drained; i++) {
+        undrain_addresses(fleet, &fleet->regions[i], address);
+    }
     return operate(fleet, false, address, drained);
 }

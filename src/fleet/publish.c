@@ -20,6 +20,7 @@ static void fill_endpoint(struct view_endpoint *out, const struct fleet_region *
     *out = (struct view_endpoint){.live = endpoint_live_ref(endpoint->live),
                                   .addr = endpoint->addr,
                                   .host = conf->host,
+                                  .authority = conf->authority,
                                   .port = conf->port,
                                   .tls = endpoint->tls,
                                   .drained = endpoint->drained,

@@ -9,6 +9,7 @@
 #include "shared_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/fleet/fleet.h>
 #include <nearside/net/tls_ctx.h>
@@ -41,6 +42,16 @@ uint64_t health_jitter_ms(struct health *health, uint64_t ms)
     double factor = 1.0 - JITTER_RATIO + 2.0 * JITTER_RATIO * rng_unit(&health->rng);
 
     return (uint64_t)((double)ms * factor);
+}
+
+void health_quicken(struct health *health, struct deadline *deadline, uint64_t ms)
+{
+    uint64_t furthest_ms = (uint64_t)((double)ms * (1.0 + JITTER_RATIO)) + 1;
+
+    if (deadline_is_set(deadline) &&
+        deadline->due_ns > loop_now_ns(health->loop) + furthest_ms * NS_PER_MS) {
+        deadline_set_in_ms(deadline, rng_below(&health->rng, ms));
+    }
 }
 
 void health_know_warm(struct health *health,

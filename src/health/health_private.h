@@ -70,6 +70,9 @@ struct health {
 
 /* `ms` with 10 % of jitter either way. */
 uint64_t health_jitter_ms(struct health *health, uint64_t ms);
+/* `deadline` was set by a pace that a reload may have quickened: if it is further off than `ms`
+ * with jitter can be, bring it within `ms`, at random, since it is not the only one. */
+void health_quicken(struct health *health, struct deadline *deadline, uint64_t ms);
 /* Follow the fleet's endpoints: targets for new ones, none for those gone. */
 void health_sync(struct health *health);
 

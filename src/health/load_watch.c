@@ -184,6 +184,7 @@ static void follow(struct health *health, const struct wanted *wanted)
     watch->host = wanted->host;
     watch->port = wanted->port;
     watch->tls = wanted->tls;
+    health_quicken(health, &watch->next, region_of(watch)->metrics.interval_ms);
 }
 
 static void follow_endpoints(struct health *health, const struct view_region *region,

@@ -24,6 +24,7 @@ static void probe_now(struct target *target);
 static void on_probed(const struct probe_result *result, void *arg);
 static void on_next_generate(struct deadline *deadline, void *arg);
 static void follow_generate(struct target *target);
+static uint64_t pace_ms(const struct target *target);
 
 static void on_next(struct deadline *deadline, void *arg)
 {
@@ -60,6 +61,7 @@ void target_update(struct target *target, const struct view_endpoint *endpoint,
     target->host = endpoint->host;
     target->port = endpoint->port;
     target->tls = endpoint->tls;
+    health_quicken(target->health, &target->next, pace_ms(target));
     follow_generate(target);
     warmup_follow(target);
 }
@@ -353,5 +355,7 @@ static void follow_generate(struct target *target)
     } else if (!is_busy && !deadline_is_set(&target->next_generate)) {
         deadline_set_in_ms(&target->next_generate,
                            rng_below(&target->health->rng, generate->interval_s * 1000ULL));
+    } else {
+        health_quicken(target->health, &target->next_generate, generate->interval_s * 1000ULL);
     }
 }

@@ -10,6 +10,8 @@
 #include "h1_private.h"
 #include "scan_private.h"
 
+#define VERSION_LEN 8 /* "HTTP/1.1" */
+
 /* Options in all Connection lines together. Real ones hold two or three; each costs a walk over
  * the fields. */
 #define CONNECTION_OPTIONS_MAX 32
@@ -17,19 +19,18 @@
 /* What others keep in 63 bits must fit there. */
 #define CONTENT_LENGTH_MAX ((uint64_t)INT64_MAX)
 
-_Static_assert(HTTP_NAME_COUNT <= 64, "struct h1_names has a bit for each name");
-
 /* Fields that stay whatever Connection nominates: they frame the message, say what it is, who may
  * see it, or whence it comes. RFC 9110 7.6.1 forbids senders to nominate such fields; obeying one
  * who does would let a client strip what the next hop relies on. */
 static const uint64_t never_dropped =
-    H1_NAME_BIT(HTTP_NAME_HOST) | H1_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |
-    H1_NAME_BIT(HTTP_NAME_CONTENT_TYPE) | H1_NAME_BIT(HTTP_NAME_CONTENT_ENCODING) |
-    H1_NAME_BIT(HTTP_NAME_AUTHORIZATION) | H1_NAME_BIT(HTTP_NAME_X_API_KEY) |
-    H1_NAME_BIT(HTTP_NAME_CACHE_CONTROL) | H1_NAME_BIT(HTTP_NAME_VARY) |
-    H1_NAME_BIT(HTTP_NAME_SET_COOKIE) | H1_NAME_BIT(HTTP_NAME_DATE) | H1_NAME_BIT(HTTP_NAME_VIA) |
-    H1_NAME_BIT(HTTP_NAME_FORWARDED) | H1_NAME_BIT(HTTP_NAME_X_FORWARDED_FOR) |
-    H1_NAME_BIT(HTTP_NAME_X_FORWARDED_PROTO) | H1_NAME_BIT(HTTP_NAME_X_FORWARDED_HOST);
+    HTTP_NAME_BIT(HTTP_NAME_HOST) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |
+    HTTP_NAME_BIT(HTTP_NAME_CONTENT_TYPE) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_ENCODING) |
+    HTTP_NAME_BIT(HTTP_NAME_AUTHORIZATION) | HTTP_NAME_BIT(HTTP_NAME_X_API_KEY) |
+    HTTP_NAME_BIT(HTTP_NAME_CACHE_CONTROL) | HTTP_NAME_BIT(HTTP_NAME_VARY) |
+    HTTP_NAME_BIT(HTTP_NAME_SET_COOKIE) | HTTP_NAME_BIT(HTTP_NAME_DATE) |
+    HTTP_NAME_BIT(HTTP_NAME_VIA) | HTTP_NAME_BIT(HTTP_NAME_FORWARDED) |
+    HTTP_NAME_BIT(HTTP_NAME_X_FORWARDED_FOR) | HTTP_NAME_BIT(HTTP_NAME_X_FORWARDED_PROTO) |
+    HTTP_NAME_BIT(HTTP_NAME_X_FORWARDED_HOST);
 
 struct h1_cursor h1_cursor_make(struct str input, const struct h1_limits *limits)
 {
@@ -44,37 +45,44 @@ struct h1_cursor h1_cursor_make(struct str input, const struct h1_limits *limits
 
 enum h1_result h1_take_line_end(struct h1_cursor *cursor, enum h1_result fault)
 {
-    const size_t left = (size_t)(cursor->end - cursor->at);
+    const char *const at = cursor->at;
+    const size_t left = (size_t)(cursor->end - at);
 
-    if ((left >= 1 && cursor->at[0] != '\r') || (left >= 2 && cursor->at[1] != '\n')) {
-        return fault;
+    if (left >= 2 && memcmp(at, "\r\n", 2) == 0) {
+        cursor->at += 2;
+        return H1_COMPLETE;
     }
-    if (left < 2) {
-        return cursor->out_of_input;
+    return left >= 2 || (left == 1 && *at != '\r') ? fault : cursor->out_of_input;
+}
+
+/* Byte by byte, for what is cut or wrong. */
+static enum h1_result examine_version(const struct h1_cursor *cursor)
+{
+    static const char shape[] = "HTTP/#.#"; /* '#' is a digit */
+
+    for (size_t i = 0; i < VERSION_LEN; i++) {
+        const char *const at = cursor->at + i;
+
+        if (at == cursor->end) {
+            return cursor->out_of_input;
+        }
+        if (shape[i] == '#' ? !char_is(*at, CHAR_DIGIT) : *at != shape[i]) {
+            return H1_BAD_LINE;
+        }
     }
-    cursor->at += 2;
-    return H1_COMPLETE;
+    return H1_BAD_VERSION;
 }
 
 enum h1_result h1_take_version(struct h1_cursor *cursor, unsigned *ret_minor)
 {
-    static const char shape[] = "HTTP/#.#"; /* '#' is a digit */
-    const size_t shape_len = sizeof(shape) - 1;
-    const char *at = cursor->at;
+    const char *const at = cursor->at;
 
-    for (size_t i = 0; i < shape_len; i++) {
-        if (at + i == cursor->end) {
-            return cursor->out_of_input;
-        }
-        if (shape[i] == '#' ? !char_is(at[i], CHAR_DIGIT) : at[i] != shape[i]) {
-            return H1_BAD_LINE;
-        }
+    if (cursor->end - at < VERSION_LEN || memcmp(at, "HTTP/1.", VERSION_LEN - 1) != 0 ||
+        (at[VERSION_LEN - 1] != '0' && at[VERSION_LEN - 1] != '1')) {
+        return examine_version(cursor);
     }
-    if (at[5] != '1' || at[7] > '1') {
-        return H1_BAD_VERSION;
-    }
-    *ret_minor = (unsigned)(at[7] - '0');
-    cursor->at += shape_len;
+    *ret_minor = (unsigned)(at[VERSION_LEN - 1] - '0');
+    cursor->at += VERSION_LEN;
     return H1_COMPLETE;
 }
 
@@ -121,31 +129,35 @@ static enum h1_result take_field(struct h1_cursor *cursor, struct http_field *fi
 }
 
 enum h1_result h1_take_fields(struct h1_cursor *cursor, const struct h1_limits *limits,
-                              struct http_head *head, struct h1_names *ret_names)
+                              struct http_head *head)
 {
     const uint32_t fields_max = limits->fields < HTTP_FIELDS_MAX ? limits->fields : HTTP_FIELDS_MAX;
-    struct h1_names names = {.seen = 0};
+    struct h1_cursor line = *cursor; /* one that no store to `head` can change */
+    uint64_t names = 0;
+    uint64_t repeated = 0;
     uint32_t count = 0;
 
-    while (cursor->at < cursor->end && *cursor->at != '\r') {
+    while (line.at < line.end && *line.at != '\r') {
         struct http_field *field = &head->fields[count];
         enum h1_result result;
 
         if (count == fields_max) {
             return H1_TOO_MANY;
         }
-        result = take_field(cursor, field);
+        result = take_field(&line, field);
         if (result != H1_COMPLETE) {
             return result;
         }
         field->id = http_name_find(field->name);
         field->drop = false;
-        names.repeated |= names.seen & H1_NAME_BIT(field->id);
-        names.seen |= H1_NAME_BIT(field->id);
+        repeated |= names & HTTP_NAME_BIT(field->id);
+        names |= HTTP_NAME_BIT(field->id);
         count++;
     }
+    head->names = names;
+    head->names_repeated = repeated;
     head->field_count = count;
-    *ret_names = names;
+    *cursor = line;
     return h1_take_line_end(cursor, H1_BAD_FIELD);
 }
 
@@ -153,7 +165,7 @@ static void drop_nominated(struct http_head *head, struct str option)
 {
     const enum http_name id = http_name_find(option);
 
-    if (h1_has(never_dropped, id)) {
+    if ((never_dropped & HTTP_NAME_BIT(id)) != 0) {
         return;
     }
     for (uint32_t i = 0; i < head->field_count; i++) {
@@ -195,11 +207,11 @@ static enum h1_result read_options(struct http_head *head, struct str value,
     return H1_COMPLETE;
 }
 
-enum h1_result h1_resolve_connection(struct http_head *head, const struct h1_names *names)
+enum h1_result h1_resolve_connection(struct http_head *head)
 {
     struct connection_options options = {.count = 0};
 
-    for (uint32_t i = 0; h1_has(names->seen, HTTP_NAME_CONNECTION) && i < head->field_count; i++) {
+    for (uint32_t i = 0; http_head_has(head, HTTP_NAME_CONNECTION) && i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
 
         if (field->id == HTTP_NAME_CONNECTION &&
@@ -209,12 +221,12 @@ enum h1_result h1_resolve_connection(struct http_head *head, const struct h1_nam
     }
     /* No field of HTTP's, but some who read it obey it: then we do, as far as it ends something. */
     options.close =
-        options.close || (h1_has(names->seen, HTTP_NAME_PROXY_CONNECTION) &&
+        options.close || (http_head_has(head, HTTP_NAME_PROXY_CONNECTION) &&
                           http_head_has_token(head, HTTP_NAME_PROXY_CONNECTION, STR_LIT("close")));
     head->keep_alive = !options.close && (head->version_minor >= 1 || options.keep_alive);
     /* RFC 9110 7.8: Upgrade without the option, or in HTTP/1.0, is ignored. */
     head->upgrade =
-        options.upgrade && head->version_minor >= 1 && h1_has(names->seen, HTTP_NAME_UPGRADE);
+        options.upgrade && head->version_minor >= 1 && http_head_has(head, HTTP_NAME_UPGRADE);
     return H1_COMPLETE;
 }
 
@@ -222,26 +234,25 @@ enum h1_result h1_resolve_connection(struct http_head *head, const struct h1_nam
  * and ends with CR): allowed by RFC 9110 5.6.3, written by nobody, and read differently. */
 static bool has_tab_beside(struct str value)
 {
-    const char *before = value.ptr;
+    const char *before = value.ptr - 1;
     const char *behind = value.ptr + value.len;
 
-    while (is_blank(before[-1])) {
+    while (*before == ' ') {
         before--;
     }
-    while (is_blank(*behind)) {
+    while (*behind == ' ') {
         behind++;
     }
-    return memchr(before, '\t', (size_t)(value.ptr - before)) != NULL ||
-           memchr(value.ptr + value.len, '\t', (size_t)(behind - value.ptr) - value.len) != NULL;
+    return *before == '\t' || *behind == '\t';
 }
 
-static enum h1_result resolve_length(struct http_head *head, const struct h1_names *names)
+static enum h1_result resolve_length(struct http_head *head)
 {
     const struct str value = http_head_value(head, HTTP_NAME_CONTENT_LENGTH);
     uint64_t length;
 
     /* RFC 9112 6.3 lets a list of equal lengths pass; nobody honest sends one. */
-    if (h1_has(names->repeated, HTTP_NAME_CONTENT_LENGTH) || value.len == 0 ||
+    if (http_head_repeats(head, HTTP_NAME_CONTENT_LENGTH) || value.len == 0 ||
         has_tab_beside(value) || !str_to_u64(value, &length) || length > CONTENT_LENGTH_MAX) {
         return H1_BAD_LENGTH;
     }
@@ -250,10 +261,10 @@ static enum h1_result resolve_length(struct http_head *head, const struct h1_nam
     return H1_COMPLETE;
 }
 
-enum h1_result h1_resolve_framing(struct http_head *head, const struct h1_names *names)
+enum h1_result h1_resolve_framing(struct http_head *head)
 {
-    const bool has_length = h1_has(names->seen, HTTP_NAME_CONTENT_LENGTH);
-    const bool has_encoding = h1_has(names->seen, HTTP_NAME_TRANSFER_ENCODING);
+    const bool has_length = http_head_has(head, HTTP_NAME_CONTENT_LENGTH);
+    const bool has_encoding = http_head_has(head, HTTP_NAME_TRANSFER_ENCODING);
 
     head->body = HTTP_BODY_NONE;
     head->content_length = 0;
@@ -261,7 +272,7 @@ enum h1_result h1_resolve_framing(struct http_head *head, const struct h1_names 
         return H1_BAD_FRAMING;
     }
     if (has_length) {
-        return resolve_length(head, names);
+        return resolve_length(head);
     }
     if (!has_encoding) {
         return H1_COMPLETE;
@@ -269,7 +280,7 @@ enum h1_result h1_resolve_framing(struct http_head *head, const struct h1_names 
     const struct str encoding = http_head_value(head, HTTP_NAME_TRANSFER_ENCODING);
     /* Another coding under "chunked" would be lost here: the field is hop-by-hop, and we decode
      * chunks alone. */
-    if (h1_has(names->repeated, HTTP_NAME_TRANSFER_ENCODING) || head->version_minor == 0 ||
+    if (http_head_repeats(head, HTTP_NAME_TRANSFER_ENCODING) || head->version_minor == 0 ||
         has_tab_beside(encoding) || !str_eq_nocase(encoding, STR_LIT("chunked"))) {
         return H1_BAD_ENCODING;
     }

@@ -24,29 +24,15 @@ enum h1_result h1_take_line_end(struct h1_cursor *cursor, enum h1_result fault) 
 /* "HTTP/1.0" or "HTTP/1.1" at the cursor. */
 enum h1_result h1_take_version(struct h1_cursor *cursor, unsigned *ret_minor) MUST_CHECK;
 
-/* Which known names a head holds, one bit each. */
-struct h1_names {
-    uint64_t seen;
-    uint64_t repeated;
-};
-
-#define H1_NAME_BIT(id) (1ULL << (id))
-
-static inline bool h1_has(uint64_t names, enum http_name id)
-{
-    return (names & H1_NAME_BIT(id)) != 0;
-}
-
 /* Field lines up to and with the empty line. */
 enum h1_result h1_take_fields(struct h1_cursor *cursor, const struct h1_limits *limits,
-                              struct http_head *head, struct h1_names *ret_names) MUST_CHECK;
+                              struct http_head *head) MUST_CHECK;
 
 /* Connection's options: keep_alive, upgrade, and the fields it nominates. */
-enum h1_result h1_resolve_connection(struct http_head *head,
-                                     const struct h1_names *names) MUST_CHECK;
+enum h1_result h1_resolve_connection(struct http_head *head) MUST_CHECK;
 
 /* Content-Length and Transfer-Encoding: the body they announce, HTTP_BODY_NONE without both. */
-enum h1_result h1_resolve_framing(struct http_head *head, const struct h1_names *names) MUST_CHECK;
+enum h1_result h1_resolve_framing(struct http_head *head) MUST_CHECK;
 
 /* Is `text` a host with an optional port, fit for Host and for an authority? */
 bool h1_is_authority(struct str text);

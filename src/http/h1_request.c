@@ -7,6 +7,7 @@
  */
 #include "char_class_private.h"
 #include "h1_private.h"
+#include "scan_private.h"
 
 #define METHOD_BYTES_MAX 32
 #define EMPTY_LINES_MAX  2 /* RFC 9112 2.2: before a request line, left over from old clients */
@@ -74,11 +75,8 @@ static enum h1_result take_target(struct h1_cursor *cursor, const struct h1_limi
                                   struct http_head *head)
 {
     const char *const start = cursor->at;
-    const char *at = start;
+    const char *const at = scan_target(start, cursor->end);
 
-    while (at < cursor->end && char_is(*at, CHAR_TARGET)) {
-        at++;
-    }
     if ((size_t)(at - start) > limits->uri_bytes) {
         return H1_URI_TOO_LONG;
     }
@@ -118,14 +116,14 @@ static enum h1_result take_request_line(struct h1_cursor *cursor, const struct h
 
 /* RFC 9112 3.2: exactly one Host in HTTP/1.1. A target with an authority of its own wins by the
  * RFC; here both must agree, since what comes behind us may look at either. */
-static enum h1_result resolve_host(struct http_head *head, const struct h1_names *names)
+static enum h1_result resolve_host(struct http_head *head)
 {
     const struct str host = http_head_value(head, HTTP_NAME_HOST);
 
-    if (!h1_has(names->seen, HTTP_NAME_HOST)) {
+    if (!http_head_has(head, HTTP_NAME_HOST)) {
         return head->version_minor == 0 ? H1_COMPLETE : H1_BAD_HOST;
     }
-    if (h1_has(names->repeated, HTTP_NAME_HOST) || !h1_is_authority(host)) {
+    if (http_head_repeats(head, HTTP_NAME_HOST) || !h1_is_authority(host)) {
         return H1_BAD_HOST;
     }
     if (head->authority.len > 0 && !str_eq_nocase(head->authority, host)) {
@@ -137,15 +135,15 @@ static enum h1_result resolve_host(struct http_head *head, const struct h1_names
 
 /* RFC 9110 10.1.1: HTTP/1.0 clients cannot expect anything, and without a body there is nothing
  * to wait for. */
-static enum h1_result resolve_expect(struct http_head *head, const struct h1_names *names)
+static enum h1_result resolve_expect(struct http_head *head)
 {
     const bool has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
 
     head->expect_continue = false;
-    if (!h1_has(names->seen, HTTP_NAME_EXPECT) || head->version_minor == 0) {
+    if (!http_head_has(head, HTTP_NAME_EXPECT) || head->version_minor == 0) {
         return H1_COMPLETE;
     }
-    if (h1_has(names->repeated, HTTP_NAME_EXPECT) ||
+    if (http_head_repeats(head, HTTP_NAME_EXPECT) ||
         !str_eq_nocase(http_head_value(head, HTTP_NAME_EXPECT), STR_LIT("100-continue"))) {
         return H1_BAD_EXPECT;
     }
@@ -153,18 +151,18 @@ static enum h1_result resolve_expect(struct http_head *head, const struct h1_nam
     return H1_COMPLETE;
 }
 
-static enum h1_result resolve(struct http_head *head, const struct h1_names *names)
+static enum h1_result resolve(struct http_head *head)
 {
-    enum h1_result result = resolve_host(head, names);
+    enum h1_result result = resolve_host(head);
 
     if (result == H1_COMPLETE) {
-        result = h1_resolve_framing(head, names);
+        result = h1_resolve_framing(head);
     }
     if (result == H1_COMPLETE) {
-        result = resolve_expect(head, names);
+        result = resolve_expect(head);
     }
     if (result == H1_COMPLETE) {
-        result = h1_resolve_connection(head, names);
+        result = h1_resolve_connection(head);
     }
     return result;
 }
@@ -173,17 +171,16 @@ enum h1_result h1_parse_request(struct str input, const struct h1_limits *limits
                                 struct http_head *ret_head, size_t *ret_used)
 {
     struct h1_cursor cursor = h1_cursor_make(input, limits);
-    struct h1_names names = {.seen = 0};
     enum h1_result result = skip_empty_lines(&cursor);
 
     if (result == H1_COMPLETE) {
         result = take_request_line(&cursor, limits, ret_head);
     }
     if (result == H1_COMPLETE) {
-        result = h1_take_fields(&cursor, limits, ret_head, &names);
+        result = h1_take_fields(&cursor, limits, ret_head);
     }
     if (result == H1_COMPLETE) {
-        result = resolve(ret_head, &names);
+        result = resolve(ret_head);
     }
     if (result == H1_COMPLETE) {
         ret_head->status = 0;

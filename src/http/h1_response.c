@@ -68,11 +68,10 @@ static bool is_contradicting_itself(const struct http_head *head)
            (head->body == HTTP_BODY_CHUNKED || head->content_length > 0);
 }
 
-static void resolve_body(struct http_head *head, enum http_method request_method,
-                         const struct h1_names *names)
+static void resolve_body(struct http_head *head, enum http_method request_method)
 {
-    const bool framed = h1_has(names->seen, HTTP_NAME_CONTENT_LENGTH) ||
-                        h1_has(names->seen, HTTP_NAME_TRANSFER_ENCODING);
+    const bool framed = http_head_has(head, HTTP_NAME_CONTENT_LENGTH) ||
+                        http_head_has(head, HTTP_NAME_TRANSFER_ENCODING);
 
     if (is_bodiless(head->status, request_method)) {
         head->keep_alive = head->keep_alive && !is_contradicting_itself(head);
@@ -98,21 +97,20 @@ enum h1_result h1_parse_response(struct str input, const struct h1_limits *limit
                                  size_t *ret_used)
 {
     struct h1_cursor cursor = h1_cursor_make(input, limits);
-    struct h1_names names = {.seen = 0};
     enum h1_result result = take_status_line(&cursor, ret_head);
 
     if (result == H1_COMPLETE) {
-        result = h1_take_fields(&cursor, limits, ret_head, &names);
+        result = h1_take_fields(&cursor, limits, ret_head);
     }
     if (result == H1_COMPLETE) {
-        result = h1_resolve_framing(ret_head, &names);
+        result = h1_resolve_framing(ret_head);
     }
     if (result == H1_COMPLETE) {
-        result = h1_resolve_connection(ret_head, &names);
+        result = h1_resolve_connection(ret_head);
     }
     if (result == H1_COMPLETE) {
         clear_request_part(ret_head);
-        resolve_body(ret_head, request_method, &names);
+        resolve_body(ret_head, request_method);
         *ret_used = (size_t)(cursor.at - input.ptr);
     }
     return result;

@@ -5,11 +5,6 @@
 #include <nearside/base/assert.h>
 #include <nearside/http/h1.h>
 
-static void assert_fits_line(struct str text)
-{
-    ASSERT(text.len == 0 || scan_value(text.ptr, text.ptr + text.len) == text.ptr + text.len);
-}
-
 size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN])
 {
     static const char digits[] = "0123456789abcdef";
@@ -27,36 +22,53 @@ size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN])
     return count + 2;
 }
 
+/* Into room that is known to be there. Inline: a head is some thirty such pieces. */
+static ALWAYS_INLINE char *put(char *at, struct str text)
+{
+    ASSERT(scan_copy(at, text.ptr, text.len));
+    return at + text.len;
+}
+
+#define PUT_LIT(at, lit) ((char *)memcpy((at), "" lit, sizeof(lit) - 1) + sizeof(lit) - 1)
+
 void h1_write_request_line(struct buf *out, struct str method, struct str target)
 {
-    assert_fits_line(method);
-    assert_fits_line(target);
-    buf_append_str(out, method);
-    buf_append(out, " ", 1);
-    buf_append_str(out, target);
-    buf_append(out, " HTTP/1.1\r\n", 11);
+    const size_t len = method.len + target.len + sizeof("  HTTP/1.1\r\n") - 1;
+    char *at;
+
+    buf_make_room(out, len);
+    at = put(buf_tail(out), method);
+    at = PUT_LIT(at, " ");
+    at = put(at, target);
+    (void)PUT_LIT(at, " HTTP/1.1\r\n");
+    buf_produced(out, len);
 }
 
 void h1_write_status_line(struct buf *out, unsigned version_minor, unsigned status)
 {
-    char start[] = "HTTP/1.x 000 ";
+    const struct str reason = str_of(http_reason(status));
+    const size_t len = sizeof("HTTP/1.x 000 \r\n") - 1 + reason.len;
+    char *at;
 
     ASSERT(version_minor <= 1 && status >= 100 && status <= 999);
-    start[7] = (char)('0' + version_minor);
-    start[9] = (char)('0' + status / 100);
-    start[10] = (char)('0' + status / 10 % 10);
-    start[11] = (char)('0' + status % 10);
-    buf_append(out, start, sizeof(start) - 1);
-    buf_append_str(out, str_of(http_reason(status)));
-    buf_append(out, "\r\n", 2);
+    buf_make_room(out, len);
+    at = PUT_LIT(buf_tail(out), "HTTP/1.");
+    *at++ = (char)('0' + version_minor);
+    *at++ = ' ';
+    *at++ = (char)('0' + status / 100);
+    *at++ = (char)('0' + status / 10 % 10);
+    *at++ = (char)('0' + status % 10);
+    *at++ = ' ';
+    at = put(at, reason);
+    (void)PUT_LIT(at, "\r\n");
+    buf_produced(out, len);
 }
 
-static char *put(char *at, struct str text)
+/* Apart, so that the rest, which calls nobody, saves no registers. */
+static NO_INLINE void grow_and_write_field(struct buf *out, struct str name, struct str value)
 {
-    if (text.len > 0) {
-        memcpy(at, text.ptr, text.len);
-    }
-    return at + text.len;
+    buf_grow(out, name.len + value.len + 4);
+    h1_write_field(out, name, value);
 }
 
 void h1_write_field(struct buf *out, struct str name, struct str value)
@@ -64,13 +76,14 @@ void h1_write_field(struct buf *out, struct str name, struct str value)
     const size_t len = name.len + value.len + 4;
     char *at;
 
-    buf_make_room(out, len);
-    at = buf_tail(out);
-    at = put(at, name);
-    at = put(at, STR_LIT(": "));
+    if (UNLIKELY(len > buf_room(out))) {
+        grow_and_write_field(out, name, value);
+        return;
+    }
+    at = put(buf_tail(out), name);
+    at = PUT_LIT(at, ": ");
     at = put(at, value);
-    (void)put(at, STR_LIT("\r\n"));
-    assert_fits_line(str_make(buf_tail(out), len - 2));
+    (void)PUT_LIT(at, "\r\n");
     buf_produced(out, len);
 }
 

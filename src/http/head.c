@@ -130,14 +130,26 @@ bool http_name_is_hop(enum http_name id)
     return names[id].hop;
 }
 
-const struct http_field *http_head_find(const struct http_head *head, enum http_name id)
+static const struct http_field *find_from(const struct http_head *head,
+                                          const struct http_field *field, enum http_name id)
 {
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id == id) {
-            return &head->fields[i];
+    for (const struct http_field *end = head->fields + head->field_count; field < end; field++) {
+        if (field->id == id) {
+            return field;
         }
     }
     return NULL;
+}
+
+const struct http_field *http_head_find(const struct http_head *head, enum http_name id)
+{
+    return http_head_has(head, id) ? find_from(head, head->fields, id) : NULL;
+}
+
+const struct http_field *http_head_next(const struct http_head *head,
+                                        const struct http_field *field)
+{
+    return http_head_repeats(head, field->id) ? find_from(head, field + 1, field->id) : NULL;
 }
 
 struct str http_head_value(const struct http_head *head, enum http_name id)
@@ -161,8 +173,9 @@ static bool list_has_token(struct str list, struct str token)
 
 bool http_head_has_token(const struct http_head *head, enum http_name id, struct str token)
 {
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id == id && list_has_token(head->fields[i].value, token)) {
+    for (const struct http_field *field = http_head_find(head, id); field != NULL;
+         field = http_head_next(head, field)) {
+        if (list_has_token(field->value, token)) {
             return true;
         }
     }

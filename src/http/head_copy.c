@@ -14,22 +14,27 @@ static struct str rebase(struct str view, struct str from, const char *to)
 
 struct http_head *http_head_copy(const struct http_head *head, struct str raw, struct arena *arena)
 {
-    size_t size = offsetof(struct http_head, fields) + head->field_count * sizeof(head->fields[0]);
+    const size_t size =
+        offsetof(struct http_head, fields) + head->field_count * sizeof(head->fields[0]);
 
-    if (!arena_reserve(arena, size + raw.len + 1 + 2 * ARENA_ALIGN)) {
+    if (!arena_reserve(arena, size + raw.len)) {
         return NULL;
     }
-    struct http_head *copy = arena_alloc(arena, size);
-    struct str bytes = arena_str(arena, raw);
+    struct http_head *copy = arena_alloc(arena, size + raw.len);
+    char *const bytes = (char *)copy + size;
 
-    memcpy(copy, head, size);
-    copy->method_text = rebase(head->method_text, raw, bytes.ptr);
-    copy->target = rebase(head->target, raw, bytes.ptr);
-    copy->authority = rebase(head->authority, raw, bytes.ptr);
-    copy->reason = rebase(head->reason, raw, bytes.ptr);
+    memcpy(bytes, raw.ptr, raw.len);
+    memcpy(copy, head, offsetof(struct http_head, fields));
+    copy->method_text = rebase(head->method_text, raw, bytes);
+    copy->target = rebase(head->target, raw, bytes);
+    copy->authority = rebase(head->authority, raw, bytes);
+    copy->reason = rebase(head->reason, raw, bytes);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        copy->fields[i].name = rebase(head->fields[i].name, raw, bytes.ptr);
-        copy->fields[i].value = rebase(head->fields[i].value, raw, bytes.ptr);
+        struct http_field *field = &copy->fields[i];
+
+        *field = head->fields[i];
+        field->name.ptr = bytes + (field->name.ptr - raw.ptr);
+        field->value.ptr = bytes + (field->value.ptr - raw.ptr);
     }
     return copy;
 }

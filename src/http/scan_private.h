@@ -51,6 +51,11 @@ static inline bool scan_stops_value(char c)
     return !char_is(c, CHAR_VALUE);
 }
 
+static inline bool scan_stops_target(char c)
+{
+    return !char_is(c, CHAR_TARGET);
+}
+
 static inline bool scan_stops_line(char c)
 {
     return c == '\r' || c == '\n';
@@ -79,6 +84,12 @@ static inline bool scan_stops_plain(char c)
 static inline bool scan_word_stops_value(uint64_t word)
 {
     return (scan_word_below(word, 0x20) | scan_word_has(word, 0x7f)) != 0;
+}
+
+static inline bool scan_word_stops_target(uint64_t word)
+{
+    return ((word & SCAN_HIGHS) | scan_word_below(word, 0x21) | scan_word_has(word, '#') |
+            scan_word_has(word, 0x7f)) != 0;
 }
 
 static inline bool scan_word_stops_line(uint64_t word)
@@ -114,6 +125,16 @@ static inline unsigned scan_block_stops_value(__m128i block)
     const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f));
 
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
+}
+
+static inline unsigned scan_block_stops_target(__m128i block)
+{
+    /* As signed bytes, 0x80..0xff are below zero, so one comparison finds them, controls and SP. */
+    const __m128i outside = _mm_cmplt_epi8(block, _mm_set1_epi8(0x21));
+    const __m128i hash = _mm_cmpeq_epi8(block, _mm_set1_epi8('#'));
+    const __m128i del = _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(outside, _mm_or_si128(hash, del)));
 }
 
 static inline unsigned scan_block_stops_line(__m128i block)
@@ -199,13 +220,88 @@ static inline unsigned scan_block_stops_plain(__m128i block)
         return scan_##kind##_by_word(at, end);                                                     \
     }
 
-SCAN_DEFINE(plain) /* tokens: to the first byte that needs the table */
-SCAN_DEFINE(value) /* field values: to the first byte that no value may hold */
-SCAN_DEFINE(line)  /* to CR or LF */
-SCAN_DEFINE(text)  /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */
-SCAN_DEFINE(quote) /* JSON strings known to be good: to a quote or a backslash */
+SCAN_DEFINE(plain)  /* tokens: to the first byte that needs the table */
+SCAN_DEFINE(value)  /* field values: to the first byte that no value may hold */
+SCAN_DEFINE(target) /* request targets: to the first byte that none may hold */
+SCAN_DEFINE(line)   /* to CR or LF */
+SCAN_DEFINE(text)   /* JSON strings: to a quote, a backslash, a control or a non-ASCII byte */
+SCAN_DEFINE(quote)  /* JSON strings known to be good: to a quote or a backslash */
 
 #undef SCAN_DEFINE
 #undef SCAN_BLOCKS
+
+/* ---- copying what fits a line ---- */
+
+/* Copy bytes of a field's line; source and target do not overlap. False when one of them is of
+ * those that no value may hold. */
+static inline bool scan_copy_by_byte(char *to, const char *from, size_t len)
+{
+    bool fits = true;
+
+    for (size_t i = 0; i < len; i++) {
+        to[i] = from[i];
+        fits = fits && !scan_stops_value(from[i]);
+    }
+    return fits;
+}
+
+#if defined(__SSE2__)
+static inline unsigned scan_copy_block(char *to, const char *from)
+{
+    const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)from);
+
+    _mm_storeu_si128((__m128i *)(void *)to, block);
+    return scan_block_stops_value(block);
+}
+
+/* 8 to 16 bytes, as two halves that may overlap. */
+static inline unsigned scan_copy_halves(char *to, const char *from, size_t len)
+{
+    const __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)from);
+    const __m128i last = _mm_loadl_epi64((const __m128i *)(const void *)(from + len - 8));
+
+    _mm_storel_epi64((__m128i *)(void *)to, first);
+    _mm_storel_epi64((__m128i *)(void *)(to + len - 8), last);
+    return scan_block_stops_value(_mm_unpacklo_epi64(first, last));
+}
+
+/* 4 to 8 bytes in the same way. The upper half of the block is none of theirs. */
+static inline unsigned scan_copy_quarters(char *to, const char *from, size_t len)
+{
+    int first;
+    int last;
+
+    memcpy(&first, from, 4);
+    memcpy(&last, from + len - 4, 4);
+    memcpy(to, &first, 4);
+    memcpy(to + len - 4, &last, 4);
+    return 0xff & scan_block_stops_value(
+                      _mm_unpacklo_epi32(_mm_cvtsi32_si128(first), _mm_cvtsi32_si128(last)));
+}
+
+static inline bool scan_copy(char *to, const char *from, size_t len)
+{
+    unsigned stops = 0;
+
+    if (len < 4) {
+        return scan_copy_by_byte(to, from, len);
+    }
+    if (len < 8) {
+        return scan_copy_quarters(to, from, len) == 0;
+    }
+    if (len <= 16) {
+        return scan_copy_halves(to, from, len) == 0;
+    }
+    for (size_t at = 0; at + 16 < len; at += 16) {
+        stops |= scan_copy_block(to + at, from + at);
+    }
+    return (stops | scan_copy_block(to + len - 16, from + len - 16)) == 0;
+}
+#else
+static inline bool scan_copy(char *to, const char *from, size_t len)
+{
+    return scan_copy_by_byte(to, from, len);
+}
+#endif
 
 #endif

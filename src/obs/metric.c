@@ -23,25 +23,29 @@
 
 #define REGION_VALUES (METRIC_REGIONS_MAX + 1) /* and METRIC_REGION_NONE */
 
-/* Series of a label set, cells of a type. Named after the enums, for the table below. */
-enum {
-    SERIES_METRIC_L_NONE = 1,
-    SERIES_METRIC_L_REGION = REGION_VALUES,
-    SERIES_METRIC_L_REGION_CLASS = REGION_VALUES * METRIC_CLASSES,
-    SERIES_METRIC_L_FROM_TO_REASON = REGION_VALUES * REGION_VALUES * OUTCOME_COUNT,
-    SERIES_METRIC_L_REGION_OUTCOME = REGION_VALUES * OUTCOME_COUNT,
-    SERIES_METRIC_L_REGION_PROBE = REGION_VALUES * PROBE_CLASS_COUNT,
-    SERIES_METRIC_L_REGION_RESULT = REGION_VALUES * METRIC_RESULTS,
-    SERIES_METRIC_L_REGION_GENAI = REGION_VALUES * METRIC_OPERATIONS * METRIC_PROVIDERS,
-    SERIES_METRIC_L_TIER_RESULT = METRIC_TIERS * METRIC_CACHE_RESULTS,
-    SERIES_METRIC_L_REGION_KV_ERROR = REGION_VALUES * KV_ERROR_COUNT,
-    SERIES_METRIC_L_TOKENS = METRIC_TOKENS,
-    SERIES_METRIC_L_STAGE = METRIC_STAGES,
-    SERIES_METRIC_L_RESULT = METRIC_RESULTS,
-    SERIES_METRIC_L_LIMIT = LIMIT_COUNT,
-    SERIES_METRIC_L_HANDSHAKE = HANDSHAKE_END_COUNT,
-    SERIES_METRIC_L_PHASE = METRIC_PHASES,
+/* Values of each label of a set. Named after the enum, for the table below. */
+#define SIZES_METRIC_L_NONE            1, 1, 1
+#define SIZES_METRIC_L_REGION          REGION_VALUES, 1, 1
+#define SIZES_METRIC_L_REGION_CLASS    REGION_VALUES, METRIC_CLASSES, 1
+#define SIZES_METRIC_L_FROM_TO_REASON  REGION_VALUES, REGION_VALUES, OUTCOME_COUNT
+#define SIZES_METRIC_L_REGION_OUTCOME  REGION_VALUES, OUTCOME_COUNT, 1
+#define SIZES_METRIC_L_REGION_PROBE    REGION_VALUES, PROBE_CLASS_COUNT, 1
+#define SIZES_METRIC_L_REGION_RESULT   REGION_VALUES, METRIC_RESULTS, 1
+#define SIZES_METRIC_L_REGION_GENAI    REGION_VALUES, METRIC_OPERATIONS, METRIC_PROVIDERS
+#define SIZES_METRIC_L_TIER_RESULT     METRIC_TIERS, METRIC_CACHE_RESULTS, 1
+#define SIZES_METRIC_L_REGION_KV_ERROR REGION_VALUES, KV_ERROR_COUNT, 1
+#define SIZES_METRIC_L_TOKENS          METRIC_TOKENS, 1, 1
+#define SIZES_METRIC_L_STAGE           METRIC_STAGES, 1, 1
+#define SIZES_METRIC_L_RESULT          METRIC_RESULTS, 1, 1
+#define SIZES_METRIC_L_LIMIT           LIMIT_COUNT, 1, 1
+#define SIZES_METRIC_L_HANDSHAKE       HANDSHAKE_END_COUNT, 1, 1
+#define SIZES_METRIC_L_PHASE           METRIC_PHASES, 1, 1
 
+#define PRODUCT(a, b, c)  ((a) * (b) * (c))
+#define SERIES_COUNT(...) PRODUCT(__VA_ARGS__)
+
+/* Cells of a series, after its type. */
+enum {
     CELLS_METRIC_COUNTER = 1,
     CELLS_METRIC_GAUGE = 1,
     CELLS_METRIC_HISTOGRAM = METRIC_BUCKET_COUNT + 1,
@@ -50,7 +54,7 @@ enum {
 typedef _Atomic int64_t metric_cell;
 
 struct cells {
-#define X(id, name, type, labels, help) metric_cell id[SERIES_##labels * CELLS_##type];
+#define X(id, name, type, labels, help) metric_cell id[SERIES_COUNT(SIZES_##labels) * CELLS_##type];
     METRIC_FAMILIES(X)
 #undef X
 };
@@ -70,9 +74,17 @@ static const struct metric_row rows[METRIC_FAMILY_COUNT] = {
 #undef X
 };
 
-static const size_t first_cells[METRIC_FAMILY_COUNT] = {
+/* Where a family's cells are: all that counting looks at. */
+struct place {
+    uint32_t first;
+    uint16_t sizes[METRIC_DIMS_MAX];
+    uint16_t cells; /* of a series */
+};
+
+static const struct place places[METRIC_FAMILY_COUNT] = {
 #define X(id, name, type, labels, help)                                                            \
-    [METRIC_##id] = offsetof(struct cells, id) / sizeof(metric_cell),
+    [METRIC_##                                                                                     \
+        id] = {offsetof(struct cells, id) / sizeof(metric_cell), {SIZES_##labels}, CELLS_##type},
     METRIC_FAMILIES(X)
 #undef X
 };
@@ -360,11 +372,11 @@ struct metric_block *metric_block_new(void)
 /* The cell's number in every block: families in a row, series of a family in the labels' order. */
 static size_t series_cell(enum metric_family family, unsigned l0, unsigned l1, unsigned l2)
 {
-    const struct metric_dim *dim = dims[rows[family].labels];
-    size_t cells = rows[family].type == METRIC_HISTOGRAM ? CELLS_METRIC_HISTOGRAM : 1;
+    const struct place *place = &places[family];
 
-    ASSERT(l0 < dim[0].count && l1 < dim[1].count && l2 < dim[2].count);
-    return first_cells[family] + (((size_t)l0 * dim[1].count + l1) * dim[2].count + l2) * cells;
+    ASSERT(l0 < place->sizes[0] && l1 < place->sizes[1] && l2 < place->sizes[2]);
+    return place->first +
+           (((size_t)l0 * place->sizes[1] + l1) * place->sizes[2] + l2) * place->cells;
 }
 
 /* A block has one writer, so this needs no locked instruction. */
@@ -379,7 +391,7 @@ static void add_to_cell(struct metric_block *block, size_t cell, int64_t value)
 void metric_add(struct metric_block *block, enum metric_family family, unsigned l0, unsigned l1,
                 unsigned l2, int64_t value)
 {
-    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type != METRIC_HISTOGRAM);
+    ASSERT(family < METRIC_FAMILY_COUNT && places[family].cells == 1);
     add_to_cell(block, series_cell(family, l0, l1, l2), value);
 }
 
@@ -408,7 +420,7 @@ void metric_observe_ns(struct metric_block *block, enum metric_family family, un
 void metric_observe_labels_ns(struct metric_block *block, enum metric_family family, unsigned l0,
                               unsigned l1, unsigned l2, uint64_t ns)
 {
-    ASSERT(family < METRIC_FAMILY_COUNT && rows[family].type == METRIC_HISTOGRAM);
+    ASSERT(family < METRIC_FAMILY_COUNT && places[family].cells == CELLS_METRIC_HISTOGRAM);
     size_t first = series_cell(family, l0, l1, l2);
 
     add_to_cell(block, first + bucket_of(ns), 1);

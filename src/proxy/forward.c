@@ -39,26 +39,6 @@ static bool request_field_ends(const struct request *request, const struct http_
     }
 }
 
-static void write_host(struct buf *out, const struct view_endpoint *endpoint)
-{
-    struct str host = str_of(endpoint->host);
-    bool brackets = str_find_char(host, ':') < host.len;
-
-    buf_append_str(out, STR_LIT("Host: "));
-    if (brackets) {
-        buf_append_char(out, '[');
-    }
-    buf_append_str(out, host);
-    if (brackets) {
-        buf_append_char(out, ']');
-    }
-    if (endpoint->port != (endpoint->tls ? 443 : 80)) {
-        buf_append_char(out, ':');
-        buf_append_u64(out, endpoint->port);
-    }
-    buf_append_str(out, STR_LIT("\r\n"));
-}
-
 /* RFC 7239: for="[2001:db8::1]";proto=https */
 static void write_forwarded(const struct request *request, struct str ip, struct str proto,
                             struct buf *out)
@@ -76,9 +56,10 @@ static void write_forwarded(const struct request *request, struct str ip, struct
 /* What a trusted peer said, if it is one and said something; else `own`. */
 static struct str believed(const struct request *request, enum http_name id, struct str own)
 {
-    const struct str said = http_head_value(request->head, id);
+    const struct str said =
+        request->peer_is_trusted ? http_head_value(request->head, id) : STR_EMPTY;
 
-    return request->peer_is_trusted && said.len > 0 ? said : own;
+    return said.len > 0 ? said : own;
 }
 
 static void write_forwarding(const struct request *request, struct buf *out)
@@ -135,7 +116,7 @@ void request_write_head(struct request *request, struct buf *out)
     const struct view_endpoint *endpoint = &region->endpoints[request->choice.endpoint];
 
     h1_write_request_line(out, head->method_text, head->target);
-    write_host(out, endpoint);
+    h1_write_field(out, STR_LIT("Host"), str_of(endpoint->authority));
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
         if (!request_field_ends(request, field) && !span_field_ends(request, field)) {

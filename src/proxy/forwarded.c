@@ -115,16 +115,27 @@ static const struct str claims[] = {
     STR_LIT("x-http-host-override"),
 };
 
-/* Small letters, "-" for "_". `name` is at most CLAIM_BYTES_MAX long. */
-static void normalize(struct str name, char out[CLAIM_BYTES_MAX], bool *ret_had_underscore)
+/* Do any of the lists begin so? Most names that come here do not ("accept-language"). */
+static bool may_be_claim(struct str name)
 {
-    *ret_had_underscore = false;
-    for (size_t i = 0; i < name.len; i++) {
-        const char c = name.ptr[i];
-
-        *ret_had_underscore = *ret_had_underscore || c == '_';
-        out[i] = c == '_' ? '-' : (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
+    switch (name.ptr[0] | 0x20) {
+    case 'x':
+    case 'c':
+    case 'f':
+    case 't':
+        return true;
+    default:
+        return false;
     }
+}
+
+/* Small letters, "-" for "_". `name` is at most CLAIM_BYTES_MAX long. */
+static struct str normalize(struct str name, char out[CLAIM_BYTES_MAX])
+{
+    for (size_t i = 0; i < name.len; i++) {
+        out[i] = name.ptr[i] == '_' ? '-' : str_lower_char(name.ptr[i]);
+    }
+    return str_make(out, name.len);
 }
 
 static bool is_claim(struct str small)
@@ -145,21 +156,16 @@ static bool is_claim(struct str small)
 bool forwarded_may_pass(struct str name, bool peer_is_trusted)
 {
     char text[CLAIM_BYTES_MAX];
-    bool had_underscore;
-    struct str small;
 
     if (name.len == 0) {
         return true;
     }
-    /* A longer name can still begin like a claim. */
-    name = str_slice(name, 0, CLAIM_BYTES_MAX);
-    normalize(name, text, &had_underscore);
-    small = str_make(text, name.len);
-    if (had_underscore && http_name_find(small) != HTTP_NAME_OTHER) {
+    name = str_slice(name, 0, CLAIM_BYTES_MAX); /* a longer one can still begin like a claim */
+    if (str_find_char(name, '_') < name.len &&
+        http_name_find(normalize(name, text)) != HTTP_NAME_OTHER) {
         return false;
     }
-    /* Most names that come here begin otherwise ("accept-language"). */
-    return peer_is_trusted || strchr("xcft", text[0]) == NULL || !is_claim(small);
+    return peer_is_trusted || !may_be_claim(name) || !is_claim(normalize(name, text));
 }
 
 /* ---- Via ---- */
@@ -194,13 +200,11 @@ bool forwarded_is_loop(const struct http_head *head, const char *edge_id)
 {
     unsigned hops = 0;
 
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        struct str rest = head->fields[i].value;
+    for (const struct http_field *field = http_head_find(head, HTTP_NAME_VIA); field != NULL;
+         field = http_head_next(head, field)) {
+        struct str rest = field->value;
         struct str item;
 
-        if (head->fields[i].id != HTTP_NAME_VIA) {
-            continue;
-        }
         while (str_next_item(&rest, ',', &item)) {
             const struct str hop = received_by(item);
 
@@ -216,10 +220,9 @@ bool forwarded_is_loop(const struct http_head *head, const char *edge_id)
 
 static void append_lines(struct buf *out, const struct http_head *head, enum http_name id)
 {
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http_field *field = &head->fields[i];
-
-        if (field->id == id && field->value.len > 0) {
+    for (const struct http_field *field = http_head_find(head, id); field != NULL;
+         field = http_head_next(head, field)) {
+        if (field->value.len > 0) {
             buf_append_str(out, field->value);
             buf_append_str(out, STR_LIT(", "));
         }

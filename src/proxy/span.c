@@ -29,17 +29,8 @@ static void make_id(struct worker *worker, uint8_t *out, size_t len)
 /* One field and no second, which might be what somebody else goes by. */
 static bool client_context(const struct http_head *head, struct trace_context *ret_context)
 {
-    const struct http_field *found = NULL;
-
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id == HTTP_NAME_TRACEPARENT) {
-            if (found != NULL) {
-                return false;
-            }
-            found = &head->fields[i];
-        }
-    }
-    return found != NULL && trace_context_parse(found->value, ret_context);
+    return !http_head_repeats(head, HTTP_NAME_TRACEPARENT) &&
+           trace_context_parse(http_head_value(head, HTTP_NAME_TRACEPARENT), ret_context);
 }
 
 void span_begin(struct request *request)

@@ -124,21 +124,6 @@ static enum status load_listeners(struct world *world, const struct world *old,
     return STATUS_OK;
 }
 
-static bool region_speaks_tls(const struct conf_region *region)
-{
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        if (region->endpoints[i].tls) {
-            return true;
-        }
-    }
-    for (uint32_t i = 0; i < region->exporter_count; i++) {
-        if (region->exporters[i].tls) {
-            return true;
-        }
-    }
-    return region->redis.tls;
-}
-
 static enum status load_regions(struct world *world, const struct world *old, struct digest *digest,
                                 struct errbuf *err)
 {
@@ -147,7 +132,7 @@ static enum status load_regions(struct world *world, const struct world *old, st
     for (uint32_t i = 0; i < conf->region_count; i++) {
         const struct conf_region *region = &conf->regions[i];
         enum status status;
-        if (!region_speaks_tls(region)) {
+        if (!conf_region_speaks_tls(region)) {
             continue;
         }
         mark_region(digest, &region->tls, &world->region_marks[i]);

@@ -90,6 +90,14 @@ def test_bad_usage_is_exit_code_1(args):
     assert done.stderr
 
 
+@pytest.mark.parametrize("args, named", [
+    (["-xt"], "-x: unknown option"), (["-tx"], "-x: unknown option"),
+    (["--nonsense=1"], "--nonsense=1: unknown option"),
+    (["-t", "-c", "one.conf", "-c", "two.conf"], "-c: given twice")])
+def test_bad_usage_is_named(args, named):
+    assert f"nearside: {named}" in run(*args).stderr
+
+
 def test_version_and_help_are_exit_code_0():
     assert "nearside" in run("--version").stdout.lower()
     assert "-c" in run("--help").stdout

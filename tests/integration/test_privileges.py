@@ -107,8 +107,8 @@ def in_own_network():
 def test_a_user_that_is_not_there_is_refused_at_the_start(make_proxy, pod):
     proxy = make_proxy([region("near", pod)], edge={"user": "nobody-of-that-name"}, wait=None)
     wait_until(lambda: not proxy.process.is_running, "the end")
-    assert proxy.process.popen.returncode == 2
-    assert 'edge.user: found "nobody-of-that-name"' in proxy.process.stderr()
+    assert proxy.process.popen.returncode == 1, "systemd shall not try again what is in the file"
+    assert 'nearside.conf: edge.user: found "nobody-of-that-name"' in proxy.process.stderr()
 
 
 @root

@@ -46,6 +46,23 @@ def test_a_failed_reload_keeps_the_old_world(proxy, bad):
     proxy.wait_metric("nearside_reloads_total", {"result": "success"})
 
 
+def test_what_needs_a_restart_is_said_until_the_file_asks_for_what_runs(proxy):
+    def told(generation, **edge):
+        proxy.reload_ok(edge=edge)
+        proxy.wait_log("reloaded", generation=generation)  # what was told before it is written
+        return [line["key"] for line in proxy.log("reload_needs_restart")]
+    assert told(2, user="nobody", group="nogroup") == ["edge.user", "edge.group"]
+    assert told(3, group="") == ["edge.user", "edge.group", "edge.user"], "still so"
+    assert told(4, user="") == ["edge.user", "edge.group", "edge.user"], "as it runs"
+
+
+def test_a_user_that_a_restart_would_not_find_is_refused(proxy):
+    proxy.write_conf(edge={"user": "nobody-of-that-name"})
+    proxy.reload()
+    line = proxy.wait_log("reload_failed")
+    assert line["error"].startswith(f"{proxy.conf_path}: edge.user: found"), line
+
+
 def test_a_stream_outlives_the_reload_that_removes_its_region(proxy, pods):
     body = answers.chat("x", stream=True, max_tokens=20)
     with proxy.connect() as conn:

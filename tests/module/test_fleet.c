@@ -15,6 +15,9 @@
 
 #include "module/conf_text.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define TWO_REGIONS                                                                                \
     "{ name = \"a\"; endpoints = [ \"http://10.0.0.1:80\", \"http://10.0.0.2:80\" ]; },"           \
     "{ name = \"b\"; endpoints = [ \"http://10.1.0.1:80\" ]; redis = "                             \
@@ -439,6 +442,61 @@ static void test_a_drained_name_holds_for_new_addresses_too(void **state)
     assert_false(region(fixture, 0)->endpoints[0].drained);
 }
 
+static void count_drain(bool is_region, const char *name, void *arg)
+{
+    unsigned *count = arg;
+
+    (void)is_region;
+    (void)name;
+    (*count)++;
+}
+
+static void note_told(bool is_region, struct str name, bool drained, void *arg)
+{
+    char *told = arg;
+
+    assert_false(is_region);
+    (void)snprintf(told + strlen(told), 128 - strlen(told), "%s%.*s ", drained ? "+" : "-",
+                   STR_FMT(name));
+}
+
+static void test_a_name_put_back_takes_along_the_addresses_drained_by_themselves(void **state)
+{
+    static const char *const both[] = {"10.0.0.1", "10.0.0.2"};
+    struct fixture *fixture = *state;
+    char told[128] = "";
+    unsigned left = 0;
+
+    apply(fixture, NAMED_REGION);
+    set_addresses(fixture, both, 2);
+    fleet_listen_drains(fixture->fleet, note_told, told);
+    assert_true(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.0.0.2:80"), true));
+    assert_true(fleet_drain_endpoint(fixture->fleet, STR_LIT("pods.test:80"), false));
+    assert_false(region(fixture, 0)->endpoints[1].drained);
+    assert_string_equal(told, "+10.0.0.2:80 -10.0.0.2:80 -pods.test:80 ");
+    fleet_each_drain(fixture->fleet, count_drain, &left);
+    assert_int_equal(left, 0); /* nothing for a next process */
+
+    set_addresses(fixture, both, 1);
+    set_addresses(fixture, both, 2);
+    assert_false(region(fixture, 0)->endpoints[1].drained); /* nor for one that comes back */
+}
+
+static void test_a_drain_too_many_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+
+    apply(fixture, TWO_REGIONS);
+    for (unsigned i = 0; i < 4096; i++) {
+        char name[32];
+        int len = snprintf(name, sizeof(name), "10.2.%u.%u:80", i / 256, i % 256);
+
+        fleet_restore_drain(fixture->fleet, false, str_make(name, (size_t)len));
+    }
+    assert_false(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.1.0.1:80"), true));
+    assert_false(region(fixture, 1)->endpoints[0].drained);
+}
+
 /* ---- publishing ---- */
 
 static void test_a_change_after_a_quiet_time_is_published_in_the_same_turn(void **state)
@@ -570,6 +628,8 @@ int main(void)
         TEST(test_a_drained_region_is_not_usable_and_stays_drained),
         TEST(test_a_drained_endpoint_stays_drained_whatever_probes_say),
         TEST(test_a_drained_name_holds_for_new_addresses_too),
+        TEST(test_a_name_put_back_takes_along_the_addresses_drained_by_themselves),
+        TEST(test_a_drain_too_many_changes_nothing),
         TEST(test_a_change_after_a_quiet_time_is_published_in_the_same_turn),
         TEST(test_a_storm_of_changes_is_published_every_20_ms),
         TEST(test_events_tell_what_changed_and_why),

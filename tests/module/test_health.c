@@ -411,6 +411,18 @@ static void test_a_reload_disturbs_no_probe_of_what_stays(void **state)
     assert_int_equal(fixture->pods[0].accepted, 1);
 }
 
+static void test_a_quicker_pace_holds_from_its_reload_on(void **state)
+{
+    struct fixture *fixture = *state;
+
+    apply_pods(fixture, 1,
+               "routing = { failover_deadline_s = 3600; };"
+               "health = { interval_ms = 1200000; fast_interval_ms = 1000; };");
+    run_until(fixture, is_up);
+    apply_pods(fixture, 1, QUICK);
+    run_until(fixture, asked_ten_times); /* fails after some seconds */
+}
+
 static void test_a_reload_in_the_middle_of_a_probe_is_harmless(void **state)
 {
     struct fixture *fixture = *state;
@@ -492,6 +504,7 @@ int main(void)
         TEST(test_workers_samples_become_latency),
         TEST(test_a_burst_of_reports_from_many_threads_is_taken),
         TEST(test_a_reload_disturbs_no_probe_of_what_stays),
+        TEST(test_a_quicker_pace_holds_from_its_reload_on),
         TEST(test_a_reload_in_the_middle_of_a_probe_is_harmless),
         TEST(test_what_left_the_config_is_probed_no_more),
         TEST(test_an_endpoint_by_name_is_found_and_probed),

@@ -10,6 +10,8 @@
 #define NO_RETURN         __attribute__((noreturn))
 #define LIKELY(x)         __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)       __builtin_expect(!!(x), 0)
+#define ALWAYS_INLINE     inline __attribute__((always_inline))
+#define NO_INLINE         __attribute__((noinline))
 #define CACHE_LINE        64
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

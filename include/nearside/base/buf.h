@@ -14,6 +14,7 @@
 #ifndef NEARSIDE_BASE_BUF_H
 #define NEARSIDE_BASE_BUF_H
 
+#include <nearside/base/assert.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/str.h>
 
@@ -49,12 +50,6 @@ static inline struct str buf_str(const struct buf *buf)
     return str_make(buf->data == NULL ? "" : buf->data + buf->start, buf->end - buf->start);
 }
 
-/* Room for at least `len` more bytes at the end. False when memory is refused. */
-bool buf_reserve(struct buf *buf, size_t len) MUST_CHECK;
-
-/* The same for what is our own and small, or was reserved before: never refused. */
-void buf_make_room(struct buf *buf, size_t len);
-
 /* Where the next bytes go and how many fit without growing. */
 static inline char *buf_tail(struct buf *buf)
 {
@@ -65,18 +60,63 @@ static inline size_t buf_room(const struct buf *buf)
     return buf->size - buf->end;
 }
 
-void buf_produced(struct buf *buf, size_t len); /* after writing to buf_tail() */
-void buf_consume(struct buf *buf, size_t len);  /* forget bytes at the front */
-void buf_clear(struct buf *buf);                /* empty, memory kept */
-void buf_trim(struct buf *buf);                 /* if empty, give the memory back */
+/* Room for at least `len` more bytes at the end. False when memory is refused. */
+bool buf_try_grow(struct buf *buf, size_t len) MUST_CHECK;
+MUST_CHECK static inline bool buf_reserve(struct buf *buf, size_t len)
+{
+    return LIKELY(len <= buf_room(buf)) || buf_try_grow(buf, len);
+}
+
+/* The same for what is our own and small, or was reserved before: never refused. */
+void buf_grow(struct buf *buf, size_t len);
+static inline void buf_make_room(struct buf *buf, size_t len)
+{
+    if (UNLIKELY(len > buf_room(buf))) {
+        buf_grow(buf, len);
+    }
+}
+
+/* After writing to buf_tail(). */
+static inline void buf_produced(struct buf *buf, size_t len)
+{
+    ASSERT(len <= buf_room(buf));
+    buf->end += len;
+}
+
+void buf_consume(struct buf *buf, size_t len); /* forget bytes at the front */
+void buf_clear(struct buf *buf);               /* empty, memory kept */
+
+/* If empty, give the memory back. */
+static inline void buf_trim(struct buf *buf)
+{
+    if (buf->data != NULL && buf_len(buf) == 0) {
+        buf_done(buf);
+    }
+}
 
 /* Give memory back down to a block of `size` bytes, if what is held fits into one. */
 void buf_fit(struct buf *buf, size_t size);
 
-/* Append; memory is never refused (mem_ rules), but in a buffer of buf_init_try(). */
-void buf_append(struct buf *buf, const void *bytes, size_t len);
-void buf_append_str(struct buf *buf, struct str text);
-void buf_append_char(struct buf *buf, char c);
+/* Append; memory is never refused (mem_ rules), but in a buffer of buf_init_try(). Inline for what
+ * fits, as nearly everything does: a literal is then a store or two. */
+void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len);
+static inline void buf_append(struct buf *buf, const void *bytes, size_t len)
+{
+    if (UNLIKELY(len > buf_room(buf) || buf->is_refused)) {
+        buf_grow_and_append(buf, bytes, len);
+    } else if (len > 0) {
+        memcpy(buf_tail(buf), bytes, len);
+        buf->end += len;
+    }
+}
+static inline void buf_append_str(struct buf *buf, struct str text)
+{
+    buf_append(buf, text.ptr, text.len);
+}
+static inline void buf_append_char(struct buf *buf, char c)
+{
+    buf_append(buf, &c, 1);
+}
 void buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list args) PRINTF_LIKE(2, 0);

@@ -217,8 +217,9 @@ struct conf_cache {
 };
 
 struct conf_endpoint {
-    const char *url;  /* as written: scheme://host[:port] */
-    const char *host; /* name or address, without brackets */
+    const char *url;       /* as written: scheme://host[:port] */
+    const char *host;      /* name or address, without brackets */
+    const char *authority; /* for Host: brackets where it needs them, a port if not the usual one */
     uint16_t port;
     bool tls;
     bool is_address; /* host is an IP address: `addr` holds it, nothing to resolve */
@@ -293,6 +294,9 @@ bool conf_blocks_have(const struct conf_blocks *blocks, const struct addr *addr)
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf); /* frees with the last reference; NULL is fine */
+
+/* Does anything of the region speak TLS: an endpoint, an exporter, its Redis? */
+bool conf_region_speaks_tls(const struct conf_region *region);
 
 /* NULL when there is none of that name. */
 const struct conf_region *conf_find_region(const struct conf *conf, struct str name);

@@ -70,14 +70,15 @@ void fleet_set_prior_latency(struct fleet *fleet, uint32_t region_index, double 
 
 /* ---- what operators write ---- */
 
-/* False: no such region. */
+/* False: no such region, or too many drains (said in the log). */
 bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained) MUST_CHECK;
 /* `address` is ADDRESS:PORT as shown on the status page, or HOST:PORT of the config (then all
- * addresses of that name). False: no such endpoint. */
+ * addresses of that name). False: no such endpoint, or too many drains. Putting a name back puts
+ * back each of its addresses that was drained by itself. */
 bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained) MUST_CHECK;
 
-/* Told of each of these acts, in the words it was given, when it has been carried out. One
- * listener; NULL: none. */
+/* Told of each of these acts, in the words it was given, when it has been carried out; of each
+ * address that a name takes back with it before that. One listener; NULL: none. */
 typedef void (*fleet_drain_fn)(bool is_region, struct str name, bool drained, void *arg);
 void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg);
 /* The same act by an operator at another edge, `by`: the listener is not told. */

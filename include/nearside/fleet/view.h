@@ -59,6 +59,7 @@ struct view_endpoint {
     struct addr addr;
     char address[ADDR_TEXT_LEN]; /* addr as text: "10.0.0.5:8000" */
     const char *host;            /* name in the URL; owned by the view's conf */
+    const char *authority;       /* for Host; owned by the view's conf */
     uint64_t drained_since_ns;   /* 0: not drained */
     uint64_t since_ns;           /* in this state */
     const char *reason; /* why it is down or put aside by its breaker, or ""; static text */

@@ -66,6 +66,9 @@ enum http_name {
         HTTP_NAME_COUNT
 };
 
+_Static_assert(HTTP_NAME_COUNT <= 64, "struct http_head has a bit for each name");
+#define HTTP_NAME_BIT(id) (1ULL << (id))
+
 /* HTTP_NAME_OTHER when it is none of the table; case does not matter. `name` is a token. */
 enum http_name http_name_find(struct str name);
 bool http_name_is_hop(enum http_name id);
@@ -116,17 +119,32 @@ struct http_head {
     uint64_t content_length; /* HTTP_BODY_LENGTH */
     bool keep_alive;         /* what the sender's version and Connection say */
     bool upgrade;            /* Connection: upgrade with an Upgrade field */
+    uint64_t names;          /* of its fields, HTTP_NAME_BIT() each */
+    uint64_t names_repeated; /* of these, what more than one line has */
     uint32_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
-/* A copy that lives in `arena`: `raw` are the bytes the views of `head` point into. Only the fields
- * in use are copied. NULL: memory is refused. */
+/* A copy that lives in `arena`: `raw` are the bytes the views of `head` point into (those of fields
+ * always, others may be static text). Only the fields in use are copied. NULL: memory is refused.
+ */
 struct http_head *http_head_copy(const struct http_head *head, struct str raw,
                                  struct arena *arena) MUST_CHECK;
 
-/* First field of that name, or NULL. */
+static inline bool http_head_has(const struct http_head *head, enum http_name id)
+{
+    return (head->names & HTTP_NAME_BIT(id)) != 0;
+}
+
+static inline bool http_head_repeats(const struct http_head *head, enum http_name id)
+{
+    return (head->names_repeated & HTTP_NAME_BIT(id)) != 0;
+}
+
+/* First field of that name, or NULL; and the next one with the name of `field`. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);
+const struct http_field *http_head_next(const struct http_head *head,
+                                        const struct http_field *field);
 /* Its value, or an empty view. */
 struct str http_head_value(const struct http_head *head, enum http_name id);
 

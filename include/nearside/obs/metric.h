@@ -283,7 +283,8 @@ enum metric_phase {
     X(STREAM_EVENTS, "nearside_stream_tokens_total", METRIC_COUNTER, METRIC_L_REGION,              \
       "Content events of streamed answers passed on.")                                             \
     X(STREAMS_CUT, "nearside_streams_cut_total", METRIC_COUNTER, METRIC_L_REGION,                  \
-      "Answers that an endpoint broke off after the commit point.")                                \
+      "Answers broken off after the commit point: by the endpoint, a time limit or a limit of "    \
+      "ours.")                                                                                     \
     X(CACHE, "nearside_cache_requests_total", METRIC_COUNTER, METRIC_L_TIER_RESULT,                \
       "Cache look-ups and stores by tier and result.")                                             \
     X(CACHE_FOLLOWERS, "nearside_cache_followers", METRIC_GAUGE, METRIC_L_NONE,                    \

@@ -198,6 +198,40 @@ static void test_describe_docs_have_a_row_for_every_key(void **state)
     buf_done(&out);
 }
 
+/* What an intro says of secrets is written by hand, and must not miss one. */
+static void check_secrets(const char *intro, const struct conf_table *table)
+{
+    for (size_t i = 0; i < table->key_count; i++) {
+        const struct conf_key *key = &table->keys[i];
+
+        if (key->type == CONF_SECRET && strstr(intro, key->name) == NULL) {
+            fail_msg("the introduction does not name the secret %s", key->name);
+        }
+        if (key->table != NULL) {
+            check_secrets(intro, key->table);
+        }
+    }
+}
+
+static void test_describe_docs_name_every_secret_in_their_introduction(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    buf_init(&out);
+    conf_describe_docs(&out);
+
+    struct str text = buf_str(&out);
+    size_t end = str_find(text, STR_LIT("\n## "));
+
+    assert_true(end < text.len);
+    char *intro = mem_strndup(text.ptr, end);
+
+    check_secrets(intro, &conf_table_root);
+    mem_free(intro);
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_describe_example_shows_every_key_and_is_a_valid_file),
         cmocka_unit_test(test_describe_example_has_no_overlong_line_of_help),
         cmocka_unit_test(test_describe_docs_have_a_row_for_every_key),
+        cmocka_unit_test(test_describe_docs_name_every_secret_in_their_introduction),
     };
 
     return cmocka_run_group_tests(tests, folder_setup, folder_teardown);

@@ -9,8 +9,10 @@ struct bad_case {
 
 static const struct bad_case syntax_cases[] = {
     {"listeners = (\n\n;", "t.conf:3: syntax error"},
-    {"health = { fall = 3; };\nhealth = { fall = 4; };", "t.conf:2: duplicate setting name"},
-    {"health = { fall = 3;\n fall = 4; };", "t.conf:2: duplicate setting name"},
+    {"health = { fall = 3; };\nhealth = { fall = 4; };",
+     "t.conf:2: found a key of this line a second time in its group"},
+    {"health = { fall = 3;\n fall = 4; };",
+     "t.conf:2: found a key of this line a second time in its group"},
     {LISTEN "\n\n/* no end\n" REGION, "t.conf:3: found a comment without an end"},
     {LISTEN REGION "\n\nlog = { file = \"a;\n };", "t.conf:3: found a string without an end"},
     {LISTEN REGION "\nlimits = { body_bytes = 4294967297; };", "t.conf:2: found an integer over"},
@@ -211,6 +213,9 @@ static const struct bad_case region_cases[] = {
     /* overrides */
     {LISTEN "\n" REGION_WITH("\nhealth = {\n fal = 3; };"),
      "t.conf:4: regions[0].health.fal: found an unknown"},
+    {LISTEN REGION_WITH("limits = { queue_len = 1; };"),
+     "found an unknown key (did you mean queue_length?), allowed: max_inflight_per_endpoint, "
+     "queue_length, queue_timeout_ms"},
     {LISTEN REGION_WITH("limits = { header_bytes = 4096; };"),
      "regions[0].limits.header_bytes: found in a region, but it holds for the whole edge: write it "
      "in "

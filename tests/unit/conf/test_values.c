@@ -117,6 +117,24 @@ static void test_values_of_a_plain_region(void **state)
     conf_unref(conf);
 }
 
+static void test_values_of_an_endpoint_name_its_port_where_it_is_not_the_usual_one(void **state)
+{
+    static const char *const expected[] = {
+        "10.0.0.1", "10.0.0.1:443", "10.0.0.2", "pod.test:8000", "[fd00::1]", "[fd00::1]:8000",
+    };
+    struct conf *conf = read_good(
+        *state, LISTEN "regions = ( { name = \"a\"; endpoints = [ \"http://10.0.0.1:80\", "
+                       "\"http://10.0.0.1:443\", \"https://10.0.0.2\", \"http://Pod.test:8000\", "
+                       "\"http://[fd00::1]\", \"https://[fd00::1]:8000\" ]; } );");
+    const struct conf_region *region = conf_find_region(conf, STR_LIT("a"));
+
+    assert_int_equal(region->endpoint_count, ARRAY_LEN(expected));
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_string_equal(region->endpoints[i].authority, expected[i]);
+    }
+    conf_unref(conf);
+}
+
 static void test_values_accept_integers_for_floats_and_an_l(void **state)
 {
     struct conf *conf =
@@ -354,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_values_trust_the_proxies_that_are_named_and_no_other),
         cmocka_unit_test(test_values_default_to_the_contract_s_bounds),
         cmocka_unit_test(test_values_of_a_plain_region),
+        cmocka_unit_test(test_values_of_an_endpoint_name_its_port_where_it_is_not_the_usual_one),
         cmocka_unit_test(test_values_accept_integers_for_floats_and_an_l),
         cmocka_unit_test(test_values_of_words),
         cmocka_unit_test(test_values_of_secrets_come_from_environment_and_files),

@@ -105,11 +105,12 @@ static void test_character_classes_match_the_grammar(void **state)
 
 static void set_field(struct http_head *head, const char *name, const char *value)
 {
-    head->fields[head->field_count++] = (struct http_field){
-        .name = str_of(name),
-        .value = str_of(value),
-        .id = http_name_find(str_of(name)),
-    };
+    const enum http_name id = http_name_find(str_of(name));
+
+    head->fields[head->field_count++] =
+        (struct http_field){.name = str_of(name), .value = str_of(value), .id = id};
+    head->names_repeated |= head->names & HTTP_NAME_BIT(id);
+    head->names |= HTTP_NAME_BIT(id);
 }
 
 static void test_head_finds_fields_and_tokens_over_all_lines(void **state)
@@ -122,6 +123,8 @@ static void test_head_finds_fields_and_tokens_over_all_lines(void **state)
     set_field(&head, "X-Other", "no-store");
     set_field(&head, "cache-control", " , NO-STORE ,");
     assert_ptr_equal(http_head_find(&head, HTTP_NAME_CACHE_CONTROL), &head.fields[0]);
+    assert_ptr_equal(http_head_next(&head, &head.fields[0]), &head.fields[2]);
+    assert_null(http_head_next(&head, &head.fields[2]));
     assert_null(http_head_find(&head, HTTP_NAME_HOST));
     assert_int_equal(http_head_value(&head, HTTP_NAME_HOST).len, 0);
     assert_true(

@@ -27,6 +27,7 @@ struct scan_case {
 static const struct scan_case scan_cases[] = {
     {"plain", scan_plain, scan_plain_by_word, scan_stops_plain},
     {"value", scan_value, scan_value_by_word, scan_stops_value},
+    {"target", scan_target, scan_target_by_word, scan_stops_target},
     {"line", scan_line, scan_line_by_word, scan_stops_line},
     {"text", scan_text, scan_text_by_word, scan_stops_text},
     {"quote", scan_quote, scan_quote_by_word, scan_stops_quote},
@@ -49,6 +50,19 @@ static void check(const struct scan_case *row, struct str text)
     assert_ptr_equal(row->by_word(text.ptr, end), expected);
 }
 
+static void check_copy(struct str text)
+{
+    static const char guard[8] = "########";
+    char to[LEN_MAX + sizeof(guard)];
+    const char *end = text.ptr + text.len;
+
+    memcpy(to + text.len, guard, sizeof(guard));
+    assert_int_equal(scan_copy(to, text.ptr, text.len),
+                     scan_slowly(scan_stops_value, text.ptr, end) == end);
+    assert_memory_equal(to, text.ptr, text.len);
+    assert_memory_equal(to + text.len, guard, sizeof(guard));
+}
+
 /* Each byte value once at each place of lines of every length. */
 static void test_scans_stop_at_the_first_byte_that_matters(void **state)
 {
@@ -68,6 +82,30 @@ static void test_scans_stop_at_the_first_byte_that_matters(void **state)
                 }
                 line[place] = 'a';
             }
+        }
+    }
+    guard_page_done(&page);
+}
+
+static void test_copies_are_true_and_tell_of_each_byte_no_value_may_hold(void **state)
+{
+    struct guard_page page;
+    char line[LEN_MAX];
+
+    (void)state;
+    guard_page_init(&page, LEN_MAX);
+    for (size_t i = 0; i < LEN_MAX; i++) {
+        line[i] = (char)('a' + i % 26);
+    }
+    for (size_t len = 0; len <= 50; len++) {
+        check_copy(guard_page_put(&page, str_make(line, len)));
+        for (size_t place = 0; place < len; place++) {
+            const char kept = line[place];
+            for (unsigned byte = 0; byte < 256; byte++) {
+                line[place] = (char)byte;
+                check_copy(guard_page_put(&page, str_make(line, len)));
+            }
+            line[place] = kept;
         }
     }
     guard_page_done(&page);
@@ -100,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scans_stop_at_the_first_byte_that_matters),
+        cmocka_unit_test(test_copies_are_true_and_tell_of_each_byte_no_value_may_hold),
         cmocka_unit_test(test_scans_agree_on_random_bytes),
     };
 
