@@ -48,7 +48,7 @@ enum client_state {
 };
 
 struct client_conn {
-    /* What every piece of an answer touches, in one line (see struct request). */
+    /* What every piece of an answer touches, together (see struct request). */
     uint32_t magic;
     enum client_state state;
     struct worker *worker; /* borrowed: outlives this */
