@@ -288,10 +288,8 @@ static void write_reload_ok(struct scrape *scrape)
 static void write_uptime(struct scrape *scrape)
 {
     const struct admin_source *source = &scrape->admin->source;
-    uint64_t started_ms = source->started_wall_ms(source->arg);
-    uint64_t now_ms = clock_wall_ms();
 
-    sample(scrape, now_ms > started_ms ? (double)(now_ms - started_ms) / 1000.0 : 0.0);
+    sample(scrape, (double)(clock_mono_ns() - source->started_ns(source->arg)) / (double)NS_PER_S);
 }
 
 static void write_log_dropped(struct scrape *scrape)

@@ -76,17 +76,15 @@ static void add_edge(json_t *root, const struct status_part *from)
 {
     const struct admin_source *source = &from->admin->source;
     const struct admin_reload *last = source->last_reload(source->arg);
-    uint64_t started_ms = source->started_wall_ms(source->arg);
-    uint64_t now_ms = clock_wall_ms();
     json_t *edge = member_object(root, "edge");
     json_t *reload;
 
     member_text(edge, "id", from->conf->edge.id);
     member_text(edge, "version", NEARSIDE_VERSION);
     member_number(edge, "uptime_s",
-                  now_ms > started_ms ? (double)(now_ms - started_ms) / 1000.0 : 0.0);
-    member_time(edge, "started", started_ms);
-    member_time(edge, "time", now_ms);
+                  (double)(clock_mono_ns() - source->started_ns(source->arg)) / (double)NS_PER_S);
+    member_time(edge, "started", source->started_wall_ms(source->arg));
+    member_time(edge, "time", clock_wall_ms());
     member_count(edge, "config_generation", from->conf->generation);
     member_text(edge, "config_path", from->conf->path);
     member_bool(edge, "suspect", from->peers->suspect);

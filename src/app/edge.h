@@ -127,6 +127,7 @@ struct edge {
     bool told_to_stop; /* by a signal: the next one ends at once */
     uint32_t drained_workers;
     uint64_t started_wall_ms;
+    uint64_t started_ns;
     struct admin_reload last_reload;
 };
 

@@ -78,6 +78,11 @@ static uint64_t source_started(void *arg)
     return ((struct edge *)arg)->started_wall_ms;
 }
 
+static uint64_t source_started_ns(void *arg)
+{
+    return ((struct edge *)arg)->started_ns;
+}
+
 static bool source_reload(void *arg)
 {
     return edge_reload(OBJ_CAST(arg, edge, EDGE_MAGIC));
@@ -172,6 +177,7 @@ void edge_start_admin(struct edge *edge)
         .is_draining = source_is_draining,
         .workers = source_workers,
         .started_wall_ms = source_started,
+        .started_ns = source_started_ns,
         .reload = source_reload,
         .purge = source_purge,
         .explain = source_explain,

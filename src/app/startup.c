@@ -264,6 +264,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
     edge->begun = conf_ref(conf);
     edge->program = launch_program(options->argv[0]);
     edge->started_wall_ms = clock_wall_ms();
+    edge->started_ns = clock_mono_ns();
     edge->last_reload = (struct admin_reload){.ok = true, .wall_ms = edge->started_wall_ms};
     crash_report_on_stderr();
     form_setup();

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define MODEL_LEN_MAX 256
+#define FOUND_URL_MAX 80 /* of a bad one, in a message */
 
 /* Host names have no case; ours are kept in lower case, so that they compare. */
 static const char *keep_lower(const struct conf_reader *reader, struct str text)
@@ -52,10 +53,12 @@ enum status conf_endpoint_read(const struct conf_reader *reader, const char *pat
     const char *why;
 
     if (!conf_url_parse_http(text, &url, &why)) {
+        struct str shown = conf_url_public(text);
         return conf_reader_fail(reader, path,
-                                "found \"%.*s\" (%s), allowed: http://host[:port] or "
+                                "found \"%s%.*s\" (%s), allowed: http://host[:port] or "
                                 "https://host[:port]",
-                                (int)(text.len < 80 ? text.len : 80), text.ptr, why);
+                                shown.len < text.len ? "***" : "",
+                                STR_FMT(str_slice(shown, 0, FOUND_URL_MAX)), why);
     }
     *endpoint = (struct conf_endpoint){
         .url = conf_reader_keep(reader, text),
@@ -234,16 +237,16 @@ static enum status read_models(const struct conf_reader *reader, const char *reg
     return STATUS_OK;
 }
 
-/* Everything before the @ is secret, even in a URL too broken to be parsed. */
 static enum status refuse_redis(const struct conf_reader *reader, const char *path,
                                 const char *text, const char *why)
 {
-    const char *at = strrchr(text, '@');
+    struct str shown = conf_url_public(str_of(text));
 
     return conf_reader_fail(reader, path,
-                            "found \"%s%.80s\" (%s), allowed: "
+                            "found \"%s%.*s\" (%s), allowed: "
                             "redis://[user:password@]host[:port][/database], rediss:// likewise",
-                            at == NULL ? "" : "***", at == NULL ? text : at, why);
+                            shown.len < strlen(text) ? "***" : "",
+                            STR_FMT(str_slice(shown, 0, FOUND_URL_MAX)), why);
 }
 
 static const char *keep_decoded(const struct conf_reader *reader, struct str text)

@@ -37,7 +37,9 @@ enum status conf_tracing_read(struct conf_reader *reader)
     path = str_slice(text, slash, text.len);
     if (!conf_url_parse_http(str_slice(text, 0, slash), &url, &why) || url.tls ||
         !path_is_good(path)) {
-        return conf_reader_fail(reader, PATH, "found \"%s\" (%s), " ALLOWED, tracing->otlp_url,
+        struct str shown = conf_url_public(text);
+        return conf_reader_fail(reader, PATH, "found \"%s%.*s\" (%s), " ALLOWED,
+                                shown.len < text.len ? "***" : "", STR_FMT(shown),
                                 path_is_good(path) ? why : "the path has a space or worse");
     }
     tracing->host = conf_reader_keep(reader, url.host);

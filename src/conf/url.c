@@ -168,6 +168,16 @@ static bool check_whole(struct str text, const char **ret_why)
     return true;
 }
 
+struct str conf_url_public(struct str text)
+{
+    for (size_t i = text.len; i > 0; i--) {
+        if (text.ptr[i - 1] == '@') {
+            return str_slice(text, i - 1, text.len);
+        }
+    }
+    return text;
+}
+
 bool conf_url_parse_http(struct str text, struct conf_url *ret_url, const char **ret_why)
 {
     struct conf_url url = {.user = STR_EMPTY};

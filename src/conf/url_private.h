@@ -35,6 +35,10 @@ struct conf_url {
 bool conf_url_parse_http(struct str text, struct conf_url *ret_url,
                          const char **ret_why) MUST_CHECK;
 
+/* For messages: `text` from its last @ on, if there is one. What stands before it may be secret,
+ * even in a URL too broken to be parsed. */
+struct str conf_url_public(struct str text);
+
 /* redis://[user:password@]host[:port][/database], rediss:// likewise. */
 bool conf_url_parse_redis(struct str text, struct conf_url *ret_url,
                           const char **ret_why) MUST_CHECK;

@@ -304,6 +304,10 @@ static bool refuse_early(struct request *request)
     if (refuse_crowd(request)) {
         return true;
     }
+    if (!request_head_reserve(request)) {
+        reply_error(request, &reply_buffers_full);
+        return true;
+    }
     if (forwarded_is_loop(head, request->world->conf->edge.id)) {
         refuse_loop(request);
         return true;
@@ -610,6 +614,7 @@ void request_finish(struct request *request)
     stale_drop(request);
     request_uncount(request);
     request_body_done(request);
+    request_head_done(request);
     exchange_end(&request->exchange);
     deadline_cancel(&request->deadline);
     list_remove(&request->link);

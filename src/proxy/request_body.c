@@ -25,28 +25,65 @@
  * read. */
 #define BODY_STREAM_BYTES ((size_t)4 * REQUEST_BODY_WINDOW)
 
-bool request_reserve(struct request *request, uint64_t bytes)
+/* Heads up to this are not counted: nearly all are, and all connections together hold little of
+ * them. */
+#define HEAD_UNCOUNTED_BYTES 4096
+
+/* `twice`: of what all hold, so much is about to be given back for it. */
+static bool book(struct request *request, uint64_t bytes, uint64_t twice)
 {
     atomic_ullong *total = &request->worker->deps.shared->buffered_bytes;
-    uint64_t limit = request->world->conf->limits.buffer_total_bytes;
+    uint64_t limit = request->world->conf->limits.buffer_total_bytes + twice;
 
     if (atomic_fetch_add_explicit(total, bytes, memory_order_relaxed) + bytes > limit) {
         atomic_fetch_sub_explicit(total, bytes, memory_order_relaxed);
         metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_TOTAL);
         return false;
     }
-    request->body.reserved += bytes;
     metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, (int64_t)bytes);
     return true;
+}
+
+static void unbook(struct request *request, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
+                              memory_order_relaxed);
+    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+}
+
+bool request_reserve(struct request *request, uint64_t bytes)
+{
+    bool is_booked = book(request, bytes, 0);
+
+    request->body.reserved += is_booked ? bytes : 0;
+    return is_booked;
 }
 
 static void unreserve(struct request *request, uint64_t bytes)
 {
     ASSERT(request->body.reserved >= bytes);
     request->body.reserved -= bytes;
-    atomic_fetch_sub_explicit(&request->worker->deps.shared->buffered_bytes, bytes,
-                              memory_order_relaxed);
-    metric_add(request->worker->metrics, METRIC_BUFFERED, 0, 0, 0, -(int64_t)bytes);
+    unbook(request, bytes);
+}
+
+bool request_head_reserve(struct request *request)
+{
+    if (request->head_bytes <= HEAD_UNCOUNTED_BYTES) {
+        return true;
+    }
+    if (!book(request, request->head_bytes, request->client->booked)) {
+        return false;
+    }
+    request->head_reserved = request->head_bytes;
+    return true;
+}
+
+void request_head_done(struct request *request)
+{
+    if (request->head_reserved > 0) {
+        unbook(request, request->head_reserved);
+        request->head_reserved = 0;
+    }
 }
 
 static bool fits(const struct request *request, uint64_t bytes)
@@ -92,6 +129,16 @@ static void stream_through(struct request *request)
     metric_limit_hit(request->worker->metrics, LIMIT_BUFFER_BYTES);
     request->body.streaming = true;
     body_scan_drop(request);
+}
+
+/* With these bytes. A body whose length said so from the beginning did not outgrow anything. */
+static bool outgrows_now(const struct request *request, size_t len)
+{
+    const struct request_body *body = &request->body;
+    const uint64_t limit = request->world->conf->limits.buffer_bytes;
+
+    return (!body->streaming || request->api == API_NONE) && body->received > limit &&
+           body->received - len <= limit;
 }
 
 bool request_body_begin(struct request *request)
@@ -153,7 +200,7 @@ void request_body_add(struct request *request, struct str bytes)
         refuse_large(request);
         return;
     }
-    if (!body->streaming && body->received > limits->buffer_bytes) {
+    if (outgrows_now(request, bytes.len)) {
         stream_through(request);
     }
     if (!make_room(request, body->received - body->start)) {

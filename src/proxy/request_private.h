@@ -120,6 +120,7 @@ struct request {
     /* what was asked */
     struct http_head *head; /* in the arena */
     size_t head_bytes;      /* as the client wrote it */
+    size_t head_reserved;   /* of shared->buffered_bytes, for a large one */
     struct str id;          /* in the arena */
     enum api api;
     struct str model; /* in the arena */
@@ -337,6 +338,9 @@ void request_body_add(struct request *request, struct str bytes);
 void request_body_release(struct request *request, uint64_t up_to);
 void request_body_drop(struct request *request); /* once it cannot be needed again */
 void request_body_done(struct request *request);
+/* Book a large head until the request ends. False: the edge holds too many bytes. */
+bool request_head_reserve(struct request *request) MUST_CHECK;
+void request_head_done(struct request *request);
 /* Book more kept bytes, of an answer, until the request ends. False: the edge holds too many. */
 bool request_reserve(struct request *request, uint64_t bytes) MUST_CHECK;
 

@@ -304,6 +304,24 @@ def test_a_body_that_comes_steadily_may_take_longer_than_the_window(make_proxy, 
     assert hits(proxy, "body_min_bytes_per_s") == 0
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/echo"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_too_large_to_keep_is_sent_as_it_comes_and_counted_once(make_proxy, pod, path,
+                                                                       chunked):
+    proxy = make_proxy([region("near", pod)], limits={"buffer_bytes": 1000})
+    body = b'{"model":"m","messages":[{"role":"user","content":"' + b"a" * 5000 + b'"}]}'
+    framing = b"Transfer-Encoding: chunked\r\n\r\n" if chunked else \
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    with proxy.connect() as conn:
+        conn.send(b"POST %s HTTP/1.1\r\nHost: a\r\n" % path.encode() + framing)
+        for at in range(0, len(body), 500):
+            piece = body[at:at + 500]
+            conn.send(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+        conn.send(b"0\r\n\r\n" if chunked else b"")
+        assert conn.read_response().status == 200
+    assert hits(proxy, "buffer_bytes") == 1
+
+
 def part_of_body(length, sent):
     return (b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n"
             b"Content-Length: %d\r\n\r\n" % length + b" " * sent)
@@ -363,6 +381,7 @@ def test_a_body_that_outgrew_the_buffer_gives_its_memory_back(make_proxy, make_o
         booked = proxy.metrics().value("nearside_buffered_bytes")
         assert 0 < booked <= 8 * 2**20
         assert proxy.process.rss_bytes() - before < booked + 8 * 2**20
+    assert hits(proxy, "buffer_bytes") == 8
 
 
 def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod):
@@ -379,6 +398,18 @@ def test_parts_of_heads_count_as_held_and_the_newest_is_refused(make_proxy, pod)
         assert proxy.get("/echo").status == 200, "a head that comes whole is not kept"
         conn.send(b"\r\n\r\n")
         assert conn.read_response().status == 200, "those before go on"
+
+
+def test_large_heads_of_requests_under_way_count_as_held(make_proxy, pod):
+    """They are kept to the request's end, for another attempt and for the log."""
+    proxy = make_proxy([region("near", pod)],
+                       limits={"buffer_total_bytes": 100000, "buffer_bytes": 1000})
+    large = {"X-A": "a" * 45000}
+    with running_stream(proxy, large), running_stream(proxy, large):
+        proxy.wait_metric("nearside_buffered_bytes", None, lambda value: value > 90000)
+        assert_refused(proxy.get("/echo", large), 503, "buffers_full", "limits.buffer_total_bytes")
+        assert proxy.get("/echo").status == 200
+    wait_until(lambda: proxy.get("/echo", large).status == 200, "room again")
 
 
 def test_answers_not_taken_count_as_held_and_pause_their_source(make_proxy, pod):

@@ -237,6 +237,8 @@ def test_a_wall_clock_that_jumps_moves_no_timeout(make_proxy, pod, broken_machin
             assert proxy.get("/echo").status == 200
             line = wait_until(lambda: proxy.access_lines()[-1:], "an access line")[0]
             assert line["total_ms"] < 5000, line
+            assert proxy.metrics().value("nearside_uptime_seconds") < 3600
+            assert proxy.status()["edge"]["uptime_s"] < 3600
         events = [event for _, event in conn.events()]
     assert raw.sse_text(events)[:2] == (answers.chat_text(body), True)
     assert proxy.region("near")["state"] == "up"

@@ -190,6 +190,12 @@ def test_a_wrong_secret_in_the_config_is_refused_without_being_shown(make_proxy,
     proxy.reload()
     proxy.wait_metric("nearside_reloads_total", {"result": "failure"}, before + 1)
     assert "/nonexistent/secret" in proxy.log("reload_failed")[-1]["error"], "the file, not a value"
+    proxy.write_conf(admin={"token": ""},
+                     regions=[region("near", f"http://user:passw0rd@127.0.0.1:{pod.port}")])
+    proxy.reload()
+    proxy.wait_metric("nearside_reloads_total", {"result": "failure"}, before + 2)
+    for text in (proxy.log("reload_failed")[-1]["error"], proxy.admin("GET", "/status.json").text):
+        assert "would be ignored" in text and "passw0rd" not in text
 
 
 # ---- the operator's pages and other people's browsers ----

@@ -109,6 +109,12 @@ static inline uint64_t source_started(void *arg)
     return clock_wall_ms() - 90 * 1000;
 }
 
+static inline uint64_t source_started_ns(void *arg)
+{
+    (void)arg;
+    return clock_mono_ns() - 90 * NS_PER_S;
+}
+
 static inline void serve(struct fixture *f, const char *token, bool loopback);
 
 static inline bool source_reload(void *arg)
@@ -354,6 +360,7 @@ static inline void start_admin(struct fixture *f)
         .is_draining = source_is_draining,
         .workers = source_workers,
         .started_wall_ms = source_started,
+        .started_ns = source_started_ns,
         .reload = source_reload,
         .purge = source_purge,
         .explain = source_explain,

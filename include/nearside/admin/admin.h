@@ -68,6 +68,7 @@ struct admin_source {
     bool (*is_draining)(void *arg);
     uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
     uint64_t (*started_wall_ms)(void *arg);
+    uint64_t (*started_ns)(void *arg); /* the same by clock_mono_ns(), which never jumps */
     /* Do what SIGHUP does. False: refused; last_reload() says why. */
     bool (*reload)(void *arg);
     /* Empty the memory tier; with `redis`, this edge's keys in every region's Redis too. */

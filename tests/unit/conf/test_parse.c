@@ -157,6 +157,10 @@ static const struct bad_case region_cases[] = {
      "regions[0].endpoints[1]: found \"http://B:80/\", which is endpoints[0] already"},
     {LISTEN "\nregions = ( { name = \"a\"; endpoints = [ \"ftp://b\" ]; } );",
      "found \"ftp://b\" (it does not begin with http:// or https://), allowed: http://host[:port]"},
+    {LISTEN "\nregions = ( { name = \"a\"; endpoints = [ \"http://u:hunter2@b\" ]; } );",
+     "regions[0].endpoints[0]: found \"***@b\" (a user or a password would be ignored)"},
+    {LISTEN REGION_WITH("") "tracing = { otlp_url = \"http://u:hunter2@c/v1\"; };",
+     "tracing.otlp_url: found \"***@c/v1\" (a user or a password would be ignored)"},
     {LISTEN "\nregions = ( { name = \"a\"; endpoints = [ \"http://b\" ]; },\n"
             "{ name = \"a\"; endpoints = [ \"http://c\" ]; } );",
      "t.conf:3: regions[1].name: found \"a\", which names regions[0] already"},
