@@ -426,9 +426,12 @@ def tour_heal(stage, load):
          "still 0 failed requests")
 
 
-def tour_close(stage, load):
+def tour_close(stage, load, stays):
     title(6, "That was it")
     good(f"{len(load.answers)} requests, {len(load.failures)} failed requests")
+    if not stays:
+        say("Run from a terminal, everything stays up now, to look around.")
+        return
     say("Look around yourself:")
     shell(f"curl -s http://127.0.0.1:{stage.admin}/metrics | grep failovers")
     shell(f"curl -s http://127.0.0.1:{stage.admin}/events.json")
@@ -455,8 +458,9 @@ def run_tour(stage):
         tour_kill(stage, load)
         tour_heal(stage, load)
     load.check_no_failures()
-    tour_close(stage, load)
-    if sys.stdin is not None and sys.stdin.isatty():
+    stays = sys.stdin is not None and sys.stdin.isatty()
+    tour_close(stage, load, stays)
+    if stays:
         stay()
     stage.stop_nearside()
 

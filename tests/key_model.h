@@ -270,7 +270,7 @@ static inline bool model_key(struct model_keyer *keyer, struct str text, enum ap
     struct cache_key_parts parts = {.scan = &keyer->scan, .early = &early};
 
     cache_key_early_init(&early, keyer->early_digest, cut % 2 == 0);
-    json_scanner_start(&scanner, &keyer->scan, cache_key_early_run, &early);
+    json_scanner_start(&scanner, &keyer->scan, CACHE_KEY_LONG_BYTES, cache_key_early_run, &early);
     (void)json_scanner_feed(&scanner, str_slice(text, 0, cut));
     cache_key_early_want(&early, cut % 3 == 0);
     if (json_scanner_end(&scanner, text) != JSON_SCAN_OK) {

@@ -96,15 +96,28 @@ static enum status check_slots(const struct conf *conf, struct errbuf *err)
     return STATUS_OK;
 }
 
+/* A change of user waits for a restart, which must not fail for it. Without a change nobody is
+ * looked up: that may ask a server, and this thread has probes to send. */
+static enum status check_user(const struct edge *edge, const struct conf *conf, struct errbuf *err)
+{
+    const struct conf_edge *running = &edge->begun->edge;
+    struct privilege unused;
+
+    if (strcmp(conf->edge.user, running->user) == 0 &&
+        strcmp(conf->edge.group, running->group) == 0) {
+        return STATUS_OK;
+    }
+    return privilege_resolve(conf, &unused, err);
+}
+
 /* What the config asks for, and may be refused. */
 static enum status obtain(struct edge *edge, struct change *change, struct errbuf *err)
 {
-    struct privilege privilege; /* nothing changes before a restart, which must not fail for it */
     struct log_conf log;
     enum status status = check_slots(change->conf, err);
 
     if (status == STATUS_OK) {
-        status = privilege_resolve(change->conf, &privilege, err);
+        status = check_user(edge, change->conf, err);
     }
     if (status == STATUS_OK) {
         status = world_new(change->conf, edge->world, &change->world, err);

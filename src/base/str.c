@@ -2,13 +2,10 @@
 /* Views of bytes: comparison, search and cutting. Nothing here allocates or knows a locale. */
 #include <nearside/base/str.h>
 
-bool str_eq_nocase(struct str a, struct str b)
+bool str_same_nocase(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len) {
-        return false;
-    }
-    for (size_t i = 0; i < a.len; i++) {
-        if (str_lower_char(a.ptr[i]) != str_lower_char(b.ptr[i])) {
+    for (size_t i = 0; i < len; i++) {
+        if (str_lower_char(a[i]) != str_lower_char(b[i])) {
             return false;
         }
     }
@@ -103,23 +100,28 @@ bool str_to_u64(struct str s, uint64_t *ret_value)
             return false;
         }
         uint64_t digit = (uint64_t)(s.ptr[i] - '0');
-        if (value > (UINT64_MAX - digit) / 10) {
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
             return false;
         }
-        value = value * 10 + digit;
     }
     *ret_value = value;
     return true;
 }
 
+/* By arithmetic, so that the compiler can do sixteen at a time. */
+static inline char hex_digit(unsigned four)
+{
+    return (char)(four + (four < 10 ? '0' : 'a' - 10));
+}
+
 void str_hex(const void *bytes, size_t len, char *out)
 {
-    static const char digits[] = "0123456789abcdef";
     const uint8_t *from = bytes;
 
     for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[from[i] >> 4];
-        out[2 * i + 1] = digits[from[i] & 15];
+        out[2 * i] = hex_digit(from[i] >> 4);
+        out[2 * i + 1] = hex_digit(from[i] & 15);
     }
     out[2 * len] = '\0';
 }

@@ -70,7 +70,7 @@ uint64_t flights_bytes(const struct flights *flights)
 struct flight_shard *flights_shard(struct flights *flights, const struct cache_key *key,
                                    uint64_t *ret_hash)
 {
-    *ret_hash = hash_bytes(&flights->hash_key, key->bytes, CACHE_KEY_BYTES);
+    *ret_hash = cache_key_hash(&flights->hash_key, key);
     /* The index inside a shard uses the low bits. */
     return &flights->shards[*ret_hash >> (64 - FLIGHT_SHARD_BITS)];
 }

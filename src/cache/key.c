@@ -21,28 +21,15 @@
 
 #include <nearside/conf/tree.h>
 
-/* Members of the body that do not change what is answered, only how or for whom it is counted. */
-static const char *const skipped[] = {"stream", "stream_options", "user", "metadata", NULL};
-
 /* Rule 28: no magic, because the digest goes no further than http/json_scan and back. */
 static void on_compact(void *arg, const void *bytes, size_t len)
 {
     digest_add(arg, bytes, len);
 }
 
-static void add_length(struct digest *digest, uint64_t len)
-{
-    uint8_t bytes[8];
-
-    for (unsigned i = 0; i < sizeof(bytes); i++) {
-        bytes[i] = (uint8_t)(len >> (8 * i));
-    }
-    digest_add(digest, bytes, sizeof(bytes));
-}
-
 static void add_part(struct digest *digest, struct str part)
 {
-    add_length(digest, part.len);
+    digest_add_u64(digest, part.len);
     digest_add(digest, part.ptr, part.len);
 }
 
@@ -103,7 +90,7 @@ enum cache_form cache_form_of(enum api api, const struct json_scan *scan)
 
 static void add_compact(struct digest *digest, const struct json_member *member)
 {
-    add_length(digest, member->compact_len);
+    digest_add_u64(digest, member->compact_len);
     json_member_compact(member, on_compact, digest);
 }
 
@@ -158,14 +145,11 @@ static void add_sharing(struct digest *digest, const struct cache_key_parts *par
 
 /* ---- the body ---- */
 
+/* A member that does not change what is answered, only how or for whom it is counted. */
 static bool is_skipped(struct str name)
 {
-    for (const char *const *skip = skipped; *skip != NULL; skip++) {
-        if (str_eq(name, str_of(*skip))) {
-            return true;
-        }
-    }
-    return false;
+    return str_eq(name, STR_LIT("stream")) || str_eq(name, STR_LIT("stream_options")) ||
+           str_eq(name, STR_LIT("user")) || str_eq(name, STR_LIT("metadata"));
 }
 
 void cache_key_early_init(struct cache_key_early *early, struct digest *digest, bool is_wanted)
@@ -240,7 +224,7 @@ static void add_member(struct digest *digest, const struct cache_key_parts *part
     uint8_t late[DIGEST_BYTES];
 
     add_part(digest, member->name);
-    add_length(digest, member->compact_len);
+    digest_add_u64(digest, member->compact_len);
     if (member->compact_len < CACHE_KEY_LONG_BYTES) {
         json_member_compact(member, on_compact, digest);
     } else {
@@ -251,11 +235,13 @@ static void add_member(struct digest *digest, const struct cache_key_parts *part
 static void add_body(struct digest *digest, const struct cache_key_parts *parts)
 {
     const struct json_member *sorted[JSON_SCAN_MEMBERS_MAX];
-    const uint32_t count = json_scan_sort(parts->scan, skipped, sorted);
 
     end_sum(parts->early);
-    for (uint32_t i = 0; i < count; i++) {
-        add_member(digest, parts, sorted[i]);
+    json_scan_sort(parts->scan, sorted);
+    for (uint32_t i = 0; i < parts->scan->member_count; i++) {
+        if (!is_skipped(sorted[i]->name)) {
+            add_member(digest, parts, sorted[i]);
+        }
     }
     parts->early->count = 0;
 }

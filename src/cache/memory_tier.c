@@ -219,11 +219,6 @@ static size_t shard_number(uint64_t hash)
     return (size_t)(hash >> (64 - SHARD_BITS));
 }
 
-static uint64_t hash_of(const struct cache *cache, const struct cache_key *key)
-{
-    return hash_bytes(&cache->hash_key, key->bytes, CACHE_KEY_BYTES);
-}
-
 /* What answers that are under way may hold together, in fills and once more in flights. */
 static uint64_t under_way_max(uint64_t bytes_max)
 {
@@ -348,7 +343,7 @@ bool cache_is_alive(const struct cache *cache, const struct cache_entry *entry,
 struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
                                      uint64_t now_wall_ms)
 {
-    uint64_t hash = hash_of(cache, key);
+    uint64_t hash = cache_key_hash(&cache->hash_key, key);
     struct shard *shard = &cache->shards[shard_number(hash)];
     struct cache_entry *entry = NULL;
     struct list victims;
@@ -387,7 +382,7 @@ static void replace(struct cache *cache, struct node *node, uint64_t hash)
 
 bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry)
 {
-    uint64_t hash = hash_of(cache, key);
+    uint64_t hash = cache_key_hash(&cache->hash_key, key);
     struct node *node = mem_new(struct node);
     size_t bytes = mem_size_of(node) + cache_entry_memory(entry);
 

@@ -490,7 +490,8 @@ static const struct conf_key cache_keys[] = {
     CHOICE(conf_cache, when, enum conf_cache_when, when_words,
            "Which requests are looked up and stored: always; deterministic: those that ask for the "
            "same answer every time (temperature 0); never."),
-    U32(conf_cache, ttl_s, 3600, 1, 31536000, "s", "How long an answer is served."),
+    U32(conf_cache, ttl_s, 3600, 1, 31536000, "s", "How long an answer is served, give or take a tenth: what is stored together does not end "
+        "together."),
     U64(conf_cache, max_entry_bytes, 1048576, 1, GIB, "bytes", "A larger answer is not kept."),
     U64(conf_cache, memory_bytes, 67108864, 0, 16 * TIB, "bytes",
         "Of the tier in this process. 0: Redis alone."),

@@ -75,6 +75,7 @@ struct dns_query {
     void *arg;
     unsigned families_left;  /* answers of c-ares to come */
     enum dns_result failure; /* the gravest of the families' */
+    int failed_family;       /* 0: none */
     struct addr *addrs;      /* owned; a DNS message is at most 64 KiB, which bounds it */
     size_t count;
     uint32_t ttl_s;
@@ -298,13 +299,14 @@ static void take_nodes(struct dns_query *query, const struct ares_addrinfo *info
     }
 }
 
-/* One family is answered. */
-static void on_family(void *arg, int ares_status, int timeouts, struct ares_addrinfo *info)
+static void family_answered(struct dns_query *query, int family, int ares_status,
+                            struct ares_addrinfo *info)
 {
-    struct dns_query *query = OBJ_CAST(arg, dns_query, QUERY_MAGIC);
     enum dns_result result = result_of(ares_status);
 
-    (void)timeouts;
+    if (result == DNS_TIMEOUT || result == DNS_FAILED) {
+        query->failed_family = family;
+    }
     if (info != NULL) {
         take_nodes(query, info);
         ares_freeaddrinfo(info);
@@ -321,6 +323,24 @@ static void on_family(void *arg, int ares_status, int timeouts, struct ares_addr
     if (query->families_left == 0) {
         query_answered(query);
     }
+}
+
+static void on_ipv4(void *arg, int ares_status, int timeouts, struct ares_addrinfo *info)
+{
+    (void)timeouts;
+    family_answered(OBJ_CAST(arg, dns_query, QUERY_MAGIC), AF_INET, ares_status, info);
+}
+
+static void on_ipv6(void *arg, int ares_status, int timeouts, struct ares_addrinfo *info)
+{
+    (void)timeouts;
+    family_answered(OBJ_CAST(arg, dns_query, QUERY_MAGIC), AF_INET6, ares_status, info);
+}
+
+int dns_failed_family(const struct dns_query *query)
+{
+    ASSERT(query->magic == QUERY_MAGIC);
+    return query->failed_family;
 }
 
 /* ---- starting ---- */
@@ -379,9 +399,9 @@ static void resolve_by_servers(struct dns_query *query, const char *host)
 
     query->families_left = 2;
     hints.ai_family = AF_INET;
-    ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_family, query);
+    ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_ipv4, query);
     hints.ai_family = AF_INET6;
-    ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_family, query);
+    ares_getaddrinfo(resolver->channel, host, NULL, &hints, on_ipv6, query);
     resolver_arm(resolver);
 }
 

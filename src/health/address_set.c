@@ -19,13 +19,17 @@ bool address_set_has(const struct address_set *set, const struct addr *addr)
     return is_among(set->addrs, set->count, addr);
 }
 
-bool address_set_merge(struct address_set *set, const struct addr *addrs, size_t count)
+bool address_set_merge(struct address_set *set, const struct addr *addrs, size_t count,
+                       int unknown_family)
 {
     size_t kept = 0;
     bool changed = false;
 
     for (size_t i = 0; i < set->count; i++) {
-        unsigned missing = is_among(addrs, count, &set->addrs[i]) ? 0 : set->missing[i] + 1;
+        bool is_unknown = set->addrs[i].sa.any.sa_family == unknown_family;
+        unsigned missing = is_among(addrs, count, &set->addrs[i]) ? 0
+                           : is_unknown                           ? set->missing[i]
+                                                                  : set->missing[i] + 1;
 
         if (missing >= MISSING_MAX) {
             changed = true;

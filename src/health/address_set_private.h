@@ -21,8 +21,10 @@ struct address_set {
     unsigned missing[ADDRESS_SET_MAX]; /* good answers in a row that lacked it */
 };
 
-/* Take in a good answer. True when the set changed. */
-bool address_set_merge(struct address_set *set, const struct addr *addrs, size_t count);
+/* Take in a good answer. It says nothing of the addresses of `unknown_family` that it lacks
+ * (AF_INET, AF_INET6; 0: it speaks for both). True when the set changed. */
+bool address_set_merge(struct address_set *set, const struct addr *addrs, size_t count,
+                       int unknown_family);
 bool address_set_has(const struct address_set *set, const struct addr *addr);
 
 #endif

@@ -9,7 +9,8 @@
  *      name went down.
  *
  * A failure changes nothing: the last good addresses stay in use however long it lasts, and it is
- * asked again after 5 s. The log says when failing begins and when it ends.
+ * asked again after 5 s. Likewise those of one family, when its question fails and the other's does
+ * not. The log says when failing begins and when it ends.
  *
  *   WAITING (deadline) ──> ASKING (query) ──> WAITING
  */
@@ -93,7 +94,8 @@ static void tell_redis(struct lookup *lookup)
     redis_watch_sync(lookup->health);
 }
 
-static void on_good(struct lookup *lookup, const struct addr *addrs, size_t count, uint32_t ttl_s)
+static void on_good(struct lookup *lookup, const struct addr *addrs, size_t count, uint32_t ttl_s,
+                    int failed_family)
 {
     uint32_t least_s = ttl_s < LOOKUP_TTL_S ? LOOKUP_TTL_S : ttl_s;
     uint32_t wait_s = least_s > LOOKUP_TTL_S_MAX ? LOOKUP_TTL_S_MAX : least_s;
@@ -103,7 +105,7 @@ static void on_good(struct lookup *lookup, const struct addr *addrs, size_t coun
         log_info("dns_recovered", "region=%s host=%s", lookup->region_name, lookup->host);
     }
     deadline_set_in_ms(&lookup->next, health_jitter_ms(lookup->health, wait_s * 1000U));
-    if (!address_set_merge(&lookup->set, addrs, count)) {
+    if (!address_set_merge(&lookup->set, addrs, count, failed_family)) {
         return;
     }
     switch (lookup->use) {
@@ -136,8 +138,8 @@ static void on_answer(enum dns_result result, const struct addr *addrs, size_t c
                       uint32_t ttl_s, void *arg)
 {
     struct lookup *lookup = OBJ_CAST(arg, lookup, LOOKUP_MAGIC);
-
     uint32_t limit = lookup->health->conf->limits.dns_addresses;
+    int failed_family = dns_failed_family(lookup->query);
 
     lookup->query = NULL;
     if (count > limit) {
@@ -147,7 +149,7 @@ static void on_answer(enum dns_result result, const struct addr *addrs, size_t c
         count = limit; /* sorted: the same ones each time */
     }
     if (result == DNS_OK && count > 0) {
-        on_good(lookup, addrs, count, ttl_s);
+        on_good(lookup, addrs, count, ttl_s, failed_family);
     } else {
         on_bad(lookup, result);
     }

@@ -99,14 +99,13 @@ static void on_next(struct deadline *deadline, void *arg)
 {
     struct load_watch *watch = OBJ_CAST(arg, load_watch, LOAD_WATCH_MAGIC);
     const struct conf_region *region = region_of(watch);
-    const char *server_name = region->tls.server_name;
     struct scrape_target target = {
         .conf = watch->health->conf,
         .addr = watch->addr,
         .host = watch->host,
         .port = watch->port,
         .tls = watch->tls ? watch->health->region_tls[watch->region_index] : NULL,
-        .server_name = server_name[0] != '\0' ? server_name : watch->host,
+        .server_name = watch->host,
         .path =
             watch->report.endpoint_id != 0 ? region->metrics.path : region->metrics.exporter_path,
         .timeout_ms = region->metrics.timeout_ms,

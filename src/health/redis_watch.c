@@ -101,11 +101,6 @@ static void watch_end(struct redis_watch *watch)
     loop_defer_free(watch->health->loop, watch);
 }
 
-static const char *server_name_of(const struct conf_region *region)
-{
-    return region->tls.server_name[0] != '\0' ? region->tls.server_name : region->redis.host;
-}
-
 static struct tls_ctx *tls_of(const struct health *health, uint32_t region_index)
 {
     return health->conf->regions[region_index].redis.tls ? health->region_tls[region_index] : NULL;
@@ -116,7 +111,7 @@ static void watch_begin(struct health *health, uint32_t region_index, const stru
     const struct conf_region *region = &health->conf->regions[region_index];
     struct redis_watch *watch = mem_new(struct redis_watch);
     struct kv_target target = {.addr = *addr,
-                               .server_name = server_name_of(region),
+                               .server_name = region->redis.host,
                                .tls = tls_of(health, region_index),
                                .user = region->redis.user,
                                .password = region->redis.password,

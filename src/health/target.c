@@ -142,7 +142,6 @@ static bool is_older(uint64_t at_ns, uint64_t now_ns, uint64_t age_ms)
 struct probe_target target_probe(const struct target *target)
 {
     const struct conf_region *region = target->region;
-    const char *server_name = region->tls.server_name;
 
     return (struct probe_target){
         .conf = target->health->conf,
@@ -150,7 +149,7 @@ struct probe_target target_probe(const struct target *target)
         .host = target->host,
         .port = target->port,
         .tls = target->tls ? target->health->region_tls[target->region_index] : NULL,
-        .server_name = server_name[0] != '\0' ? server_name : target->host,
+        .server_name = target->host,
         .health = &region->health};
 }
 

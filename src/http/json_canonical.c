@@ -46,16 +46,16 @@ static void feed_spaced(const struct feeder *feeder, struct str value)
     const char *run = at;
 
     while (at < end) {
-        if (*at == '"') {
+        if ((unsigned char)*at > '"') { /* what is not, of a good value, is a quote or space */
+            at++;
+        } else if (*at == '"') {
             at = skip_string(at + 1, end);
-        } else if (is_space(*at)) {
+        } else {
             feed(feeder, run, (size_t)(at - run));
             do {
                 at++;
             } while (at < end && is_space(*at));
             run = at;
-        } else {
-            at++;
         }
     }
     feed(feeder, run, (size_t)(end - run));
@@ -77,56 +77,59 @@ void json_member_compact(const struct json_member *member, json_sink_fn sink, vo
     feed_value(&feeder, member);
 }
 
+/* No byte of a name is zero, so an empty one's first byte counts as before any other. */
+static bool is_before(struct str a, struct str b)
+{
+    const unsigned char first_a = a.len == 0 ? 0 : (unsigned char)a.ptr[0];
+    const unsigned char first_b = b.len == 0 ? 0 : (unsigned char)b.ptr[0];
+
+    if (first_a != first_b) {
+        return first_a < first_b;
+    }
+    const int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+    return order != 0 ? order < 0 : a.len < b.len;
+}
+
+/* By insertion: there are few, and mostly in the same order each time. */
+void json_scan_sort(const struct json_scan *scan,
+                    const struct json_member *ret_sorted[JSON_SCAN_MEMBERS_MAX])
+{
+    for (uint32_t i = 0; i < scan->member_count; i++) {
+        const struct json_member *member = &scan->members[i];
+        uint32_t place = i;
+
+        for (; place > 0 && is_before(member->name, ret_sorted[place - 1]->name); place--) {
+            ret_sorted[place] = ret_sorted[place - 1];
+        }
+        ret_sorted[place] = member;
+    }
+}
+
 static bool is_skipped(struct str name, const char *const *skip)
 {
     for (; skip != NULL && *skip != NULL; skip++) {
-        if (name.len > 0 && name.ptr[0] == (*skip)[0] && str_eq(name, str_of(*skip))) {
+        if (str_eq(name, str_of(*skip))) {
             return true;
         }
     }
     return false;
 }
 
-static bool is_before(struct str a, struct str b)
-{
-    const size_t common = a.len < b.len ? a.len : b.len;
-    const int order = memcmp(a.ptr, b.ptr, common);
-
-    return order != 0 ? order < 0 : a.len < b.len;
-}
-
-/* By insertion: there are few, and mostly in the same order each time. */
-uint32_t json_scan_sort(const struct json_scan *scan, const char *const *skip,
-                        const struct json_member *ret_sorted[JSON_SCAN_MEMBERS_MAX])
-{
-    uint32_t count = 0;
-
-    for (uint32_t i = 0; i < scan->member_count; i++) {
-        const struct json_member *member = &scan->members[i];
-        uint32_t place = count;
-
-        if (is_skipped(member->name, skip)) {
-            continue;
-        }
-        for (; place > 0 && is_before(member->name, ret_sorted[place - 1]->name); place--) {
-            ret_sorted[place] = ret_sorted[place - 1];
-        }
-        ret_sorted[place] = member;
-        count++;
-    }
-    return count;
-}
-
 void json_scan_canonical(const struct json_scan *scan, const char *const *skip, json_sink_fn sink,
                          void *arg)
 {
     const struct json_member *sorted[JSON_SCAN_MEMBERS_MAX];
-    const uint32_t count = json_scan_sort(scan, skip, sorted);
     const struct feeder feeder = {.sink = sink, .arg = arg};
+    struct str separator = STR_EMPTY;
 
+    json_scan_sort(scan, sorted);
     feed(&feeder, "{", 1);
-    for (uint32_t i = 0; i < count; i++) {
-        feed(&feeder, ",", i > 0 ? 1 : 0);
+    for (uint32_t i = 0; i < scan->member_count; i++) {
+        if (is_skipped(sorted[i]->name, skip)) {
+            continue;
+        }
+        feed(&feeder, separator.ptr, separator.len);
+        separator = STR_LIT(",");
         feed(&feeder, "\"", 1);
         feed(&feeder, sorted[i]->name.ptr, sorted[i]->name.len);
         feed(&feeder, "\":", 2);

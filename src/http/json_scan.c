@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scan: RFC 8259 as a machine that stops at any byte and goes on from there, with one loop that
- * matters. A prompt is a string of up to megabytes, so step_string() passes plain text 16 bytes at
- * a time (scan_private.h) and looks closer only at escapes and at what is not ASCII. What is open
- * is a bit for each container: JSON_SCAN_DEPTH_MAX of them.
+ * The scan: RFC 8259 as a machine that stops at any byte and goes on from there. A prompt is a
+ * string of up to megabytes, so pass_string() takes plain text 16 bytes at a time (scan_private.h)
+ * and looks closer only at escapes and at what is not ASCII; most bodies are a few short members,
+ * so step() goes through one of an object in a straight line. What is open is a bit for each
+ * container: JSON_SCAN_DEPTH_MAX of them.
  *
  *             +-------- , in an array --------+
  *             v                               |
@@ -12,12 +13,15 @@
  *           COLON < IN_NAME < NAME <-- , ----+        "[" waits at VALUE_OR_CLOSE, "{" at
  *                                                     NAME_OR_CLOSE; IN_STRING, IN_NUMBER: within
  *
- * A body may be cut anywhere. Strings and numbers, which may be long, are resumed where the cut is;
- * of words, escapes and characters too few bytes are left for the next time.
+ * A body may be cut anywhere: `place` says where to go on. Strings and numbers, which may be long,
+ * are resumed where the cut is; of words, escapes and characters too few bytes are left for the
+ * next time.
  *
- * json_canonical.c has the other half.
+ * What the body's own members say is json_members.c's, the canonical form json_canonical.c's.
  */
 #include "char_class_private.h"
+#include "json_members_private.h"
+#include "json_number_private.h"
 #include "scan_private.h"
 #include "utf8_private.h"
 
@@ -39,24 +43,14 @@ enum place {
     IN_NUMBER,
 };
 
-/* What of a number has been passed. */
-enum number_part {
-    NUMBER_SIGN,
-    NUMBER_ZERO,
-    NUMBER_INTEGER,
-    NUMBER_POINT,
-    NUMBER_FRACTION,
-    NUMBER_EXPONENT,
-    NUMBER_EXPONENT_SIGN,
-    NUMBER_EXPONENT_DIGITS,
-};
-
 enum step {
-    STEP_ON,
-    STEP_CUT, /* more is needed */
-    STEP_BAD, /* scanner->fault says what is wrong */
+    STEP_ON,   /* to what comes next in a member */
+    STEP_TURN, /* to `place` */
+    STEP_CUT,  /* more is needed */
+    STEP_BAD,  /* scanner->fault says what is wrong */
 };
 
+/* Only step() and what is inlined into it have its address, so that it stays in registers. */
 struct cursor {
     struct json_scanner *scanner;
     const char *at;
@@ -85,133 +79,15 @@ static inline enum step bad(struct cursor *cursor, enum json_scan_result fault)
     return STEP_BAD;
 }
 
-static inline enum step go_to(struct cursor *cursor, enum place place)
+static inline void go_to(struct cursor *cursor, enum place place)
 {
     cursor->scanner->place = (uint8_t)place;
-    return STEP_ON;
 }
 
-static inline size_t offset_of(const struct cursor *cursor, const char *at)
+static inline enum step turn_to(struct cursor *cursor, enum place place)
 {
-    return (size_t)(at - cursor->scanner->base);
-}
-
-/* ---- top-level members ---- */
-
-static bool has_escape(struct str text)
-{
-    return memchr(text.ptr, '\\', text.len) != NULL;
-}
-
-static enum json_scan_result check_new_name(const struct json_scan *scan, struct str name)
-{
-    if (name.len > JSON_SCAN_NAME_MAX || has_escape(name)) {
-        return JSON_SCAN_NAME;
-    }
-    for (uint32_t i = 0; i < scan->member_count; i++) {
-        if (str_eq(scan->members[i].name, name)) {
-            return JSON_SCAN_DUPLICATE;
-        }
-    }
-    return scan->member_count < JSON_SCAN_MEMBERS_MAX ? JSON_SCAN_OK : JSON_SCAN_MEMBERS;
-}
-
-/* Of a value known to be good. */
-static bool is_number(struct str value)
-{
-    return value.ptr[0] == '-' || char_is(value.ptr[0], CHAR_DIGIT);
-}
-
-/* Zero by its digits: 1e-999 is not, whatever a double would make of it. */
-static bool is_zero(struct str number)
-{
-    for (size_t i = 0; i < number.len; i++) {
-        const char c = number.ptr[i];
-
-        if (c == 'e' || c == 'E') {
-            break;
-        }
-        if (c >= '1' && c <= '9') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void note_member(struct json_scan *scan, const struct json_member *member)
-{
-    const struct str name = member->name;
-    const struct str value = member->value;
-
-    if (str_eq(name, STR_LIT("model"))) {
-        if (value.ptr[0] == '"' && !has_escape(value)) {
-            scan->model = str_slice(value, 1, value.len - 1);
-        }
-    } else if (str_eq(name, STR_LIT("stream"))) {
-        scan->stream = str_eq(value, STR_LIT("true"))    ? JSON_SCAN_TRUE
-                       : str_eq(value, STR_LIT("false")) ? JSON_SCAN_FALSE
-                                                         : JSON_SCAN_ABSENT;
-    } else if (str_eq(name, STR_LIT("temperature"))) {
-        scan->temperature_is_zero = is_number(value) && is_zero(value);
-    } else if (str_eq(name, STR_LIT("seed"))) {
-        scan->has_seed = is_number(value);
-    } else if (str_eq(name, STR_LIT("store"))) {
-        scan->store = str_eq(value, STR_LIT("true"));
-    }
-}
-
-/* Of the open container: is it the body's own object? */
-static inline bool is_top(const struct json_scanner *scanner)
-{
-    return scanner->depth == 1 && scanner->is_object;
-}
-
-static enum json_scan_result check_name(const struct json_scanner *scanner)
-{
-    const struct str name = str_make(scanner->base + scanner->name_at, scanner->name_len);
-
-    return check_new_name(scanner->scan, name);
-}
-
-static void begin_member(struct cursor *cursor)
-{
-    struct json_scanner *scanner = cursor->scanner;
-
-    scanner->scan->members[scanner->scan->member_count] = (struct json_member){
-        .name = str_make(scanner->base + scanner->name_at, scanner->name_len),
-        .value = str_make(cursor->at, 0),
-    };
-    scanner->run = offset_of(cursor, cursor->at);
-    scanner->in_member = true;
-}
-
-/* Within a member: what lies between the last run and `end` belongs to its compact form. */
-static void tell_run(struct json_scanner *scanner, const char *end)
-{
-    const uint32_t index = scanner->scan->member_count;
-    struct json_member *member = &scanner->scan->members[index];
-    const char *const start = scanner->base + scanner->run;
-
-    if (end == start) {
-        return;
-    }
-    scanner->run = (size_t)(end - scanner->base);
-    member->value.len = (size_t)(end - member->value.ptr);
-    member->compact_len += (uint64_t)(end - start);
-    if (scanner->on_run != NULL) {
-        scanner->on_run(scanner->arg, index, member, str_make(start, (size_t)(end - start)));
-    }
-}
-
-static void end_member(struct cursor *cursor)
-{
-    struct json_scanner *scanner = cursor->scanner;
-    struct json_scan *scan = scanner->scan;
-
-    tell_run(scanner, cursor->at);
-    scanner->in_member = false;
-    note_member(scan, &scan->members[scan->member_count]);
-    scan->member_count++;
+    go_to(cursor, place);
+    return STEP_TURN;
 }
 
 /* The cursor is behind a whole value. */
@@ -219,10 +95,10 @@ static inline enum step end_value(struct cursor *cursor)
 {
     struct json_scanner *scanner = cursor->scanner;
 
-    if (is_top(scanner)) {
-        end_member(cursor);
+    if (scanner->is_top) {
+        json_members_end(scanner, cursor->at);
     }
-    return go_to(cursor, scanner->depth == 0 ? DONE : NEXT);
+    return turn_to(cursor, scanner->depth == 0 ? DONE : NEXT);
 }
 
 /* ---- white space ---- */
@@ -232,30 +108,22 @@ static inline bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static void skip_member_space(struct cursor *cursor)
+/* To the next token; false: there is none yet. */
+static inline bool find_token(struct cursor *cursor)
 {
-    struct json_scanner *scanner = cursor->scanner;
+    const char *at = cursor->at;
 
-    tell_run(scanner, cursor->at);
-    scanner->scan->members[scanner->scan->member_count].spaced = true;
-    while (cursor->at < cursor->end && is_space(*cursor->at)) {
-        cursor->at++;
+    if (at < cursor->end && (unsigned char)*at > ' ') {
+        return true;
     }
-    scanner->run = offset_of(cursor, cursor->at);
-}
-
-static inline void skip_space(struct cursor *cursor)
-{
-    if (cursor->at == cursor->end || !is_space(*cursor->at)) {
-        return;
+    while (at < cursor->end && is_space(*at)) {
+        at++;
     }
-    if (cursor->scanner->in_member) {
-        skip_member_space(cursor);
-        return;
+    if (cursor->scanner->in_member && at > cursor->at) {
+        json_members_space(cursor->scanner, cursor->at, at);
     }
-    do {
-        cursor->at++;
-    } while (cursor->at < cursor->end && is_space(*cursor->at));
+    cursor->at = at;
+    return at < cursor->end;
 }
 
 /* ---- strings ---- */
@@ -288,130 +156,82 @@ static size_t escape_len(const char *at, const char *end)
                : 0;
 }
 
-static enum step end_string(struct cursor *cursor)
+/* Behind the escapes' first or the run of other characters at `at`, where plain text has stopped.
+ * Where it stands still something is wrong, or cut. */
+static const char *pass_special(struct json_scanner *scanner, const char *at, const char *end)
 {
-    struct json_scanner *scanner = cursor->scanner;
+    const bool is_escape = *at == '\\';
+    const size_t whole = is_escape ? ESCAPE_BYTES_MAX : UTF8_BYTES_MAX;
+    const char *behind = at;
 
-    if (scanner->place == IN_STRING) {
-        cursor->at++;
-        return end_value(cursor);
+    if (is_escape) {
+        scanner->has_escape = true;
+        behind = at + escape_len(at, end);
+    } else if ((unsigned char)*at >= 0x80) {
+        behind = utf8_skip(at, end);
+    } else {
+        scanner->fault = JSON_SCAN_SYNTAX;
     }
-    if (is_top(scanner)) {
-        scanner->name_len = offset_of(cursor, cursor->at) - scanner->name_at;
+    if (behind == at && (size_t)(end - at) >= whole) {
+        scanner->fault = (unsigned char)*at >= 0x80 ? JSON_SCAN_UTF8 : JSON_SCAN_SYNTAX;
     }
-    cursor->at++;
-    return go_to(cursor, COLON);
+    return behind;
 }
 
-/* Something is wrong at the cursor, or cut. */
-static enum step cut_or_bad(struct cursor *cursor, size_t whole, enum json_scan_result fault)
-{
-    return (size_t)(cursor->end - cursor->at) < whole ? STEP_CUT : bad(cursor, fault);
-}
-
-/* A name or a value, from behind the opening quote. */
-static enum step step_string(struct cursor *cursor)
+/* From within one to behind its closing quote. */
+static inline enum step pass_string(struct cursor *cursor)
 {
     for (;;) {
-        size_t len;
+        const char *stop = scan_text(cursor->at, cursor->end);
 
-        cursor->at = scan_text(cursor->at, cursor->end);
-        if (cursor->at == cursor->end) {
+        cursor->at = stop;
+        if (stop == cursor->end) {
             return STEP_CUT;
         }
-        const char stop = *cursor->at;
-        if (stop == '"') {
-            return end_string(cursor);
+        if (*stop == '"') {
+            cursor->at++;
+            return STEP_ON;
         }
-        if (stop == '\\') {
-            len = escape_len(cursor->at, cursor->end);
-            if (len == 0) {
-                return cut_or_bad(cursor, ESCAPE_BYTES_MAX, JSON_SCAN_SYNTAX);
-            }
-            cursor->at += len;
-        } else if ((unsigned char)stop >= 0x80) {
-            cursor->at = utf8_skip(cursor->at, cursor->end);
-            if (cursor->at < cursor->end && (unsigned char)*cursor->at >= 0x80) {
-                return cut_or_bad(cursor, UTF8_BYTES_MAX, JSON_SCAN_UTF8);
-            }
-        } else {
-            return bad(cursor, JSON_SCAN_SYNTAX);
+        cursor->at = pass_special(cursor->scanner, stop, cursor->end);
+        if (cursor->at == stop) {
+            return cursor->scanner->fault == JSON_SCAN_OK ? STEP_CUT : STEP_BAD;
         }
     }
 }
 
 /* ---- numbers and words ---- */
 
-/* The part of a number that `c` brings it to; -1: it does not go on with it. */
-static int next_part(enum number_part part, char c)
-{
-    const bool digit = char_is(c, CHAR_DIGIT);
-    const bool exponent = c == 'e' || c == 'E';
-
-    switch (part) {
-    case NUMBER_SIGN:
-        return c == '0' ? NUMBER_ZERO : digit ? NUMBER_INTEGER : -1;
-    case NUMBER_INTEGER:
-        if (digit) {
-            return NUMBER_INTEGER;
-        }
-        return c == '.' ? NUMBER_POINT : exponent ? NUMBER_EXPONENT : -1;
-    case NUMBER_ZERO:
-        return c == '.' ? NUMBER_POINT : exponent ? NUMBER_EXPONENT : -1;
-    case NUMBER_POINT:
-        return digit ? NUMBER_FRACTION : -1;
-    case NUMBER_FRACTION:
-        return digit ? NUMBER_FRACTION : exponent ? NUMBER_EXPONENT : -1;
-    case NUMBER_EXPONENT:
-        if (c == '+' || c == '-') {
-            return NUMBER_EXPONENT_SIGN;
-        }
-        break;
-    case NUMBER_EXPONENT_SIGN:
-    case NUMBER_EXPONENT_DIGITS:
-        break;
-    }
-    return digit ? NUMBER_EXPONENT_DIGITS : -1;
-}
-
-static bool is_whole_number(enum number_part part)
-{
-    return part == NUMBER_ZERO || part == NUMBER_INTEGER || part == NUMBER_FRACTION ||
-           part == NUMBER_EXPONENT_DIGITS;
-}
-
-static enum step step_number(struct cursor *cursor)
+static inline enum step pass_number(struct cursor *cursor)
 {
     struct json_scanner *scanner = cursor->scanner;
-    enum number_part part = scanner->number;
+    enum json_number_part part = scanner->number;
 
     for (; cursor->at < cursor->end; cursor->at++) {
-        const int next = next_part(part, *cursor->at);
+        const int next = json_number_next(part, *cursor->at);
         if (next < 0) {
-            return is_whole_number(part) ? end_value(cursor) : bad(cursor, JSON_SCAN_SYNTAX);
+            return json_number_is_whole(part) ? end_value(cursor) : bad(cursor, JSON_SCAN_SYNTAX);
         }
-        part = (enum number_part)next;
+        part = (enum json_number_part)next;
     }
     scanner->number = (uint8_t)part;
     return STEP_CUT;
 }
 
-static enum step begin_number(struct cursor *cursor)
+static inline enum step begin_number(struct cursor *cursor)
 {
-    struct json_scanner *scanner = cursor->scanner;
+    const char first = *cursor->at;
 
-    if (*cursor->at == '-') {
-        cursor->at++;
-        scanner->number = NUMBER_SIGN;
-    } else if (char_is(*cursor->at, CHAR_DIGIT)) {
-        scanner->number = *cursor->at++ == '0' ? NUMBER_ZERO : NUMBER_INTEGER;
-    } else {
+    if (first != '-' && !char_is(first, CHAR_DIGIT)) {
         return bad(cursor, JSON_SCAN_SYNTAX);
     }
-    return go_to(cursor, IN_NUMBER);
+    cursor->at++;
+    cursor->scanner->number = first == '-'   ? JSON_NUMBER_SIGN
+                              : first == '0' ? JSON_NUMBER_ZERO
+                                             : JSON_NUMBER_INTEGER;
+    return turn_to(cursor, IN_NUMBER);
 }
 
-static enum step step_word(struct cursor *cursor, struct str word)
+static inline enum step pass_word(struct cursor *cursor, struct str word)
 {
     const size_t left = (size_t)(cursor->end - cursor->at);
     const size_t known = left < word.len ? left : word.len;
@@ -428,7 +248,7 @@ static enum step step_word(struct cursor *cursor, struct str word)
 
 /* ---- arrays and objects ---- */
 
-static enum step open_container(struct cursor *cursor, bool is_object)
+static inline enum step open_container(struct cursor *cursor, bool is_object)
 {
     struct json_scanner *scanner = cursor->scanner;
 
@@ -438,124 +258,182 @@ static enum step open_container(struct cursor *cursor, bool is_object)
     if (scanner->depth == 0) {
         scanner->is_object = is_object;
     }
+    scanner->is_top = scanner->depth == 0 && is_object;
     scanner->depth++;
     scanner->objects = scanner->objects << 1 | is_object;
     cursor->at++;
-    return go_to(cursor, is_object ? NAME_OR_CLOSE : VALUE_OR_CLOSE);
+    return turn_to(cursor, is_object ? NAME_OR_CLOSE : VALUE_OR_CLOSE);
 }
 
-static enum step close_container(struct cursor *cursor)
+static inline enum step close_container(struct cursor *cursor)
 {
     struct json_scanner *scanner = cursor->scanner;
 
     cursor->at++;
     scanner->depth--;
     scanner->objects >>= 1;
+    scanner->is_top = scanner->depth == 1 && scanner->is_object;
     return end_value(cursor);
 }
 
-static enum step step_next(struct cursor *cursor)
+/* ---- what follows on what in an object: STEP_ON goes to the next of these ---- */
+
+static inline enum step pass_comma(struct cursor *cursor)
 {
     const bool is_object = (cursor->scanner->objects & 1) != 0;
 
+    if (!find_token(cursor)) {
+        return STEP_CUT;
+    }
     if (*cursor->at == ',') {
         cursor->at++;
-        return go_to(cursor, is_object ? NAME : VALUE);
+        go_to(cursor, is_object ? NAME : VALUE);
+        return is_object ? STEP_ON : STEP_TURN;
     }
-    if (*cursor->at == (is_object ? '}' : ']')) {
-        return close_container(cursor);
-    }
-    return bad(cursor, JSON_SCAN_SYNTAX);
+    return *cursor->at == (is_object ? '}' : ']') ? close_container(cursor)
+                                                  : bad(cursor, JSON_SCAN_SYNTAX);
 }
 
-static enum step step_name(struct cursor *cursor)
+static inline enum step begin_name(struct cursor *cursor)
 {
-    if (*cursor->at != '"') {
-        return bad(cursor, JSON_SCAN_SYNTAX);
+    struct json_scanner *scanner = cursor->scanner;
+
+    if (!find_token(cursor)) {
+        return STEP_CUT;
     }
-    cursor->at++;
-    if (is_top(cursor->scanner)) {
-        cursor->scanner->name_at = offset_of(cursor, cursor->at);
+    if (*cursor->at == '"') {
+        cursor->at++;
+        scanner->name_at = (size_t)(cursor->at - scanner->base);
+        scanner->has_escape = false;
+        go_to(cursor, IN_NAME);
+        return STEP_ON;
     }
-    return go_to(cursor, IN_NAME);
+    return *cursor->at == '}' && scanner->place == NAME_OR_CLOSE ? close_container(cursor)
+                                                                 : bad(cursor, JSON_SCAN_SYNTAX);
 }
 
-static enum step step_colon(struct cursor *cursor)
+static inline enum step pass_name(struct cursor *cursor)
 {
+    struct json_scanner *scanner = cursor->scanner;
+    const enum step result = pass_string(cursor);
+
+    if (result == STEP_ON) {
+        scanner->name_len = (size_t)(cursor->at - 1 - scanner->base) - scanner->name_at;
+        go_to(cursor, COLON);
+    }
+    return result;
+}
+
+static inline enum step pass_colon(struct cursor *cursor)
+{
+    struct json_scanner *scanner = cursor->scanner;
+
+    if (!find_token(cursor)) {
+        return STEP_CUT;
+    }
     if (*cursor->at != ':') {
         return bad(cursor, JSON_SCAN_SYNTAX);
     }
     cursor->at++;
-    if (is_top(cursor->scanner)) {
-        const enum json_scan_result result = check_name(cursor->scanner);
-        if (result != JSON_SCAN_OK) {
-            return bad(cursor, result);
-        }
+    if (scanner->is_top) {
+        scanner->fault = json_members_check_name(scanner);
     }
-    return go_to(cursor, VALUE);
+    go_to(cursor, VALUE);
+    return scanner->fault == JSON_SCAN_OK ? STEP_ON : STEP_BAD;
 }
 
-static enum step step_value(struct cursor *cursor)
+static inline enum step begin_value(struct cursor *cursor)
 {
-    if (is_top(cursor->scanner)) {
-        begin_member(cursor);
+    struct json_scanner *scanner = cursor->scanner;
+
+    if (!find_token(cursor)) {
+        return STEP_CUT;
+    }
+    if (scanner->is_top) {
+        json_members_begin(scanner, cursor->at);
     }
     switch (*cursor->at) {
     case '"':
         cursor->at++;
-        return go_to(cursor, IN_STRING);
+        scanner->has_escape = false;
+        go_to(cursor, IN_STRING);
+        return STEP_ON;
     case '{':
         return open_container(cursor, true);
     case '[':
         return open_container(cursor, false);
+    case ']':
+        return scanner->place == VALUE_OR_CLOSE ? close_container(cursor)
+                                                : bad(cursor, JSON_SCAN_SYNTAX);
     case 't':
-        return step_word(cursor, STR_LIT("true"));
+        return pass_word(cursor, STR_LIT("true"));
     case 'f':
-        return step_word(cursor, STR_LIT("false"));
+        return pass_word(cursor, STR_LIT("false"));
     case 'n':
-        return step_word(cursor, STR_LIT("null"));
+        return pass_word(cursor, STR_LIT("null"));
     default:
         return begin_number(cursor);
     }
 }
 
-/* ---- the machine ---- */
-
-static enum step step_between_tokens(struct cursor *cursor)
+static inline enum step pass_text(struct cursor *cursor)
 {
-    skip_space(cursor);
-    if (cursor->at == cursor->end) {
-        return STEP_CUT;
-    }
-    switch (cursor->scanner->place) {
-    case VALUE:
-        return step_value(cursor);
-    case VALUE_OR_CLOSE:
-        return *cursor->at == ']' ? close_container(cursor) : step_value(cursor);
-    case NAME:
-        return step_name(cursor);
-    case NAME_OR_CLOSE:
-        return *cursor->at == '}' ? close_container(cursor) : step_name(cursor);
-    case COLON:
-        return step_colon(cursor);
-    case NEXT:
-        return step_next(cursor);
-    default: /* DONE */
-        return bad(cursor, JSON_SCAN_SYNTAX);
-    }
+    const enum step result = pass_string(cursor);
+
+    return result == STEP_ON ? end_value(cursor) : result;
 }
 
+/* ---- the machine ---- */
+
+/* From `place` to the end of a scalar, or into a container or out of one. */
 static inline enum step step(struct cursor *cursor)
 {
-    switch (cursor->scanner->place) {
+    enum step result = STEP_ON;
+
+    switch ((enum place)cursor->scanner->place) {
+    case NEXT:
+        result = pass_comma(cursor);
+        if (result != STEP_ON) {
+            break;
+        }
+        __attribute__((fallthrough));
+    case NAME:
+    case NAME_OR_CLOSE:
+        result = begin_name(cursor);
+        if (result != STEP_ON) {
+            break;
+        }
+        __attribute__((fallthrough));
     case IN_NAME:
+        result = pass_name(cursor);
+        if (result != STEP_ON) {
+            break;
+        }
+        __attribute__((fallthrough));
+    case COLON:
+        result = pass_colon(cursor);
+        if (result != STEP_ON) {
+            break;
+        }
+        __attribute__((fallthrough));
+    case VALUE:
+    case VALUE_OR_CLOSE:
+        result = begin_value(cursor);
+        if (result != STEP_ON) {
+            break;
+        }
+        __attribute__((fallthrough));
     case IN_STRING:
-        return step_string(cursor);
+        result = pass_text(cursor);
+        break;
     case IN_NUMBER:
-        return step_number(cursor);
-    default:
-        return step_between_tokens(cursor);
+        result = pass_number(cursor);
+        break;
+    case DONE:
+        result = find_token(cursor) ? bad(cursor, JSON_SCAN_SYNTAX) : STEP_CUT;
+        break;
     }
+    return result;
 }
 
 /* The body lies elsewhere than before: so do the views into it. */
@@ -576,8 +454,8 @@ static void rebase(struct json_scanner *scanner, const char *base)
     scanner->base = base;
 }
 
-void json_scanner_start(struct json_scanner *scanner, struct json_scan *scan, json_run_fn on_run,
-                        void *arg)
+void json_scanner_start(struct json_scanner *scanner, struct json_scan *scan, uint64_t long_bytes,
+                        json_run_fn on_run, void *arg)
 {
     scan->member_count = 0;
     scan->model = STR_EMPTY;
@@ -585,8 +463,12 @@ void json_scanner_start(struct json_scanner *scanner, struct json_scan *scan, js
     scan->temperature_is_zero = false;
     scan->has_seed = false;
     scan->store = false;
-    *scanner = (struct json_scanner){
-        .scan = scan, .on_run = on_run, .arg = arg, .place = VALUE, .fault = JSON_SCAN_OK};
+    *scanner = (struct json_scanner){.scan = scan,
+                                     .on_run = on_run,
+                                     .arg = arg,
+                                     .long_bytes = long_bytes,
+                                     .place = VALUE,
+                                     .fault = JSON_SCAN_OK};
 }
 
 enum json_scan_result json_scanner_feed(struct json_scanner *scanner, struct str body)
@@ -605,11 +487,11 @@ enum json_scan_result json_scanner_feed(struct json_scanner *scanner, struct str
         .scanner = scanner, .at = body.ptr + scanner->at, .end = body.ptr + body.len};
     do {
         result = step(&cursor);
-    } while (result == STEP_ON);
+    } while (result == STEP_TURN);
     if (result == STEP_CUT && scanner->in_member) {
-        tell_run(scanner, cursor.at);
+        json_members_tell(scanner, cursor.at);
     }
-    scanner->at = offset_of(&cursor, cursor.at);
+    scanner->at = (size_t)(cursor.at - scanner->base);
     return scanner->fault;
 }
 
@@ -630,7 +512,8 @@ enum json_scan_result json_scanner_end(struct json_scanner *scanner, struct str 
     if (fault != JSON_SCAN_OK) {
         return fault;
     }
-    if (scanner->depth == 0 && scanner->place == IN_NUMBER && is_whole_number(scanner->number)) {
+    if (scanner->depth == 0 && scanner->place == IN_NUMBER &&
+        json_number_is_whole(scanner->number)) {
         return JSON_SCAN_NO_OBJECT;
     }
     if (scanner->place != DONE) {
@@ -643,6 +526,6 @@ enum json_scan_result json_scan(struct str body, struct json_scan *ret_scan)
 {
     struct json_scanner scanner;
 
-    json_scanner_start(&scanner, ret_scan, NULL, NULL);
+    json_scanner_start(&scanner, ret_scan, 0, NULL, NULL);
     return json_scanner_end(&scanner, body);
 }

@@ -118,6 +118,11 @@ static inline bool scan_word_stops_plain(uint64_t word)
 /* ---- which of these sixteen bytes do? ---- */
 
 #if defined(__SSE2__)
+static inline __m128i scan_load_block(const char *at)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)at);
+}
+
 static inline unsigned scan_block_stops_value(__m128i block)
 {
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1f)), block);
@@ -182,18 +187,17 @@ static inline unsigned scan_block_stops_plain(__m128i block)
 /* What is left after the last whole block is looked at together with bytes before it. */
 #define SCAN_BLOCKS(kind, at, end)                                                                 \
     if ((end) - (at) >= 16) {                                                                      \
+        const char *const last = (end)-16;                                                         \
+        unsigned stops;                                                                            \
         do {                                                                                       \
-            const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(at));            \
-            const unsigned stops = scan_block_stops_##kind(block);                                 \
+            stops = scan_block_stops_##kind(scan_load_block(at));                                  \
             if (stops != 0) {                                                                      \
                 return (at) + __builtin_ctz(stops);                                                \
             }                                                                                      \
             (at) += 16;                                                                            \
-        } while ((end) - (at) >= 16);                                                              \
-        if (scan_block_stops_##kind(_mm_loadu_si128((const __m128i *)(const void *)((end)-16))) == \
-            0) {                                                                                   \
-            return (end);                                                                          \
-        }                                                                                          \
+        } while ((at) <= last);                                                                    \
+        stops = scan_block_stops_##kind(scan_load_block(last)) >> ((at)-last);                     \
+        return stops == 0 ? (end) : (at) + __builtin_ctz(stops);                                   \
     }
 #else
 #define SCAN_BLOCKS(kind, at, end)

@@ -114,9 +114,9 @@ static inline unsigned utf8_count_block(__m128i block, unsigned stops)
  * bytes. The three bytes before are looked at, too: tails must be where they and these say. */
 static inline unsigned utf8_needs_thought(const char *at)
 {
-    const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
-    const __m128i back1 = _mm_loadu_si128((const __m128i *)(const void *)(at - 1));
-    const __m128i back2 = _mm_loadu_si128((const __m128i *)(const void *)(at - 2));
+    const __m128i block = scan_load_block(at);
+    const __m128i back1 = scan_load_block(at - 1);
+    const __m128i back2 = scan_load_block(at - 2);
     /* Not zero where a tail is due. Four-byte leads never get here. */
     const __m128i due = _mm_or_si128(_mm_subs_epu8(back1, _mm_set1_epi8((char)0xbf)),
                                      _mm_subs_epu8(back2, _mm_set1_epi8((char)0xdf)));
@@ -161,7 +161,7 @@ static inline const char *utf8_skip(const char *at, const char *end)
 {
 #if defined(__SSE2__)
     while (end - at >= 16) {
-        const __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+        const __m128i block = scan_load_block(at);
         const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1f)), block);
         const unsigned stops = (unsigned)_mm_movemask_epi8(low) | scan_block_stops_quote(block);
         const unsigned count = utf8_count_block(block, stops);

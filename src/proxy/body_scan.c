@@ -58,7 +58,8 @@ static void begin(struct request *request)
     struct body_scan *scan = take(request->worker);
 
     cache_key_early_init(&scan->early, scan->digest, false);
-    json_scanner_start(&scan->scanner, &scan->scan, cache_key_early_run, &scan->early);
+    json_scanner_start(&scan->scanner, &scan->scan, CACHE_KEY_LONG_BYTES, cache_key_early_run,
+                       &scan->early);
     request->scan = scan;
 }
 
@@ -96,12 +97,15 @@ static struct cache_plan plan_of(const struct request *request, bool scan_ok)
                               &request->control, scan_ok, &request->scan->scan);
 }
 
-/* By what is known so far. */
+/* By what is known so far. Of a body shorter than a long member there is nothing to digest early.
+ */
 static void want_digest(struct request *request)
 {
-    const struct cache_plan plan = plan_of(request, true);
+    if (request->body.received >= CACHE_KEY_LONG_BYTES) {
+        const struct cache_plan plan = plan_of(request, true);
 
-    cache_key_early_want(&request->scan->early, plan.lookup || plan.store);
+        cache_key_early_want(&request->scan->early, plan.lookup || plan.store);
+    }
 }
 
 void body_scan_more(struct request *request)

@@ -213,7 +213,7 @@ static void start_attempt(struct request *request)
         .live = endpoint->live,
         .addr = endpoint->addr,
         .tls = endpoint->tls ? worker_region_tls(worker, region->name) : NULL,
-        .server_name = conf->tls.server_name[0] != '\0' ? conf->tls.server_name : endpoint->host,
+        .server_name = endpoint->host,
         .region_slot = region->slot,
         .descriptor_end = admission_upstream_descriptors(worker),
     };

@@ -128,7 +128,8 @@ static void make_key(struct keyer *keyer, struct str body)
     };
 
     cache_key_early_init(&keyer->early, keyer->early_digest, true);
-    json_scanner_start(&scanner, &keyer->scan, cache_key_early_run, &keyer->early);
+    json_scanner_start(&scanner, &keyer->scan, CACHE_KEY_LONG_BYTES, cache_key_early_run,
+                       &keyer->early);
     for (size_t come = READ_BYTES; come < body.len; come += READ_BYTES) {
         enum json_scan_result result = json_scanner_feed(&scanner, str_slice(body, 0, come));
         ASSERT(result == JSON_SCAN_OK);

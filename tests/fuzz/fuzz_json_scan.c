@@ -63,7 +63,7 @@ static void check_pieces(struct str text, enum json_scan_result result)
     struct json_scanner scanner;
     const size_t cut = text.len == 0 ? 0 : (unsigned char)text.ptr[text.len - 1] % text.len;
 
-    json_scanner_start(&scanner, &scan, NULL, NULL);
+    json_scanner_start(&scanner, &scan, 0, NULL, NULL);
     (void)json_scanner_feed(&scanner, str_slice(text, 0, cut / 2));
     (void)json_scanner_feed(&scanner, str_slice(text, 0, cut));
     ASSERT(json_scanner_end(&scanner, text) == result);

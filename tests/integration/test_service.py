@@ -198,6 +198,9 @@ def test_the_shell_completes_what_the_program_takes():
     offered = complete("nearside", "-")
     assert {word for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text)} <= \
         {*offered, *complete("nearside", "top", "-")}
+    text = subprocess.run([program, "top", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    assert set(re.findall(r"(?<![\w-])--[a-z]+", text)) <= {*complete("nearside", "top", "-")}
     for option in offered:
         done = subprocess.run([program, option], capture_output=True, text=True)
         assert "unknown option" not in done.stderr, option

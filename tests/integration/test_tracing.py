@@ -318,10 +318,11 @@ def test_the_access_logs_fields_are_the_documented_ones(make_proxy, make_pod, co
     """Requests of every kind together have each field of the page, and no other."""
     dead, pod = make_pod("dead", fault="close-before-response"), make_pod("a", path_delay_ms=20)
     proxy = make_proxy([region("one", dead), region("two", pod)],
-                       tracing={"otlp_url": collector.url}, cache={"enabled": True})
+                       tracing={"otlp_url": collector.url}, cache={"enabled": True},
+                       edge={"trusted_proxies": ["127.0.0.0/8"]})
     proxy.chat(answers.chat("x", stream=True))
     proxy.chat(answers.chat("x"))
-    proxy.get("/echo")
+    proxy.get("/echo", {"X-Forwarded-For": "203.0.113.7"})
     with proxy.connect() as conn:
         conn.send(b"GET / HTTP/9.9\r\n\r\n")
         conn.read_response()

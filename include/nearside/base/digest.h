@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SHA-256 in steps (OpenSSL's EVP, algorithm fetched once per process). One `struct digest` per
- * worker can be used again and again.
+ * SHA-256 in steps. One `struct digest` per worker can be used again and again; a use allocates
+ * nothing.
  */
 #ifndef NEARSIDE_BASE_DIGEST_H
 #define NEARSIDE_BASE_DIGEST_H
@@ -20,6 +20,7 @@ void digest_free(struct digest *digest);
 
 void digest_start(struct digest *digest);
 void digest_add(struct digest *digest, const void *bytes, size_t len);
+void digest_add_u64(struct digest *digest, uint64_t number); /* its eight bytes, lowest first */
 void digest_finish(struct digest *digest, uint8_t ret_sum[DIGEST_BYTES]);
 
 /* HMAC-SHA256 (RFC 2104) of `message` under `key` of any length. `digest` is between two uses. */

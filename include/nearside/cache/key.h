@@ -15,6 +15,7 @@
 #define NEARSIDE_CACHE_KEY_H
 
 #include <nearside/base/digest.h>
+#include <nearside/base/hash.h>
 #include <nearside/base/str.h>
 #include <nearside/cache/api.h>
 #include <nearside/http/json_scan.h>
@@ -94,6 +95,12 @@ void cache_key_seal(struct digest *digest, struct str secret, struct cache_key *
 /* The key of an answer on its way, of which everybody gets the same bytes: of one form. */
 void cache_key_of_form(struct digest *digest, const struct cache_key *key, enum cache_form form,
                        struct cache_key *ret_key);
+
+/* For a table's index. Half a SHA-256 is as good as the whole: nobody finds two alike. */
+static inline uint64_t cache_key_hash(const struct hash_key *hash_key, const struct cache_key *key)
+{
+    return hash_bytes(hash_key, key->bytes, CACHE_KEY_BYTES / 2);
+}
 
 /* "ns3:" and 64 hex digits, NUL-terminated: the key in Redis. */
 #define CACHE_KEY_TEXT_LEN (sizeof(CACHE_KEY_VERSION) + 2 * CACHE_KEY_BYTES + 1)

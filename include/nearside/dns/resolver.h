@@ -4,7 +4,8 @@
  * No caching here: whoever asks keeps the answer and asks again by its TTL.
  *
  * A literal address or a line of /etc/hosts is an answer with a TTL of 60 s; no server is asked.
- * Having addresses of one family is DNS_OK, whatever became of the other family's question.
+ * Having addresses of one family is DNS_OK, whatever became of the other family's question; if that
+ * failed, dns_failed_family() says so.
  *
  * Servers come from the system (resolv.conf, with its search list) or from NEARSIDE_DNS_SERVERS in
  * the environment ("127.0.0.1:5353,..."), for tests and odd networks.
@@ -51,6 +52,9 @@ void resolver_free(struct resolver *resolver);
 
 struct dns_query *dns_resolve(struct resolver *resolver, const char *host, dns_done_fn done,
                               void *arg);
+/* In its callback, with DNS_OK: the family whose question failed, AF_INET or AF_INET6, so that
+ * nothing is known of its addresses; 0: neither. */
+int dns_failed_family(const struct dns_query *query);
 /* The callback will not come. */
 void dns_cancel(struct dns_query *query);
 

@@ -70,34 +70,38 @@ enum json_scan_result json_scan(struct str body, struct json_scan *ret_scan) MUS
 /* ---- the same, piece by piece ---- */
 
 /* Told of each run of bytes of a top-level member's compact form, in order, as the scan passes
- * them. `member` is number `index` of those that were begun; what `run` is the end of, from
- * `value.ptr` on, is its `value` so far, and `compact_len` counts `run` already. Valid for the
- * call. */
+ * them, once the member has come to be long; of what came before by json_member_compact(). `member`
+ * is number `index` of those that were begun; what `run` is the end of, from `value.ptr` on, is its
+ * `value` so far, and `compact_len` counts `run` already. Valid for the call. */
 typedef void (*json_run_fn)(void *arg, uint32_t index, const struct json_member *member,
                             struct str run);
 
-/* Embedded by value; the fields are json_scan.c's. */
+/* Embedded by value; the fields are json_scan.c's and json_members.c's. */
 struct json_scanner {
     struct json_scan *scan; /* borrowed */
     json_run_fn on_run;     /* NULL: nobody is told */
     void *arg;
+    uint64_t long_bytes;
     const char *base; /* where the body lay when views into it were last made */
     size_t at;        /* offset of the first byte that was not passed yet */
     size_t run;       /* while in a member: what lies before it has been told */
-    size_t name_at;   /* the last top-level name */
+    size_t name_at;   /* the last name */
     size_t name_len;
     uint64_t objects; /* a bit for each open container, the innermost lowest: it is an object */
     unsigned depth;
-    uint8_t place;  /* enum place */
-    uint8_t number; /* enum number_part, within a number */
-    bool in_member; /* within the value of a top-level member: members[member_count] */
-    bool is_object;
+    uint8_t place;   /* enum place */
+    uint8_t number;  /* enum json_number_part, within a number */
+    bool in_member;  /* within the value of a top-level member: members[member_count] */
+    bool is_object;  /* the body is one */
+    bool is_top;     /* the innermost open container is that one */
+    bool has_escape; /* the last string */
     enum json_scan_result fault;
 };
 
-/* `scan` is filled in as members end. It and `arg` must outlive the scanner, which needs no end. */
-void json_scanner_start(struct json_scanner *scanner, struct json_scan *scan, json_run_fn on_run,
-                        void *arg);
+/* `scan` is filled in as members end. It and `arg` must outlive the scanner, which needs no end. A
+ * member is long from `long_bytes` of its compact form on; without `on_run` that means nothing. */
+void json_scanner_start(struct json_scanner *scanner, struct json_scan *scan, uint64_t long_bytes,
+                        json_run_fn on_run, void *arg);
 
 /* Go on to the end of `body`: the whole body as far as it has come, wherever it lies now. Costs
  * what is new in it. Anything but JSON_SCAN_OK is final. Views in `scan` are into this `body`. */
@@ -117,9 +121,9 @@ typedef void (*json_sink_fn)(void *arg, const void *bytes, size_t len);
 void json_scan_canonical(const struct json_scan *scan, const char *const *skip, json_sink_fn sink,
                          void *arg);
 
-/* The members that are not in `skip`, in bytewise order of their names. Returns how many. */
-uint32_t json_scan_sort(const struct json_scan *scan, const char *const *skip,
-                        const struct json_member *ret_sorted[JSON_SCAN_MEMBERS_MAX]);
+/* The members in bytewise order of their names: member_count of them. */
+void json_scan_sort(const struct json_scan *scan,
+                    const struct json_member *ret_sorted[JSON_SCAN_MEMBERS_MAX]);
 
 /* Feed a member's value without the white space. A value that has only come in part will do. */
 void json_member_compact(const struct json_member *member, json_sink_fn sink, void *arg);

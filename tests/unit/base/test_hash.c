@@ -60,6 +60,48 @@ static void test_digest_is_sha256_and_can_be_used_again(void **state)
     digest_free(NULL);
 }
 
+/* So many bytes that what is gathered is full within a piece, and within a number. */
+static void test_a_digest_does_not_depend_on_how_bytes_are_handed_over(void **state)
+{
+    (void)state;
+    static const size_t pieces[] = {1, 3, 7, 8, 64, 255, 256, 511, 512, 513, 2048};
+    struct digest *digest = digest_new();
+    uint8_t bytes[2048];
+    uint8_t whole[DIGEST_BYTES];
+    uint8_t sum[DIGEST_BYTES];
+
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(i % 251);
+    }
+    digest_start(digest);
+    digest_add(digest, bytes, sizeof(bytes));
+    digest_finish(digest, whole);
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        digest_start(digest);
+        for (size_t at = 0; at < sizeof(bytes); at += pieces[i]) {
+            const size_t left = sizeof(bytes) - at;
+            digest_add(digest, bytes + at, left < pieces[i] ? left : pieces[i]);
+        }
+        digest_finish(digest, sum);
+        assert_memory_equal(sum, whole, DIGEST_BYTES);
+    }
+    for (size_t first = 1; first < 8; first++) {
+        digest_start(digest);
+        digest_add(digest, bytes, first);
+        for (size_t at = first; at < first + 2040; at += 8) {
+            uint64_t number = 0;
+            for (unsigned i = 0; i < 8; i++) {
+                number |= (uint64_t)bytes[at + i] << (8 * i);
+            }
+            digest_add_u64(digest, number);
+        }
+        digest_add(digest, bytes + first + 2040, 8 - first);
+        digest_finish(digest, sum);
+        assert_memory_equal(sum, whole, DIGEST_BYTES);
+    }
+    digest_free(digest);
+}
+
 /* RFC 4231, cases 1, 2, 6 and 7: a short key, a shorter one, one longer than a block. */
 static const struct {
     const char *key;
@@ -139,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_bytes_is_siphash_2_4),
         cmocka_unit_test(test_digest_is_sha256_and_can_be_used_again),
+        cmocka_unit_test(test_a_digest_does_not_depend_on_how_bytes_are_handed_over),
         cmocka_unit_test(test_hmac_is_that_of_the_rfc),
         cmocka_unit_test(test_rng_repeats_for_a_seed_and_stays_below_its_limit),
         cmocka_unit_test(test_rng_seeds_by_the_kernel_differ),

@@ -58,7 +58,7 @@ static enum json_scan_result scan_in_pieces(struct str body, const struct arriva
 
     assert_true(cut <= sizeof(first));
     memcpy(first, body.ptr, cut); /* it will lie elsewhere then */
-    json_scanner_start(&scanner, scan, cache_key_early_run, early);
+    json_scanner_start(&scanner, scan, CACHE_KEY_LONG_BYTES, cache_key_early_run, early);
     cache_key_early_want(early, arrival->want_first);
     (void)json_scanner_feed(&scanner, str_make(first, cut));
     memset(first, '!', sizeof(first));

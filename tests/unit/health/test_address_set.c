@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers about a name, merged: letters stand for addresses. */
+/* Answers about a name, merged: small letters stand for IPv4 addresses, capitals for IPv6 ones, and
+ * a digit at the end for a family whose question failed. */
 #include "health/address_set_private.h"
 
 #include <nearside/base/assert.h>
@@ -33,13 +34,19 @@ static const struct answers table[] = {
     {"replaced one by one", "a b b", "b", true},
     {"alternating answers add up", "ab cd ab cd", "abcd", false},
     {"a name that moved", "ab cd cd", "cd", true},
+    {"a family that is gone goes", "aB a a", "a", true},
+    {"a family that could not be asked for stays", "aB a6 a6 a6", "aB", false},
+    {"so does the other", "aB B4 B4 B4", "aB", false},
+    {"and counts on where it stood", "aB a a6 a6 a", "a", true},
+    {"what is known of the other counts", "abC a6 a6", "aC", true},
 };
 
 static struct addr addr_of(char letter)
 {
     struct addr addr;
     char text[32];
-    int len = snprintf(text, sizeof(text), "10.0.0.%d:0", letter);
+    bool is_v6 = letter >= 'A' && letter <= 'Z';
+    int len = snprintf(text, sizeof(text), is_v6 ? "[fd00::%d]:0" : "10.0.0.%d:0", letter);
 
     ASSERT(addr_parse(str_make(text, (size_t)len), &addr));
     return addr;
@@ -48,11 +55,14 @@ static struct addr addr_of(char letter)
 static bool merge(struct address_set *set, struct str letters)
 {
     struct addr addrs[16];
+    char last = letters.ptr[letters.len - 1];
+    int failed = last == '4' ? AF_INET : last == '6' ? AF_INET6 : 0;
 
+    letters.len -= failed != 0;
     for (size_t i = 0; i < letters.len; i++) {
         addrs[i] = addr_of(letters.ptr[i]);
     }
-    return address_set_merge(set, addrs, letters.len);
+    return address_set_merge(set, addrs, letters.len, failed);
 }
 
 static void test_answers_merge(void **state)
@@ -93,7 +103,7 @@ static void test_the_set_is_bounded(void **state)
 
         assert_true(addr_parse(str_make(text, (size_t)len), &addr));
         memset(set->missing, 0, sizeof(set->missing));
-        (void)address_set_merge(set, &addr, 1);
+        (void)address_set_merge(set, &addr, 1, 0);
     }
     assert_int_equal(set->count, ADDRESS_SET_MAX);
     mem_free(set);

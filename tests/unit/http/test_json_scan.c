@@ -273,7 +273,7 @@ static enum json_scan_result scan_in_pieces(struct str text, size_t cut, struct 
     static char elsewhere[BYTES_MAX];
     struct json_scanner scanner;
 
-    json_scanner_start(&scanner, scan, NULL, NULL);
+    json_scanner_start(&scanner, scan, 0, NULL, NULL);
     memcpy(elsewhere, text.ptr, text.len);
     if (cut == SIZE_MAX) {
         for (size_t len = 0; len < text.len; len++) {
@@ -452,6 +452,10 @@ static const struct found_case found_cases[] = {
     {S("{\"model\":\"m-1\",\"stream\":true}"), "m-1", JSON_SCAN_TRUE, false, false, false},
     {S("{ \"stream\" : false , \"model\" : \"m\" }"), "m", JSON_SCAN_FALSE, false, false, false},
     {S("{\"model\":\"a\\/b\"}"), "", JSON_SCAN_ABSENT, false, false, false},
+    {S("{\"model\":\"m\",\"x\":\"\\n\"}"), "m", JSON_SCAN_ABSENT, false, false, false},
+    {S("{\"x\":{\"\\n\":\"\\n\"},\"model\":\"m\"}"), "m", JSON_SCAN_ABSENT, false, false, false},
+    {S("{\"model\":\"m\",\"x\":\"\\n\"}"), "m", JSON_SCAN_ABSENT, false, false, false},
+    {S("{\"x\":{\"\\n\":\"\\n\"},\"model\":\"m\"}"), "m", JSON_SCAN_ABSENT, false, false, false},
     {S("{\"model\":\"\xc3\xa9\"}"), "\xc3\xa9", JSON_SCAN_ABSENT, false, false, false},
     {S("{\"model\":\"\"}"), "", JSON_SCAN_ABSENT, false, false, false},
     {S("{\"model\":7}"), "", JSON_SCAN_ABSENT, false, false, false},
@@ -514,6 +518,40 @@ static void test_members_are_views_of_the_text(void **state)
     assert_false(scan.members[1].spaced);
     assert_true(str_eq(scan.members[2].value, STR_LIT("3")));
     assert_ptr_equal(scan.members[0].value.ptr, text.ptr + 8);
+}
+
+struct told {
+    struct buf bytes;
+    uint32_t index;
+};
+
+static void on_run(void *arg, uint32_t index, const struct json_member *member, struct str run)
+{
+    struct told *told = arg;
+
+    if (buf_str(&told->bytes).len == 0) {
+        assert_true(member->compact_len >= 8);
+        told->index = index;
+    }
+    assert_int_equal(index, told->index);
+    buf_append_str(&told->bytes, run);
+}
+
+/* Of the short member nothing, of the long one what comes from eight bytes on. */
+static void test_runs_are_told_of_long_members_once_they_are(void **state)
+{
+    static struct json_scan scan;
+    const struct str text = STR_LIT("{\"a\":[1, 2],\"b\":[1, 22, 333, 44, 5],\"c\":7}");
+    struct json_scanner scanner;
+    struct told told;
+
+    (void)state;
+    buf_init(&told.bytes);
+    json_scanner_start(&scanner, &scan, 8, on_run, &told);
+    assert_int_equal(json_scanner_end(&scanner, text), JSON_SCAN_OK);
+    assert_int_equal(told.index, 1);
+    assert_true(str_eq(buf_str(&told.bytes), STR_LIT("333,44,5]")));
+    buf_done(&told.bytes);
 }
 
 /* ---- the canonical form ---- */
@@ -697,6 +735,7 @@ int main(void)
         cmocka_unit_test(test_top_level_names_are_bounded),
         cmocka_unit_test(test_members_that_matter_are_found_at_the_top_only),
         cmocka_unit_test(test_members_are_views_of_the_text),
+        cmocka_unit_test(test_runs_are_told_of_long_members_once_they_are),
         cmocka_unit_test(test_canonical_forms_are_equal_exactly_when_the_bodies_mean_the_same),
         cmocka_unit_test(test_the_canonical_form_is_sorted_compact_json),
         cmocka_unit_test(test_a_large_value_is_fed_in_one_piece),
