@@ -43,17 +43,6 @@ size_t str_find(struct str s, struct str needle)
     return found == NULL ? s.len : (size_t)(found - s.ptr);
 }
 
-struct str str_slice(struct str s, size_t from, size_t to)
-{
-    if (to > s.len) {
-        to = s.len;
-    }
-    if (from >= to) {
-        return STR_EMPTY;
-    }
-    return str_make(s.ptr + from, to - from);
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';

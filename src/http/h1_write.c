@@ -5,21 +5,19 @@
 #include <nearside/base/assert.h>
 #include <nearside/http/h1.h>
 
-size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN])
+char *h1_chunk_head(size_t len, char *end)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t count = 1;
+    char *at = end;
 
     ASSERT(len > 0);
-    while (count < 16 && len >> (4 * count) != 0) {
-        count++;
+    *--at = '\n';
+    *--at = '\r';
+    while (len > 0) {
+        *--at = digits[len & 0xf];
+        len >>= 4;
     }
-    for (size_t i = 0; i < count; i++) {
-        out[i] = digits[len >> (4 * (count - 1 - i)) & 0xf];
-    }
-    out[count] = '\r';
-    out[count + 1] = '\n';
-    return count + 2;
+    return at;
 }
 
 /* Into room that is known to be there. Inline: a head is some thirty such pieces. */

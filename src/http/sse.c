@@ -295,6 +295,16 @@ static const char *feed_some(struct sse *sse, const char *at, const char *end)
     }
 }
 
+/* Does [at, end) hold the end of a line? [start, at) holds none, and may be looked at once more: a
+ * block of 16 costs less than a few bytes, one by one. */
+static bool has_line_end(const char *start, const char *at, const char *end)
+{
+    if (end - at < 16 && end - start >= 16) {
+        at = end - 16;
+    }
+    return scan_line(at, end) != end;
+}
+
 /* At the start of an event that is all there, is one line, and is the model's but for its words:
  * nearly every one. Step over it without looking at its lines and members. */
 static const char *skip_like_model(struct sse *sse, const char *at, const char *end)
@@ -309,7 +319,7 @@ static const char *skip_like_model(struct sse *sse, const char *at, const char *
     }
     after = sse_skip_string(at + head, end); /* the tail begins with the quote before it */
     if ((size_t)(end - after) < (size_t)sse->model_tail + 1 || after[-1] != '"' ||
-        after - at == (ptrdiff_t)head + 1 || scan_line(at + head, after) != after ||
+        after - at == (ptrdiff_t)head + 1 || has_line_end(at, at + head, after) ||
         memcmp(after - 1, sse->peek + sse->model_len - sse->model_tail, sse->model_tail) != 0) {
         return at;
     }

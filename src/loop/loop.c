@@ -73,10 +73,11 @@ void loop_free(struct loop *loop)
 
 static void turn(struct loop *loop)
 {
-    loop->now_ns = 0;
     loop_wait(loop, !loop_has_tasks(loop));
     loop_deadlines_run(loop);
-    loop_tasks_run(loop);
+    if (loop_has_tasks(loop)) {
+        loop_tasks_run(loop);
+    }
     loop_deferred_run(loop);
 }
 

@@ -30,7 +30,7 @@ struct loop {
     struct event base_timer; /* our first deadline; with `base` */
     pthread_t maker;
     _Atomic pthread_t home; /* atomic: another thread may ask loop_is_home() while this changes */
-    uint64_t now_ns;        /* 0: stale, to be read at the next question */
+    uint64_t now_ns;        /* of this turn; 0: to be read at the next question */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
     struct list tasks; /* of the coming end of turn */
@@ -65,7 +65,11 @@ void loop_watches_run(const struct epoll_event *events, int count);
 
 /* loop_task.c: run what is queued, heavy steps first, but not what those queue in turn. */
 void loop_tasks_init(struct loop *loop);
-bool loop_has_tasks(const struct loop *loop);
+static inline bool loop_has_tasks(const struct loop *loop)
+{
+    return !list_is_empty(&loop->tasks) || !list_is_empty(&loop->heavy[LOOP_HEAVY_GO_ON]) ||
+           !list_is_empty(&loop->heavy[LOOP_HEAVY_BEGIN]);
+}
 void loop_tasks_run(struct loop *loop);
 /* Run what was deferred, and what that defers. */
 void loop_deferred_run(struct loop *loop);

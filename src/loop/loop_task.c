@@ -16,12 +16,6 @@ void loop_tasks_init(struct loop *loop)
     }
 }
 
-bool loop_has_tasks(const struct loop *loop)
-{
-    return !list_is_empty(&loop->tasks) || !list_is_empty(&loop->heavy[LOOP_HEAVY_GO_ON]) ||
-           !list_is_empty(&loop->heavy[LOOP_HEAVY_BEGIN]);
-}
-
 void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg)
 {
     list_init(&task->link);

@@ -14,6 +14,7 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
+#include <nearside/base/kernel.h>
 
 #include <event2/event.h>
 
@@ -23,6 +24,10 @@
 #include <unistd.h>
 
 #define EVENTS_PER_TURN 64
+
+/* A deadline further away than this is waited for by the time of the turn that ends, less half of
+ * this, which no turn takes; only for those that are near is the clock read again. */
+#define NEAR_NS (100 * NS_PER_MS)
 
 void loop_wait_init(struct loop *loop)
 {
@@ -48,13 +53,17 @@ void loop_wait_done(struct loop *loop)
 static int wait_ms(const struct loop *loop)
 {
     uint64_t due_ns = loop_first_deadline_ns(loop);
-    uint64_t now_ns;
+    uint64_t now_ns = loop->now_ns;
     uint64_t ms;
 
     if (due_ns == 0) {
         return -1;
     }
-    now_ns = clock_mono_ns();
+    if (now_ns != 0 && due_ns > now_ns + NEAR_NS) {
+        due_ns -= NEAR_NS / 2; /* rather too early, and look again, than late */
+    } else {
+        now_ns = clock_mono_ns();
+    }
     ms = due_ns > now_ns ? (due_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
     return ms < INT_MAX ? (int)ms : INT_MAX;
 }
@@ -62,7 +71,7 @@ static int wait_ms(const struct loop *loop)
 static void wait_in_ours(struct loop *loop, int timeout_ms)
 {
     struct epoll_event events[EVENTS_PER_TURN];
-    int count = epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
+    int count = kernel_epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
 
     ASSERT(count >= 0 || errno == EINTR);
     loop_watches_run(events, count);
@@ -126,6 +135,7 @@ void loop_wait(struct loop *loop, bool may_block)
 {
     int timeout_ms = may_block ? wait_ms(loop) : 0;
 
+    loop->now_ns = 0; /* stale from here on */
     if (loop->base == NULL) {
         wait_in_ours(loop, timeout_ms);
     } else {

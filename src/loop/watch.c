@@ -16,21 +16,9 @@
 
 #define WATCH_MAGIC 0x77617463U
 
-struct watch {
-    uint32_t magic;
-    int fd;      /* borrowed: outlives this */
-    watch_fn fn; /* NULL: freed, waiting for the end of the turn */
-    void *arg;
-    struct loop *loop; /* borrowed: outlives this */
-    unsigned wanted;   /* WATCH_ bits */
-};
-
-static uint32_t epoll_bits(unsigned wanted)
-{
-    return ((wanted & WATCH_READ) != 0 ? EPOLLIN : 0u) |
-           ((wanted & WATCH_WRITE) != 0 ? EPOLLOUT : 0u) |
-           ((wanted & WATCH_CLOSED) != 0 ? EPOLLRDHUP : 0u);
-}
+_Static_assert(WATCH_READ == (int)EPOLLIN && WATCH_WRITE == (int)EPOLLOUT &&
+                   WATCH_CLOSED == (int)EPOLLRDHUP,
+               "what is watched and what epoll is told are the same bits");
 
 /* What epoll says, in our terms. A broken connection is all three: reading and writing will say
  * so, and no further edge need come. */
@@ -39,18 +27,16 @@ static unsigned watch_bits(uint32_t told)
     if ((told & (EPOLLERR | EPOLLHUP)) != 0) {
         return WATCH_READ | WATCH_WRITE | WATCH_CLOSED;
     }
-    return ((told & EPOLLIN) != 0 ? (unsigned)WATCH_READ : 0u) |
-           ((told & EPOLLOUT) != 0 ? (unsigned)WATCH_WRITE : 0u) |
-           ((told & EPOLLRDHUP) != 0 ? (unsigned)WATCH_CLOSED : 0u);
+    return told;
 }
 
-static struct watch *watch_new(struct loop *loop, int fd, unsigned wanted, uint32_t flags,
-                               watch_fn fn, void *arg)
+static void start(struct watch *watch, struct loop *loop, int fd, unsigned wanted, uint32_t flags,
+                  watch_fn fn, void *arg)
 {
-    struct watch *watch = mem_new(struct watch);
-    struct epoll_event event = {.events = epoll_bits(wanted) | flags, .data.ptr = watch};
+    struct epoll_event event = {.events = wanted | flags, .data.ptr = watch};
 
     ASSERT(loop_is_home(loop));
+    ASSERT(watch->fn == NULL);
     watch->magic = WATCH_MAGIC;
     watch->fd = fd;
     watch->fn = fn;
@@ -61,22 +47,16 @@ static struct watch *watch_new(struct loop *loop, int fd, unsigned wanted, uint3
      * one more small object, which is treated as our own allocator treats it. */
     ASSERT(epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
     loop->watch_count++;
-    return watch;
 }
 
-struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg)
+void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg)
 {
-    return watch_new(loop, fd, WATCH_READ | WATCH_WRITE | WATCH_CLOSED, EPOLLET, fn, arg);
+    start(watch, loop, fd, WATCH_READ | WATCH_WRITE | WATCH_CLOSED, EPOLLET, fn, arg);
 }
 
-struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg)
+void watch_stop(struct watch *watch)
 {
-    return watch_new(loop, fd, events, 0, fn, arg);
-}
-
-void watch_free(struct watch *watch)
-{
-    if (watch == NULL) {
+    if (watch->fn == NULL) {
         return;
     }
     ASSERT(watch->magic == WATCH_MAGIC);
@@ -87,6 +67,22 @@ void watch_free(struct watch *watch)
     watch->loop->watch_count--;
     watch->magic = 0;
     watch->fn = NULL;
+}
+
+struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg)
+{
+    struct watch *watch = mem_new(struct watch);
+
+    start(watch, loop, fd, events, 0, fn, arg);
+    return watch;
+}
+
+void watch_free(struct watch *watch)
+{
+    if (watch == NULL) {
+        return;
+    }
+    watch_stop(watch);
     loop_defer_free(watch->loop, watch);
 }
 
@@ -102,7 +98,7 @@ void loop_watches_run(const struct epoll_event *events, int count)
         unsigned told;
 
         if (watch->fn == NULL) {
-            continue; /* freed by an earlier callback of this turn; its memory is still there */
+            continue; /* stopped by an earlier callback of this turn; its memory is still there */
         }
         ASSERT(watch->magic == WATCH_MAGIC);
         told = watch_bits(events[i].events) & watch->wanted;

@@ -82,7 +82,7 @@ static void tell_owner_later(struct stream *stream, unsigned events)
 
 static struct stream *stream_new(struct loop *loop, stream_fn fn, void *arg)
 {
-    struct stream *stream = mem_new(struct stream);
+    struct stream *stream = mem_zero_aligned(CACHE_LINE, sizeof(*stream));
 
     ASSERT(loop_is_home(loop));
     stream->magic = STREAM_MAGIC;
@@ -112,14 +112,13 @@ static bool begin_connect(struct stream *stream)
         stream_note_errno(stream, errno);
         return false;
     }
-    stream->watch = watch_edge(stream->loop, stream->fd, on_event, stream);
+    watch_start_edge(&stream->watch, stream->loop, stream->fd, on_event, stream);
     return true;
 }
 
 static void fail_later(struct stream *stream)
 {
-    watch_free(stream->watch);
-    stream->watch = NULL;
+    watch_stop(&stream->watch);
     stream_move(stream, STREAM_STATE_FAILED);
     tell_owner_later(stream, STREAM_EV_FAILED);
 }
@@ -171,7 +170,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
 
     stream->fd = fd;
     stream->is_accepted = true;
-    stream->watch = watch_edge(loop, fd, on_event, stream);
+    watch_start_edge(&stream->watch, loop, fd, on_event, stream);
     begin_tls(stream, tls, NULL);
     return stream;
 }
@@ -180,8 +179,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
 
 static void stream_fail(struct stream *stream)
 {
-    watch_free(stream->watch);
-    stream->watch = NULL;
+    watch_stop(&stream->watch);
     stream_move(stream, STREAM_STATE_FAILED);
     tell_owner(stream, STREAM_EV_FAILED);
 }
@@ -331,8 +329,8 @@ static void on_pause_over(struct deadline *deadline, void *arg)
     struct stream *stream = OBJ_CAST(arg, stream, STREAM_MAGIC);
 
     (void)deadline;
-    if (stream->watch != NULL) {
-        on_event(stream->watch, WATCH_READ | WATCH_WRITE, stream);
+    if (watch_is_started(&stream->watch)) {
+        on_event(&stream->watch, WATCH_READ | WATCH_WRITE, stream);
     }
 }
 
@@ -465,8 +463,7 @@ void stream_close(struct stream *stream, bool abort)
     }
     stream_move(stream, STREAM_STATE_CLOSED);
     loop_task_cancel(&stream->again);
-    watch_free(stream->watch);
-    stream->watch = NULL;
+    watch_stop(&stream->watch);
     end_shortage(stream);
     if (stream->fd >= 0) {
         (void)close(stream->fd); /* errors of a socket's close() have nobody left to hear them */

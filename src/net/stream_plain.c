@@ -9,6 +9,7 @@
 #include "stream_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/kernel.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -20,7 +21,7 @@ static ssize_t receive(int fd, void *buf, size_t size, int flags)
     ssize_t got;
 
     do {
-        got = recv(fd, buf, size, flags);
+        got = kernel_recv(fd, buf, size, flags);
     } while (got < 0 && errno == EINTR);
     return got;
 }
@@ -68,7 +69,7 @@ static ssize_t send_gathered(int fd, const struct iovec *pieces, size_t count)
         memcpy(bytes + len, pieces[i].iov_base, pieces[i].iov_len);
         len += pieces[i].iov_len;
     }
-    return send(fd, bytes, len, MSG_NOSIGNAL);
+    return kernel_send(fd, bytes, len, MSG_NOSIGNAL);
 }
 
 static ssize_t send_pieces(int fd, const struct iovec *pieces, size_t count, size_t offered)
@@ -77,7 +78,7 @@ static ssize_t send_pieces(int fd, const struct iovec *pieces, size_t count, siz
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
 
     if (count == 1) {
-        return send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
+        return kernel_send(fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
     }
     if (offered <= GATHER_MAX) {
         return send_gathered(fd, pieces, count);

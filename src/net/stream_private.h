@@ -37,6 +37,7 @@ struct stream_shortage {
     uint64_t write_since_ns;
 };
 
+/* Begins with a cache line: what an event touches is the first of them, and `watch`. */
 struct stream {
     uint32_t magic;
     enum stream_state state;
@@ -60,8 +61,8 @@ struct stream {
 
     struct stream_shortage *shortage; /* owned; NULL: the kernel never was short of memory */
 
-    struct loop *loop; /* borrowed: outlives this */
-    struct watch *watch;
+    struct watch watch;
+    struct loop *loop;      /* borrowed: outlives this */
     struct loop_task again; /* delivers again_events */
     unsigned again_events;
 

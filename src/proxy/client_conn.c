@@ -99,7 +99,7 @@ void client_move(struct client_conn *conn, enum client_state next)
 void client_new(struct worker *worker, struct world *world, uint32_t listener_index, int fd,
                 const struct addr *peer)
 {
-    struct client_conn *conn = mem_new(struct client_conn);
+    struct client_conn *conn = mem_zero_aligned(CACHE_LINE, sizeof(*conn));
     struct tls_ctx *tls = world->listener_tls[listener_index];
 
     conn->magic = CLIENT_MAGIC;

@@ -48,30 +48,30 @@ enum client_state {
 };
 
 struct client_conn {
-    /* What every piece of an answer touches, together (see struct request). */
+    /* What every piece of an answer touches, in one line (see struct request). */
     uint32_t magic;
     enum client_state state;
     struct worker *worker; /* borrowed: outlives this */
     struct stream *stream; /* owned */
-    struct buf out;        /* not yet taken by the kernel */
     uint64_t bytes_out;    /* taken by the kernel, since the connection began */
-    bool tls;
-    bool readable;      /* more may be there to read */
-    bool write_blocked; /* the kernel took no more */
-    bool write_failed;  /* the connection broke while writing */
-    bool eof;           /* the client sends no more */
-    bool close_after;   /* the present answer is the last */
-    bool close_asked;   /* ... because the client said so: it will send no more */
-    bool abort_after;   /* ... and must not look complete: reset once it is written */
-    bool body_paused;   /* the request had no room for more of the body */
-    bool asked;         /* a peer that ended its side was asked whether it is still there */
-    bool paused_source; /* the request was told that there is no room */
-    /* the answer under way */
-    bool reply_begun;
-    bool reply_chunked; /* each write is a chunk, and the last chunk is still to come */
-    bool reply_counted; /* Content-Length was said */
+    bool write_blocked;    /* the kernel took no more */
+    bool write_failed;     /* the connection broke while writing */
+    bool paused_source;    /* the request was told that there is no room */
+    bool reply_begun;      /* these five: of the answer under way */
+    bool reply_chunked;    /* each write is a chunk, and the last chunk is still to come */
+    bool reply_counted;    /* Content-Length was said */
     bool reply_ended;
     bool reply_none; /* no body may follow: HEAD, 204, 304 */
+    struct buf out;  /* not yet taken by the kernel */
+
+    bool tls;
+    bool readable;    /* more may be there to read */
+    bool eof;         /* the client sends no more */
+    bool close_after; /* the present answer is the last */
+    bool close_asked; /* ... because the client said so: it will send no more */
+    bool abort_after; /* ... and must not look complete: reset once it is written */
+    bool body_paused; /* the request had no room for more of the body */
+    bool asked;       /* a peer that ended its side was asked whether it is still there */
 
     struct request *request;     /* owned while it runs */
     struct world *world;         /* ref held: of the listener; requests take the newest */

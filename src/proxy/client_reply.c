@@ -7,7 +7,8 @@
  *     conn->out | worker->reply_head | chunk head | batch pieces | CRLF | last chunk
  *     (blocked)   (this callback)      (this write)                       (at the end)
  *
- * One flush is one writev; only what the kernel refuses is copied, to conn->out.
+ * One flush is one writev; only what the kernel refuses is copied, to conn->out. A token has just
+ * been read, and is the only piece: it is framed where it stands, so that it goes out as one.
  */
 #include "client_private.h"
 
@@ -147,7 +148,9 @@ static int gather(struct client_conn *conn, struct iovec *pieces,
     PIECE(out.ptr, out.len);
     PIECE(head.ptr, head.len);
     if (batch->bytes > 0 && conn->reply_chunked) {
-        PIECE(chunk_head, h1_chunk_head(batch->bytes, chunk_head));
+        char *const end = chunk_head + H1_CHUNK_HEAD_LEN;
+        const char *const start = h1_chunk_head(batch->bytes, end);
+        PIECE(start, (size_t)(end - start));
     }
     for (int i = 0; i < batch->count; i++) {
         PIECE(batch->pieces[i].iov_base, batch->pieces[i].iov_len);
@@ -174,6 +177,9 @@ static bool keep_unwritten(struct client_conn *conn, const struct iovec *pieces,
         written -= skip;
         if (i == 0 && first_is_out) {
             buf_consume(&conn->out, skip);
+            continue;
+        }
+        if (skip == pieces[i].iov_len) {
             continue;
         }
         if (!buf_reserve(&conn->out, pieces[i].iov_len - skip)) {
@@ -255,16 +261,51 @@ static void after_write(struct client_conn *conn)
     }
 }
 
-enum client_room client_reply_flush(struct client_conn *conn)
+/* Is the flush a chunk of one piece, and that a part of what was just read from an endpoint? There
+ * is room around it: what stood there is understood, or kept elsewhere. */
+static bool can_frame_in_place(const struct client_conn *conn)
+{
+    const struct worker *worker = conn->worker;
+    const struct client_batch *batch = &worker->batch;
+    const uintptr_t read = (uintptr_t)worker->upstream_bytes;
+
+    return batch->count == 1 && conn->reply_chunked && !conn->reply_ended &&
+           buf_len(&worker->reply_head) == 0 && buf_len(&conn->out) == 0 &&
+           (uintptr_t)batch->pieces[0].iov_base - read < WORKER_READ_BYTES;
+}
+
+static void write_in_place(struct client_conn *conn, const struct iovec *data)
+{
+    char *const end = (char *)data->iov_base + data->iov_len;
+    char *const start = h1_chunk_head(data->iov_len, data->iov_base);
+    struct iovec chunk = {.iov_base = start, .iov_len = (size_t)(end + 2 - start)};
+
+    end[0] = '\r';
+    end[1] = '\n';
+    write_pieces(conn, &chunk, 1);
+}
+
+static void write_gathered(struct client_conn *conn)
 {
     struct iovec pieces[WORKER_PIECES_MAX + 6];
     char chunk_head[H1_CHUNK_HEAD_LEN];
-    int count;
+    const int count = gather(conn, pieces, chunk_head);
 
-    (void)batch_of(conn);
-    count = gather(conn, pieces, chunk_head);
-    if (!conn->write_failed && count > 0) {
+    if (count > 0) {
         write_pieces(conn, pieces, count);
+    }
+}
+
+enum client_room client_reply_flush(struct client_conn *conn)
+{
+    struct client_batch *batch = batch_of(conn);
+
+    if (!conn->write_failed) {
+        if (can_frame_in_place(conn)) {
+            write_in_place(conn, &batch->pieces[0]);
+        } else {
+            write_gathered(conn);
+        }
         write_rest(conn);
     }
     batch_clear(conn);

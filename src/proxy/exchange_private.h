@@ -39,9 +39,6 @@ struct exchange {
     enum http_body framing;
     struct request *request;    /* borrowed: embeds this */
     struct upstream_conn *conn; /* leased */
-    struct deadline deadline;
-    struct h1_chunked chunked;
-    struct buf in; /* part of an answer's head */
     bool write_blocked;
     bool readable;
     bool short_read; /* the last read left nothing in a plain socket */
@@ -51,6 +48,9 @@ struct exchange {
     bool got_data;     /* in this read: framing alone is no sign of life */
     bool answer_begun; /* the final head came */
     bool lost;         /* its endpoint is down: silence is not waited out */
+    struct deadline deadline;
+    struct h1_chunked chunked;
+    struct buf in; /* part of an answer's head */
 
     bool keep_alive;
     bool head_made;       /* the request's head was written or stands in `out` */

@@ -34,9 +34,10 @@ static bool frame_body(struct exchange *exchange)
         return false;
     }
     if (rest.len > 0) {
-        char head[H1_CHUNK_HEAD_LEN];
-        size_t len = h1_chunk_head(rest.len, head);
-        buf_append(&exchange->out, head, len);
+        char room[H1_CHUNK_HEAD_LEN];
+        char *const end = room + sizeof(room);
+        const char *const head = h1_chunk_head(rest.len, end);
+        buf_append(&exchange->out, head, (size_t)(end - head));
         buf_append(&exchange->out, rest.ptr, rest.len);
         buf_append_str(&exchange->out, STR_LIT("\r\n"));
         exchange->body_sent += rest.len;

@@ -196,10 +196,11 @@ void request_on_data(struct request *request, struct str bytes)
         cache_fill_add(request->fill, bytes);
     }
     share_data(request, bytes);
-    if (request->client != NULL) {
-        request->bytes_sent += bytes.len;
+    if (request->client == NULL) {
+        return;
     }
-    if (request->client != NULL && !request->is_behind) {
+    request->bytes_sent += bytes.len;
+    if (!request->is_behind) {
         client_reply_data(request->client, bytes);
     }
 }
@@ -261,14 +262,16 @@ static void count_events(struct request *request)
 static bool drips(struct request *request)
 {
     double floor = request->timeouts->min_tokens_per_s;
-    uint64_t now_ns = loop_now_ns(request->worker->loop);
-    uint64_t window_ns = now_ns - request->pace_since_ns;
+    uint64_t now_ns;
+    uint64_t window_ns;
     double events;
 
     if (floor <= 0 || request->sse == NULL || request->exchange.paused || request->is_behind) {
         request->pace_since_ns = 0; /* as in relay_flush() */
         return false;
     }
+    now_ns = loop_now_ns(request->worker->loop);
+    window_ns = now_ns - request->pace_since_ns;
     if (request->pace_since_ns == 0) {
         request->pace_since_ns = now_ns;
         request->pace_events = request->sse->content_events;

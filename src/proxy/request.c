@@ -119,7 +119,7 @@ void request_move(struct request *request, enum request_state next)
 
 static struct request *request_new(struct worker *worker)
 {
-    struct request *request = mem_new(struct request);
+    struct request *request = mem_zero_aligned(CACHE_LINE, sizeof(*request));
 
     arena_init(&request->arena, REQUEST_ARENA_BYTES);
     deadline_init(&request->deadline, worker->loop, on_deadline, request);

@@ -86,20 +86,19 @@ struct request {
     enum request_state state;
 
     /* What every piece of an answer touches stands together, up to `exchange` and in its first
-     * half: with thousands of streams a token finds all of these lines cold. */
+     * half: with thousands of streams a token finds all of these lines cold. A request begins with
+     * a line. */
     struct worker *worker; /* borrowed: outlives this */
     /* Borrowed: owns this. NULL: it has gone, and the request goes on for those who share its
      * answer; nothing is written, and there is always room (share.c). */
     struct client_conn *client;
-    struct world *world; /* ref held */
-    struct sse *sse;     /* in the arena; NULL: not an event stream */
+    struct sse *sse; /* in the arena; NULL: not an event stream */
     struct cache_fill *fill;
     const struct conf_timeouts
         *timeouts; /* of the region it is sent to; owned by the view's conf */
     uint64_t bytes_sent;
     uint64_t counted_events; /* of sse->content_events */
     uint64_t pace_since_ns;  /* begin of the present window; 0: none yet */
-    uint64_t pace_events;    /* content events before it */
     int served_slot;         /* -1: by no region */
     bool attempt_failed;     /* these two: noted by callbacks, acted upon by steps */
     bool answer_ended;
@@ -109,7 +108,9 @@ struct request {
     struct flight_member flight; /* the answer it shares with others */
     struct exchange exchange;
 
-    struct list link; /* worker->waiting, worker->queued[], or worker->free_requests */
+    struct world *world;  /* ref held */
+    uint64_t pace_events; /* content events before pace_since_ns */
+    struct list link;     /* worker->waiting, worker->queued[], or worker->free_requests */
     struct arena arena;
     struct addr peer;     /* whoever connected */
     struct addr from;     /* the client: the peer, or whom a trusted peer names */

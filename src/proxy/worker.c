@@ -89,7 +89,8 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     loop_task_init(&worker->drain_task, on_drain_task, worker);
     loop_task_init(&worker->move_task, worker_on_move_task, worker);
     worker->client_bytes = mem_alloc(WORKER_READ_BYTES);
-    worker->upstream_bytes = mem_alloc(WORKER_READ_BYTES);
+    worker->upstream_bytes =
+        (char *)mem_alloc(WORKER_READ_BYTES + 2 * (size_t)WORKER_FRAME_ROOM) + WORKER_FRAME_ROOM;
     buf_init(&worker->reply_head);
     buf_make_room(&worker->reply_head, WORKER_HEAD_BYTES); /* a refusal needs no memory */
     buf_init(&worker->request_head);
@@ -591,7 +592,7 @@ void worker_free(struct worker *worker)
     explain_ring_done(&worker->explain);
     digest_free(worker->digest);
     mem_free(worker->client_bytes);
-    mem_free(worker->upstream_bytes);
+    mem_free(worker->upstream_bytes - WORKER_FRAME_ROOM);
     buf_done(&worker->reply_head);
     buf_done(&worker->request_head);
     buf_done(&worker->access_line);

@@ -22,6 +22,7 @@
 #define WORKER_MAGIC         0x776f726bu
 #define WORKER_HEAD_BYTES    4096  /* of an answer's head that always have room */
 #define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
+#define WORKER_FRAME_ROOM    64    /* before and behind what is read, for our framing of it */
 #define WORKER_FREE_REQUESTS 512   /* kept for use again */
 #define WORKER_FREE_SCANS    64    /* likewise: bodies being read at once, mostly */
 #define WORKER_PIECES_MAX    320   /* runs of body bytes in one write: a whole read of tokens */
@@ -107,7 +108,7 @@ struct worker {
 
     /* scratch: valid within one callback */
     char *client_bytes;   /* WORKER_READ_BYTES */
-    char *upstream_bytes; /* WORKER_READ_BYTES */
+    char *upstream_bytes; /* WORKER_READ_BYTES; WORKER_FRAME_ROOM before and behind them */
     struct http_head client_head;
     struct http_head upstream_head;
     struct buf reply_head; /* not yet in a write */

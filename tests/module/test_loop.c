@@ -25,6 +25,7 @@
 #define GIVE_UP_MS      5000 /* a test that waits longer has failed */
 #define EDGE_QUIET_MS   20   /* long enough for a wrong second event to show itself */
 #define LATE_LIMIT_MS   500  /* a loaded machine is slow; a broken timer is slower */
+#define FAR_MS          150  /* more than the loop takes for near */
 #define MESSAGE_FROM(p) CONTAINER_OF(p, struct numbered, message)
 
 /* What happened, in order, one letter each. */
@@ -39,10 +40,12 @@ struct fixture {
     struct deadline second;
     struct deadline third;
     struct watch *watch;
+    struct watch edge;
     unsigned events;
     unsigned calls;
     int pair[2];
     uint64_t fired_ns;
+    uint64_t set_ns;
     unsigned turns;
 };
 
@@ -85,6 +88,7 @@ static int tear_down(void **state)
     deadline_done(&f->second);
     deadline_done(&f->third);
     watch_free(f->watch);
+    watch_stop(&f->edge);
     loop_free(f->loop);
     (void)close(f->pair[0]);
     (void)close(f->pair[1]);
@@ -328,6 +332,30 @@ static void test_deadline_set_earlier_comes_earlier(void **state)
     assert_string_equal(f->story, "2");
 }
 
+/* In a turn that has asked for the time: the wait is then reckoned by that. */
+static void deadline_set_far(struct deadline *deadline, void *arg)
+{
+    struct fixture *f = arg;
+
+    (void)deadline;
+    f->set_ns = loop_now_ns(f->loop);
+    deadline_set_in_ms(&f->second, FAR_MS);
+    tell(f, '1');
+}
+
+static void test_far_deadline_comes_in_time_though_the_clock_is_not_read_for_it(void **state)
+{
+    struct fixture *f = *state;
+
+    deadline_init(&f->first, f->loop, deadline_set_far, f);
+    deadline_init(&f->second, f->loop, deadline_2, f);
+    deadline_set_in_ms(&f->first, 1);
+    loop_run(f->loop);
+    assert_string_equal(f->story, "12");
+    assert_true(f->fired_ns >= f->set_ns + FAR_MS * NS_PER_MS);
+    assert_true(f->fired_ns < f->set_ns + (FAR_MS + LATE_LIMIT_MS) * NS_PER_MS);
+}
+
 static void test_deadline_set_again_after_cancel_comes_once(void **state)
 {
     struct fixture *f = *state;
@@ -383,8 +411,7 @@ static void on_pair(struct watch *watch, unsigned events, void *arg)
     f->events |= events;
     f->calls++;
     if (f->events & WATCH_CLOSED) {
-        watch_free(watch);
-        f->watch = NULL;
+        watch_stop(watch);
         loop_stop(f->loop);
     }
 }
@@ -409,11 +436,11 @@ static void deadline_hang_up(struct deadline *deadline, void *arg)
     assert_int_equal(shutdown(f->pair[1], SHUT_WR), 0);
 }
 
-static void test_edge_watch_tells_each_change_once_and_is_freed_in_its_callback(void **state)
+static void test_edge_watch_tells_each_change_once_and_is_stopped_in_its_callback(void **state)
 {
     struct fixture *f = *state;
 
-    f->watch = watch_edge(f->loop, f->pair[0], on_pair, f);
+    watch_start_edge(&f->edge, f->loop, f->pair[0], on_pair, f);
     deadline_init(&f->first, f->loop, deadline_write, f);
     deadline_init(&f->second, f->loop, deadline_hang_up, f);
     deadline_set_in_ms(&f->first, EDGE_QUIET_MS);
@@ -603,9 +630,10 @@ int main(void)
         LOOP_TEST(test_deadlines_come_in_order_of_time_not_of_setting),
         LOOP_TEST(test_deadline_set_later_keeps_its_place_and_comes_later),
         LOOP_TEST(test_deadline_set_earlier_comes_earlier),
+        LOOP_TEST(test_far_deadline_comes_in_time_though_the_clock_is_not_read_for_it),
         LOOP_TEST(test_deadline_set_again_after_cancel_comes_once),
         LOOP_TEST(test_deadline_that_sets_itself_to_now_runs_once_a_turn),
-        LOOP_TEST(test_edge_watch_tells_each_change_once_and_is_freed_in_its_callback),
+        LOOP_TEST(test_edge_watch_tells_each_change_once_and_is_stopped_in_its_callback),
         LOOP_TEST(test_level_watch_comes_again_while_bytes_are_left),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),
         LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),

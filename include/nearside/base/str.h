@@ -61,7 +61,16 @@ size_t str_find_char(struct str s, char c);
 size_t str_find(struct str s, struct str needle);
 
 /* The bytes [from, to) of s, clamped to it. */
-struct str str_slice(struct str s, size_t from, size_t to);
+static inline struct str str_slice(struct str s, size_t from, size_t to)
+{
+    if (to > s.len) {
+        to = s.len;
+    }
+    if (from >= to) {
+        return STR_EMPTY;
+    }
+    return str_make(s.ptr + from, to - from);
+}
 
 /* Without spaces and tabs at both ends. */
 struct str str_trim(struct str s);

@@ -137,9 +137,10 @@ bool h1_answer_may_end(const struct h1_answer *answer);
 /* ---- writing ---- */
 
 #define H1_CHUNK_HEAD_LEN 20
-/* "<hex length>\r\n" for a chunk of `len` > 0 bytes; returns the length. The data and "\r\n"
- * follow. The last chunk is "0\r\n\r\n". */
-size_t h1_chunk_head(size_t len, char out[H1_CHUNK_HEAD_LEN]);
+/* Write "<hex length>\r\n" for a chunk of `len` > 0 bytes so that it ends right before `end`, where
+ * at least H1_CHUNK_HEAD_LEN bytes are room; returns its first byte. The data and "\r\n" follow.
+ * The last chunk is "0\r\n\r\n". */
+char *h1_chunk_head(size_t len, char *end);
 
 /* Start lines and fields; the caller ends the head with h1_write_end(). Names and values come
  * from parsed heads or from us, so they hold no CR or LF (asserted). */

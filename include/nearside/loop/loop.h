@@ -104,19 +104,37 @@ void deadline_done(struct deadline *deadline);
 
 /* ---- file descriptors ---- */
 
-enum { WATCH_READ = 1, WATCH_WRITE = 2, WATCH_CLOSED = 4 };
+enum { WATCH_READ = 0x1, WATCH_WRITE = 0x4, WATCH_CLOSED = 0x2000 }; /* as epoll has them */
 
 struct watch;
 typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
+
+/* Embedded by value in what is watched all its life; zeroed, it watches nothing. Fields private. */
+struct watch {
+    uint32_t magic;
+    int fd;      /* borrowed: outlives this */
+    watch_fn fn; /* NULL: nothing is watched */
+    void *arg;
+    struct loop *loop; /* borrowed: outlives this */
+    unsigned wanted;   /* WATCH_ bits */
+};
 
 /* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
  * never changed, so that waiting costs no system call. The callback must go on until the kernel
  * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
  * (there may still be bytes to read) or, with both others, the connection broke. */
-struct watch *watch_edge(struct loop *loop, int fd, watch_fn fn, void *arg);
-/* Watch `fd`, level-triggered, for the given events (listeners, pipes, c-ares). */
+void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
+/* Watch nothing any more; the callback will not come again. Harmless when nothing is watched. Does
+ * not close the descriptor. The memory must stay until the end of the turn. */
+void watch_stop(struct watch *watch);
+static inline bool watch_is_started(const struct watch *watch)
+{
+    return watch->fn != NULL;
+}
+
+/* A watch of its own for `fd`, level-triggered, for the given events (listeners, pipes, c-ares). */
 struct watch *watch_level(struct loop *loop, int fd, unsigned events, watch_fn fn, void *arg);
-/* Stop watching; the callback will not come again. Does not close the descriptor. NULL is fine. */
+/* Stop it, and free it at the end of the turn. NULL is fine. */
 void watch_free(struct watch *watch);
 int watch_fd(const struct watch *watch);
 

@@ -9,8 +9,10 @@
  *   clock   the wall clock is as many seconds ahead as the file CLOCK_AHEAD_FILE says
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -86,9 +88,28 @@ static int is_short(int call)
     return 1;
 }
 
+/* By which the edge sends and receives; others by the functions below. */
+long syscall(long number, ...)
+{
+    long (*next)(long number, ...) = (long (*)(long number, ...))dlsym(RTLD_NEXT, "syscall");
+    long args[6];
+    va_list list;
+
+    if ((number == SYS_sendto && is_short(SHORT_SEND)) ||
+        (number == SYS_recvfrom && is_short(SHORT_RECV))) {
+        return -1;
+    }
+    va_start(list, number);
+    for (int i = 0; i < 6; i++) {
+        args[i] = va_arg(list, long);
+    }
+    va_end(list);
+    return next(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+}
+
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
 {
-    return is_short(SHORT_SEND) ? -1 : syscall(SYS_sendto, fd, bytes, len, flags, NULL, 0);
+    return syscall(SYS_sendto, fd, bytes, len, flags, NULL, 0);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
@@ -98,7 +119,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 ssize_t recv(int fd, void *bytes, size_t len, int flags)
 {
-    return is_short(SHORT_RECV) ? -1 : syscall(SYS_recvfrom, fd, bytes, len, flags, NULL, NULL);
+    return syscall(SYS_recvfrom, fd, bytes, len, flags, NULL, NULL);
 }
 
 int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
