@@ -238,10 +238,40 @@ static enum status check_admin(const struct conf_reader *reader)
     return STATUS_OK;
 }
 
+static bool fits_a_header(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++) {
+        bool is_blank = text[i] == ' ' || text[i] == '\t';
+
+        if (is_blank ? i == 0 || i == len - 1 : (unsigned char)text[i] < ' ' || text[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A secret that travels in a header's value. A file's second line end would make a token that
+ * nobody can send, and of an authorization a field of its own. */
+static enum status check_header_secret(const struct conf_reader *reader, const char *path,
+                                       const char *secret)
+{
+    return fits_a_header(secret)
+               ? STATUS_OK
+               : conf_reader_fail(reader, path,
+                                  "found a line end, a blank at an end, or another character that "
+                                  "no header can hold, allowed: text without");
+}
+
 enum status conf_check(const struct conf_reader *reader)
 {
-    if (check_admin(reader) != STATUS_OK || check_binds(reader) != STATUS_OK ||
-        check_cache(reader) != STATUS_OK || check_buffers(reader) != STATUS_OK) {
+    if (check_admin(reader) != STATUS_OK ||
+        check_header_secret(reader, "admin.token", reader->conf->admin.token) != STATUS_OK ||
+        check_header_secret(reader, "tracing.authorization", reader->conf->tracing.authorization) !=
+            STATUS_OK ||
+        check_binds(reader) != STATUS_OK || check_cache(reader) != STATUS_OK ||
+        check_buffers(reader) != STATUS_OK) {
         return STATUS_INVALID;
     }
     for (unsigned i = 0; i < reader->conf->region_count; i++) {

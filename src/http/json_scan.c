@@ -156,24 +156,26 @@ static size_t escape_len(const char *at, const char *end)
                : 0;
 }
 
-/* Behind the escapes' first or the run of other characters at `at`, where plain text has stopped.
- * Where it stands still something is wrong, or cut. */
+/* Past the escape or the run of other characters at `at`, where plain text stops. Where it stays
+ * they are cut or, when scanner->fault says so, bad. */
 static const char *pass_special(struct json_scanner *scanner, const char *at, const char *end)
 {
-    const bool is_escape = *at == '\\';
-    const size_t whole = is_escape ? ESCAPE_BYTES_MAX : UTF8_BYTES_MAX;
+    const size_t left = (size_t)(end - at);
     const char *behind = at;
 
-    if (is_escape) {
+    if (*at == '\\') {
         scanner->has_escape = true;
         behind = at + escape_len(at, end);
+        if (behind == at && left >= ESCAPE_BYTES_MAX) {
+            scanner->fault = JSON_SCAN_SYNTAX;
+        }
     } else if ((unsigned char)*at >= 0x80) {
         behind = utf8_skip(at, end);
+        if (behind == at && left >= UTF8_BYTES_MAX) {
+            scanner->fault = JSON_SCAN_UTF8;
+        }
     } else {
         scanner->fault = JSON_SCAN_SYNTAX;
-    }
-    if (behind == at && (size_t)(end - at) >= whole) {
-        scanner->fault = (unsigned char)*at >= 0x80 ? JSON_SCAN_UTF8 : JSON_SCAN_SYNTAX;
     }
     return behind;
 }

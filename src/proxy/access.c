@@ -31,6 +31,46 @@ static void put_text(struct line *line, const char *key, struct str value)
     buf_append_char(line->out, '"');
 }
 
+/* Does the parameter of a query let somebody in? Clients of some APIs send their keys there. */
+static bool is_secret(struct str name)
+{
+    static const struct str ends[] = {
+        STR_LIT("key"),      STR_LIT("token"),     STR_LIT("secret"), STR_LIT("auth"),
+        STR_LIT("password"), STR_LIT("signature"), STR_LIT("sig"),    STR_LIT("credential"),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        if (name.len >= ends[i].len &&
+            str_eq_nocase(str_slice(name, name.len - ends[i].len, name.len), ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The target, cut to ACCESS_PATH_MAX, with "***" for the values of such parameters. */
+static void put_target(struct line *line, struct str target)
+{
+    struct str rest = str_slice(target, 0, ACCESS_PATH_MAX);
+    size_t at = str_find_char(rest, '?') + 1;
+
+    key_of(line, "path");
+    buf_append_char(line->out, '"');
+    while (at < rest.len) {
+        struct str query = str_slice(rest, at, rest.len);
+        size_t end = str_find_char(query, '&');
+        size_t equals = str_find_char(str_slice(query, 0, end), '=');
+        bool is_hidden = equals < end && is_secret(str_slice(query, 0, equals));
+
+        buf_append_json(line->out, str_slice(rest, 0, at + (is_hidden ? equals + 1 : end)));
+        buf_append_str(line->out, is_hidden ? STR_LIT("***") : STR_EMPTY);
+        rest = str_slice(query, end, query.len);
+        at = 1;
+    }
+    buf_append_json(line->out, rest);
+    buf_append_char(line->out, '"');
+}
+
 static void put_number(struct line *line, const char *key, uint64_t value)
 {
     key_of(line, key);
@@ -158,7 +198,7 @@ void access_log_request(struct request *request, uint64_t now_ns)
     put_text(&line, "id", request->id);
     put_trace(&line, request);
     put_text(&line, "method", request->head->method_text);
-    put_text(&line, "path", str_slice(request->head->target, 0, ACCESS_PATH_MAX));
+    put_target(&line, request->head->target);
     put_number(&line, "status", request->status);
     if (request->model.len > 0) {
         put_text(&line, "model", request->model);

@@ -27,6 +27,15 @@ static const struct {
     [API_MESSAGES] = {true, METRIC_OPERATION_CHAT, METRIC_PROVIDER_ANTHROPIC},
 };
 
+/* An answer may begin while the request's body is still on its way: then it took no time. */
+static uint64_t first_content_ns(const struct request *request)
+{
+    if (request->body_done_ns == 0 || request->commit_ns < request->body_done_ns) {
+        return 0;
+    }
+    return request->commit_ns - request->body_done_ns;
+}
+
 void request_count_genai(const struct request *request, uint64_t now_ns)
 {
     struct metric_block *metrics = request->worker->metrics;
@@ -38,8 +47,6 @@ void request_count_genai(const struct request *request, uint64_t now_ns)
     }
     metric_observe_labels_ns(metrics, METRIC_GENAI_SECONDS, slot, names[request->api].operation,
                              names[request->api].provider, now_ns - request->started_ns);
-    metric_observe_labels_ns(
-        metrics, METRIC_GENAI_TTFT, slot, names[request->api].operation,
-        names[request->api].provider,
-        request->body_done_ns == 0 ? 0 : request->commit_ns - request->body_done_ns);
+    metric_observe_labels_ns(metrics, METRIC_GENAI_TTFT, slot, names[request->api].operation,
+                             names[request->api].provider, first_content_ns(request));
 }

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from env import answers
+from env import answers, raw
 from env.conf import region
 from env.prometheus import ALERTS, Prometheus, promtool
 
@@ -113,6 +113,29 @@ def test_open_telemetry_names_count_what_a_region_served(proxy):
     proxy.wait_metric(name, ours, 2)
     proxy.wait_metric("gen_ai_server_request_duration_seconds_count", ours, 2)
     proxy.wait_metric(name, {}, 2)  # nothing but these: /echo is none of theirs
+
+
+def test_an_answer_that_begins_within_the_body_took_no_time(make_proxy, make_origin):
+    """A body too large to keep is streamed through, and an engine may answer before its end."""
+    body = b"x" * 4000
+
+    def handler(peer, *_):
+        peer.read_exactly(1000)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                  b"Transfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n")
+        peer.read_exactly(len(body) - 1000)
+        peer.send(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        return False
+    proxy = make_proxy([region("near", make_origin(handler))], limits={"buffer_bytes": 1000})
+    with proxy.connect() as conn:
+        conn.send(raw.request_bytes("POST", "/v1/chat/completions",
+                                    headers={"Content-Length": str(len(body))}) + body[:1000])
+        conn.read_until(b"data: a")
+        conn.send(body[1000:])
+        conn.read_until(b"[DONE]")
+    name = "gen_ai_server_time_to_first_token_seconds"
+    proxy.wait_metric(f"{name}_count", {"region": "near"}, 1)
+    assert proxy.metrics().value(f"{name}_sum", {"region": "near"}) == 0
 
 
 def test_certificates_tell_when_they_expire(make_proxy, pods, authority):

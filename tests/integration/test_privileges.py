@@ -163,6 +163,10 @@ def test_secrets_stand_in_no_log_no_page_and_no_error(make_proxy, pod, make_redi
     bearer = {"Authorization": f"Bearer {SECRETS['client']}", "X-Api-Key": SECRETS["header"],
               "Cookie": f"session={SECRETS['header']}"}
     assert proxy.chat(answers.chat("hello", max_tokens=2), bearer).status == 200
+    proxy.get(f"/echo?model=m&key={SECRETS['client']}&n=1&X-Api-Token={SECRETS['header']}")
+    line = wait_until(lambda: [one for one in proxy.access_lines() if "model=m" in one["path"]],
+                      "an access line")[0]
+    assert line["path"] == "/echo?model=m&key=***&n=1&X-Api-Token=***"
     request_id = proxy.get("/echo", bearer).header("X-Request-Id")
     proxy.request("GET", "/echo", headers={**bearer, "X Bad": "a"})  # refused: said in the log
     assert proxy.admin_post("/reload", {"Authorization": "Bearer wrong"}).status == 401

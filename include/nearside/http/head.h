@@ -141,7 +141,7 @@ static inline bool http_head_repeats(const struct http_head *head, enum http_nam
     return (head->names_repeated & HTTP_NAME_BIT(id)) != 0;
 }
 
-/* First field of that name, or NULL; and the next one with the name of `field`. */
+/* First field of that name, or NULL; and the next one with the known name of `field`. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_name id);
 const struct http_field *http_head_next(const struct http_head *head,
                                         const struct http_field *field);

@@ -229,6 +229,12 @@ static const struct bad_case region_cases[] = {
 };
 
 static const struct bad_case combination_cases[] = {
+    {LISTEN REGION "\nadmin = { token = \"file:secret-lines\"; };",
+     "t.conf:2: admin.token: found a line end, a blank at an end"},
+    {LISTEN REGION "\nadmin = { token = \" hunter2\"; };",
+     "t.conf:2: admin.token: found a line end"},
+    {LISTEN REGION "\ntracing = { authorization = \"Bearer a\\r\\nX: b\"; };",
+     "t.conf:2: tracing.authorization: found a line end"},
     {LISTEN REGION "\nlimits = { buffer_bytes = 2000;\n buffer_total_bytes = 1000; };",
      "t.conf:2: limits.buffer_bytes: found 2000, allowed: at most limits.buffer_total_bytes, which "
      "is "
