@@ -19,7 +19,7 @@ if [ "${1:-}" = --one ]; then
     target=$2
     mkdir -p "$out/corpus/$target" "$out/findings"
     cp -n "tests/corpus/$target"/* "$out/corpus/$target/" 2>/dev/null || true
-    if "$out/$target" -max_total_time="$limit" -max_len=4096 -timeout=10 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=1024 \
+    if "$out/$target" -max_total_time="$limit" -max_len=4096 -timeout=30 -seed="${FUZZ_SEED:-0}" -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="$out/findings/$target-" \
         "$out/corpus/$target" >"$out/$target.log" 2>&1; then
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/$target.log")
