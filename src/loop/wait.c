@@ -26,7 +26,8 @@
 #define EVENTS_PER_TURN 64
 
 /* A deadline further away than this is waited for by the time of the turn that ends, less half of
- * this, which no turn takes; only for those that are near is the clock read again. */
+ * this; only for those that are near is the clock read again. A turn that takes longer than that
+ * half makes a far deadline late by the rest. */
 #define NEAR_NS (100 * NS_PER_MS)
 
 void loop_wait_init(struct loop *loop)

@@ -60,30 +60,29 @@ static void test_the_port_does_not_make_another_client(void **state)
     address_counts_give(*state, &again);
 }
 
+/* `a` and `same` are one client, `other` is another. */
+static void check_same(struct address_counts *counts, const char *a_text, const char *same_text,
+                       const char *other_text)
+{
+    struct addr a = address(a_text);
+    struct addr same = address(same_text);
+    struct addr other = address(other_text);
+
+    assert_true(address_counts_take(counts, &a, 1));
+    assert_false(address_counts_take(counts, &same, 1));
+    assert_true(address_counts_take(counts, &other, 1));
+    address_counts_give(counts, &same);
+    address_counts_give(counts, &other);
+}
+
 static void test_an_ipv6_network_counts_as_one(void **state)
 {
-    struct addr a = address("2001:db8:1:2::1");
-    struct addr same = address("2001:db8:1:2:ffff::9");
-    struct addr other = address("2001:db8:1:3::1");
-
-    assert_true(address_counts_take(*state, &a, 1));
-    assert_false(address_counts_take(*state, &same, 1));
-    assert_true(address_counts_take(*state, &other, 1));
-    address_counts_give(*state, &same);
-    address_counts_give(*state, &other);
+    check_same(*state, "2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1");
 }
 
 static void test_an_ipv4_address_in_ipv6_clothes_is_itself(void **state)
 {
-    struct addr a = address("192.0.2.1");
-    struct addr same = address("::ffff:192.0.2.1");
-    struct addr other = address("::ffff:192.0.2.2");
-
-    assert_true(address_counts_take(*state, &a, 1));
-    assert_false(address_counts_take(*state, &same, 1));
-    assert_true(address_counts_take(*state, &other, 1));
-    address_counts_give(*state, &same);
-    address_counts_give(*state, &other);
+    check_same(*state, "192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2");
 }
 
 static void test_no_limit_still_counts(void **state)
