@@ -147,6 +147,11 @@ $(BUILD)/bench/rawforward: tests/bench/rawforward.c
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
 
+$(BUILD)/bench/canned: tests/bench/canned.c
+	@mkdir -p $(@D)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+
 $(BUILD)/bench/crowd: tests/bench/crowd.c
 	@mkdir -p $(@D)
 	$(SAY) LINK $@
@@ -157,7 +162,7 @@ $(BUILD)/bench/micro_%: tests/bench/micro_%.c $(LIBRARY)
 	$(SAY) LINK $@
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LIBRARY) $(LIBS)
 
-bench-tools: build tools $(BUILD)/bench/load $(BUILD)/bench/rawforward $(BUILD)/bench/micro_route
+bench-tools: build tools $(BUILD)/bench/load $(BUILD)/bench/canned $(BUILD)/bench/rawforward $(BUILD)/bench/micro_route
 
 bench:
 	@sh scripts/deps.sh bench

@@ -124,13 +124,25 @@ class Server:
 
 
 class Pod:
+    """The simulated pod: it knows its prompts, and costs as much as a proxy."""
+
     def __init__(self, everywhere=False):
         self.port = machine.free_port()
-        argv = [os.path.join(machine.BUILD, "pod"), "--port", str(self.port),
-                "--bind", "0.0.0.0" if everywhere else "127.0.0.1"]
-        self.process = subprocess.Popen(machine.pinned(machine.LOAD_CORE, argv),
-                                        stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            machine.pinned(machine.LOAD_CORE,
+                           self._argv(str(self.port), "0.0.0.0" if everywhere else "127.0.0.1")),
+            stdout=subprocess.DEVNULL)
         machine.wait_port(self.port, self.process)
+
+    def _argv(self, port, address):
+        return [os.path.join(machine.BUILD, "pod"), "--port", port, "--bind", address]
 
     def stop(self):
         machine.stop(self.process)
+
+
+class CannedPod(Pod):
+    """Answers that are ready: what is measured is the proxy (tests/bench/canned.c)."""
+
+    def _argv(self, port, address):
+        return [os.path.join(machine.BUILD, "bench", "canned"), port, address]

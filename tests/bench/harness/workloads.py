@@ -69,7 +69,8 @@ def every(kind="plain", also=()):
 def streams(name, count, tokens, gap_ms, slow):
     lasts = tokens * gap_ms / 1000
     return Workload(f"sse_{name}", f"SSE, {count:,} streams of {tokens} tokens, one each {gap_ms} ms",
-                    TOKEN, post(SMALL, True, tokens, (*KEY, f"X-Pod-Gap-Ms: {gap_ms}")),
+                    TOKEN, post(SMALL, True, tokens, (*KEY, f"X-Pod-Stream: {tokens}",
+                                                      f"X-Pod-Gap-Ms: {gap_ms}")),
                     every("stream", ("raw",)), connections=count, seconds=lasts, ramp=lasts,
                     flags=("--gap-ms", str(gap_ms)),
                     warm=lasts + 0.3, memory_per="stream", is_slow=slow)
@@ -141,7 +142,8 @@ def all_workloads():
         streams("200", 200, 100, 20, False), streams("2000", 2000, 100, 20, True),
         streams("2000_paced", 2000, 40, 100, True),
         Workload("sse_flood", "SSE, 32 streams, tokens as fast as they come", TOKEN,
-                 post(SMALL, True, 200, KEY), every("stream", ("raw",)), connections=32),
+                 post(SMALL, True, 200, (*KEY, "X-Pod-Stream: 200")), every("stream", ("raw",)),
+                 connections=32),
         prompt("4k", "4 KiB", 4096, 64), prompt("100k", "100 KiB", 102400, 32),
         prompt("1m", "1 MiB", 1048576, 8),
         Workload("tls_keepalive", "TLS 1.3, small JSON, 64 connections", REQUEST, small,
