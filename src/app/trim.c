@@ -18,8 +18,11 @@ static uint64_t slack_of(const struct trim_facts *facts)
 
 void trim_init(struct trim *trim, const struct trim_facts *facts)
 {
-    *trim = (struct trim){
-        .floor = slack_of(facts), .last_ms = facts->now_ms, .pause_ms = TRIM_PAUSE_MS};
+    *trim = (struct trim){.floor = slack_of(facts),
+                          .seen = slack_of(facts),
+                          .tick_ms = TRIM_TICK_MS,
+                          .last_ms = facts->now_ms,
+                          .pause_ms = TRIM_PAUSE_MS};
 }
 
 bool trim_is_due(struct trim *trim, const struct trim_facts *facts)
@@ -40,6 +43,17 @@ void trim_done(struct trim *trim, const struct trim_facts *facts, uint64_t took_
     if (took_ms * TRIM_PAUSE_TIMES > trim->pause_ms) {
         trim->pause_ms = took_ms * TRIM_PAUSE_TIMES;
     }
+}
+
+uint64_t trim_next_look_ms(struct trim *trim, const struct trim_facts *facts)
+{
+    if (slack_of(facts) != trim->seen) {
+        trim->tick_ms = TRIM_TICK_MS;
+    } else if (trim->tick_ms < TRIM_IDLE_MS) {
+        trim->tick_ms = trim->tick_ms * 2 < TRIM_IDLE_MS ? trim->tick_ms * 2 : TRIM_IDLE_MS;
+    }
+    trim->seen = slack_of(facts);
+    return trim->tick_ms;
 }
 
 /* ---- the act ---- */
@@ -80,5 +94,5 @@ void edge_on_trim_tick(struct deadline *deadline, void *arg)
                   (unsigned long long)before.resident, (unsigned long long)after.resident,
                   (unsigned long long)after.counted, (unsigned long long)took_ms);
     }
-    deadline_set_in_ms(deadline, TRIM_TICK_MS);
+    deadline_set_in_ms(deadline, trim_next_look_ms(&edge->trim, &before));
 }

@@ -21,7 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRIM_TICK_MS     100
+#define TRIM_TICK_MS     100     /* between two looks */
+#define TRIM_IDLE_MS     1000    /* where nothing changes */
 #define TRIM_PAUSE_MS    100     /* between two trims, at least */
 #define TRIM_PAUSE_TIMES 50      /* what the last one took */
 #define TRIM_STEP_BYTES  2097152 /* at least */
@@ -29,6 +30,8 @@
 
 struct trim {
     uint64_t floor; /* bytes */
+    uint64_t seen;  /* slack at the last look, bytes */
+    uint64_t tick_ms;
     uint64_t last_ms;
     uint64_t pause_ms;
 };
@@ -44,5 +47,9 @@ void trim_init(struct trim *trim, const struct trim_facts *facts);
 /* Look at the facts; true: trim now, and say what came out by trim_done(). */
 bool trim_is_due(struct trim *trim, const struct trim_facts *facts);
 void trim_done(struct trim *trim, const struct trim_facts *facts, uint64_t took_ms);
+
+/* When to look again, milliseconds from now: the longer nothing has changed the later, up to
+ * TRIM_IDLE_MS. A look costs a tenth of a millisecond of an idle processor. */
+uint64_t trim_next_look_ms(struct trim *trim, const struct trim_facts *facts);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <nearside/base/assert.h>
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -181,16 +182,18 @@ void mem_trim(void)
 
 size_t mem_resident_bytes(void)
 {
-    unsigned long total;
-    unsigned long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
+    char text[128]; /* seven numbers; the second is the resident pages */
+    unsigned long long resident = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 
-    if (file == NULL) {
-        return 0;
+    if (len > 0) {
+        text[len] = '\0';
+        const char *second = strchr(text, ' ');
+        resident = second == NULL ? 0 : strtoull(second, NULL, 10);
     }
-    if (fscanf(file, "%lu %lu", &total, &resident) != 2) {
-        resident = 0;
+    if (fd >= 0) {
+        (void)close(fd);
     }
-    fclose(file);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
 }

@@ -103,6 +103,9 @@ static struct event_base *base_new(void)
     /* Without locks: only the mailbox and the stop flag are touched by other threads. */
     ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0);
     ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0);
+    /* Its usual clock is up to 4 ms behind: a timer that has run out is then not due yet, and it
+     * waits and wakes a millisecond at a time until it is. */
+    ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0);
     base = event_base_new_with_config(config);
     ASSERT(base != NULL);
     event_config_free(config);

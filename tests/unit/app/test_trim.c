@@ -93,11 +93,31 @@ static void test_slack_that_went_is_missed_when_it_comes_again(void **state)
     assert_true(trim_is_due(&trim, &facts));
 }
 
+/* Each look wakes the control thread. */
+static void test_looks_become_rare_while_nothing_changes(void **state)
+{
+    struct trim trim;
+    struct trim_facts facts = {.resident = 20 * MIB, .bound = 256 * MIB};
+
+    (void)state;
+    trim_init(&trim, &facts);
+    assert_int_equal(trim_next_look_ms(&trim, &facts), 2 * TRIM_TICK_MS);
+    for (int i = 0; i < 10; i++) {
+        (void)trim_next_look_ms(&trim, &facts);
+    }
+    assert_int_equal(trim_next_look_ms(&trim, &facts), TRIM_IDLE_MS);
+    facts.resident += 4096;
+    assert_int_equal(trim_next_look_ms(&trim, &facts), TRIM_TICK_MS);
+    facts.counted = 4096;
+    assert_int_equal(trim_next_look_ms(&trim, &facts), TRIM_TICK_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_trim_is_due_when_slack_has_grown_a_step),
         cmocka_unit_test(test_what_a_trim_leaves_is_not_asked_for_again),
+        cmocka_unit_test(test_looks_become_rare_while_nothing_changes),
         cmocka_unit_test(test_a_long_trim_is_followed_by_a_long_pause),
         cmocka_unit_test(test_slack_that_went_is_missed_when_it_comes_again),
     };
