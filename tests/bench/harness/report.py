@@ -15,7 +15,7 @@ def summary(rounds):
         values = [one[name] for one in rounds if one.get(name) is not None]
         if values:
             result[name] = {"median": statistics.median(values), "min": min(values),
-                            "max": max(values)}
+                            "max": max(values), "rounds": values}
     return result
 
 
@@ -36,20 +36,28 @@ class Results:
         fastest = max((self.get(workload, one, "rate") or 0) for one in (*RIVALS, "nearside", "raw"))
         return rate is not None and rate >= KEEPS_UP * fastest
 
-    def best(self, workload, figure="cpu_us", stat="median", paced=False):
-        values = [self.get(workload, rival, figure, stat) for rival in RIVALS
-                  if not paced or self.keeps_up(workload, rival)]
-        values = [value for value in values if value is not None]
-        return min(values) if values else None
+    def pairs(self, workload, label, other, figure="cpu_us"):
+        """A figure of two subjects, round by round: the machine's pace changes by a third within
+        minutes, so what stands side by side was measured within seconds."""
+        ours, others = (self.get(workload, one, figure, "rounds") or () for one in (label, other))
+        return list(zip(ours, others))
 
+    def against(self, workload, label, other, figure="cpu_us"):
+        """The median of the rounds' ratios; None where that was not measured."""
+        pairs = self.pairs(workload, label, other, figure)
+        return statistics.median(one / two for one, two in pairs) if pairs else None
 
-def ratio(value, against):
-    return value / against if value is not None and against else None
+    def against_best(self, workload, figure="cpu_us"):
+        """Against the rival that comes off best."""
+        ratios = [self.against(workload, "nearside", rival, figure) for rival in RIVALS
+                  if not workload.startswith("sse_2") or self.keeps_up(workload, rival)]
+        ratios = [value for value in ratios if value is not None]
+        return max(ratios) if ratios else None
 
-
-def added(results, label, figure, stat):
-    through, direct = (results.get("latency", one, figure, stat) for one in (label, "direct"))
-    return None if through is None or direct is None else through - direct
+    def added(self, label, figure):
+        """What a proxy adds to going direct, the median of the rounds' differences."""
+        pairs = self.pairs("latency", label, "direct", figure)
+        return statistics.median(one - two for one, two in pairs) if pairs else None
 
 
 def prompt_overhead_ms(results, sha256_ms):
@@ -62,30 +70,19 @@ def prompt_overhead_ms(results, sha256_ms):
     return (scanned - min(others)) / 1000 - sha256_ms
 
 
-def latency_ratio(results, figure, stat):
-    rivals = [added(results, rival, figure, stat) for rival in RIVALS]
+def latency_ratio(results, figure):
+    rivals = [results.added(rival, figure) for rival in RIVALS]
     rivals = [value for value in rivals if value is not None]
-    if not rivals or min(rivals) <= 0:
+    ours = results.added("nearside", figure)
+    if ours is None or not rivals or min(rivals) <= 0:
         return None  # the direct rounds were the disturbed ones: nothing can be said
-    return ratio(added(results, "nearside", figure, stat), min(rivals))
-
-
-def tail_ratio(results, figure):
-    """Of the least disturbed round each: what others do on the machine lands in the tails first."""
-    return ratio(results.get("sse_2000_paced", "nearside", figure, "min"),
-                 results.best("sse_2000_paced", figure, "min"))
+    return ours / min(rivals)
 
 
 def requirements(results):
     """(what, measured, at most) of everything Nearside is held to."""
-    def against_best(workload):
-        return ratio(results.get(workload, "nearside"),
-                     results.best(workload, paced=workload.startswith("sse_2")))
-
-    def against(workload, mine, other):
-        return ratio(results.get(workload, mine), results.get(workload, other))
-
-    rows = [(f"{title}, of the best of HAProxy, NGINX, H2O", against_best(name), limit)
+    against = results.against
+    rows = [(f"{title}, of the best of HAProxy, NGINX, H2O", results.against_best(name), limit)
             for name, title, limit in (
                 ("small_64", "small requests, 64 connections: CPU", 0.95),
                 ("small_1000", "small requests, 1,000 connections: CPU", 0.95),
@@ -107,13 +104,12 @@ def requirements(results):
          against("sse_2000", "nearside", "raw"), 1.15),
         ("SSE 2,000 paced streams: CPU per token, of the raw forwarder",
          against("sse_2000_paced", "nearside", "raw"), 1.15),
-        ("added latency p50, of the best", latency_ratio(results, "p50_us", "median"), 1.0),
-        ("added latency p99, of the best, least disturbed rounds",
-         latency_ratio(results, "p99_us", "min"), 1.0),
-        ("token's delay p99, 2,000 paced streams, of the best, least disturbed rounds",
-         tail_ratio(results, "late_p99_us"), 1.0),
-        ("time to first token p99, 2,000 paced streams, of the best, least disturbed rounds",
-         tail_ratio(results, "ttft_p99_us"), 1.0),
+        ("added latency p50, of the best", latency_ratio(results, "p50_us"), 1.0),
+        ("added latency p99, of the best", latency_ratio(results, "p99_us"), 1.0),
+        ("token's delay p99, 2,000 paced streams, of the best",
+         results.against_best("sse_2000_paced", "late_p99_us"), 1.0),
+        ("time to first token p99, 2,000 paced streams, of the best",
+         results.against_best("sse_2000_paced", "ttft_p99_us"), 1.0),
         ("1 MiB prompts: CPU, of HAProxy", against("prompt_1m", "nearside", "haproxy"), 0.85),
         ("1 MiB prompts with cache scan and SHA: CPU, of HAProxy without",
          against("prompt_1m", "nearside+cache", "haproxy"), 1.8),
@@ -188,7 +184,7 @@ INTRO = """# Performance
 Nearside beside the proxies it is measured against, all from Debian 12, each with one worker thread,
 upstream keep-alive, no access log and no buffering of streams; the configs are in `tests/bench/conf/`.
 
-    make bench                      all of it, about 25 minutes on a quiet machine
+    make bench                      all of it, about 35 minutes on a quiet machine
     BENCH_QUICK=1 make bench        a look, under two minutes; figures go to build/performance.md
     BENCH_ONLY='sse|tls' make bench     some workloads; BENCH_ROUNDS, BENCH_SECONDS
     make bench-cache                hits and 1 MiB prompts beside the others' caches
@@ -200,7 +196,8 @@ upstream keep-alive, no access log and no buffering of streams; the configs are 
 workload the proxies take turns, round after round, each freshly started. The figure to trust is
 the CPU time of the proxy per unit of work, all its threads, in nanoseconds from the scheduler
 (`/proc/PID/task/*/schedstat`), read by the load generator at both edges of the measured time;
-medians over the rounds, with the lowest and highest round. That pod and load are not the limit is to
+medians over the rounds, with the lowest and highest round. Ratios are of two proxies' figures in the same
+round, and again their median: the machine's pace changes by a third within minutes. That pod and load are not the limit is to
 be seen in the rows: what each was busy stands there, and where the proxy is near 100 % it was the limit
 (`raw`, which does least, waits for the other core where theirs together are near 100 %). The simulated pod
 of the tests reads its prompts: 12 ms for 1 MiB of them, eleven times what a proxy takes. `raw` is a forwarder that knows no HTTP (`tests/bench/rawforward.c`): one recv and one send per piece, the
@@ -214,7 +211,7 @@ busy there puts more tokens together until it fits, so it shows as 9.8 µs at 10
 The paced row, a token each 100 ms, stands beside it. *runs* is how often the proxy was put on its
 core, per unit: a proxy that is done sooner than the other core has more for it sleeps, and is woken,
 which is CPU as well; one that is always busy finds more at once and never pays that. So where a row
-without a rate is won by whoever is busier, the same work at the same rate says more: *open loop*. p99s are compared by each proxy's least disturbed round.
+without a rate is won by whoever is busier, the same work at the same rate says more: *open loop*.
 """
 
 
