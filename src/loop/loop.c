@@ -38,6 +38,7 @@ struct loop *loop_new(const char *name)
     atomic_init(&loop->home, loop->maker);
     loop_tasks_init(loop);
     loop_wait_init(loop);
+    list_init(&loop->put_off);
     loop_deadlines_init(loop);
     loop_mailbox_init(loop);
     return loop;
@@ -73,7 +74,8 @@ void loop_free(struct loop *loop)
 
 static void turn(struct loop *loop)
 {
-    loop_wait(loop, !loop_has_tasks(loop));
+    loop_wait(loop, !loop_has_tasks(loop) && !loop_has_put_off(loop));
+    loop_put_off_run(loop);
     loop_deadlines_run(loop);
     if (loop_has_tasks(loop)) {
         loop_tasks_run(loop);

@@ -33,7 +33,8 @@ struct loop {
     uint64_t now_ns;        /* of this turn; 0: to be read at the next question */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
-    struct list tasks; /* of the coming end of turn */
+    struct list put_off; /* struct watch, in the order of their events */
+    struct list tasks;   /* of the coming end of turn */
     struct list heavy[LOOP_HEAVY_COUNT];
 
     /* Calls for the end of the turn; the array is kept between turns. */
@@ -59,9 +60,15 @@ void loop_wait_init(struct loop *loop);
 void loop_wait_done(struct loop *loop);
 void loop_wait(struct loop *loop, bool may_block);
 
-/* watch.c: call back whom these are for. */
+/* watch.c: call back whom these are for, but put off those that yield. */
 struct epoll_event;
 void loop_watches_run(const struct epoll_event *events, int count);
+/* Call back the first of those that were put off. */
+void loop_put_off_run(struct loop *loop);
+static inline bool loop_has_put_off(const struct loop *loop)
+{
+    return !list_is_empty(&loop->put_off);
+}
 
 /* loop_task.c: run what is queued, heavy steps first, but not what those queue in turn. */
 void loop_tasks_init(struct loop *loop);

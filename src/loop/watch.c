@@ -6,6 +6,11 @@
  * The set is ours, not libevent's: that keeps an object, a slot and a list per descriptor, three
  * cold cache lines per event; and it reports a broken connection (EPOLLERR) as "readable and
  * writable", just what an edge for ordinary bytes looks like. Here a break is told as one.
+ *
+ * What is begun is finished before more is begun: events of descriptors that bring new work (those
+ * of clients) are put off until the turn's others have run, and at most so many of them run in a
+ * turn. With more to do than time, work then waits where it costs nothing, in the kernel's buffer
+ * of its client, and what is under way is little enough to stay in the cache.
  */
 #include "loop_private.h"
 
@@ -15,6 +20,12 @@
 #include <sys/epoll.h>
 
 #define WATCH_MAGIC 0x77617463U
+
+/* Of those put off, per turn. Each may begin a request, so this bounds what is begun before its
+ * endpoints' answers are looked for again: 1,000 connections that always ask cost 0.66 of the CPU
+ * that they cost in order of arrival (32: 0.87, 4: 0.70). A flood of others (64 a turn) leaves a
+ * fifth of the callbacks to new work. */
+#define PUT_OFF_PER_TURN 16
 
 _Static_assert(WATCH_READ == (int)EPOLLIN && WATCH_WRITE == (int)EPOLLOUT &&
                    WATCH_CLOSED == (int)EPOLLRDHUP,
@@ -43,6 +54,9 @@ static void start(struct watch *watch, struct loop *loop, int fd, unsigned wante
     watch->arg = arg;
     watch->loop = loop;
     watch->wanted = wanted;
+    watch->waiting = 0;
+    watch->yields = false;
+    list_init(&watch->put_off);
     /* Fails for descriptors that cannot be polled, a bug, or when the kernel has no memory for
      * one more small object, which is treated as our own allocator treats it. */
     ASSERT(epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0);
@@ -52,6 +66,12 @@ static void start(struct watch *watch, struct loop *loop, int fd, unsigned wante
 void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg)
 {
     start(watch, loop, fd, WATCH_READ | WATCH_WRITE | WATCH_CLOSED, EPOLLET, fn, arg);
+}
+
+void watch_start_yielding(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg)
+{
+    watch_start_edge(watch, loop, fd, fn, arg);
+    watch->yields = true;
 }
 
 void watch_stop(struct watch *watch)
@@ -65,6 +85,7 @@ void watch_stop(struct watch *watch)
      * between fork and exec) would keep it in the set. Fails only when it has left already. */
     (void)epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->loop->watch_count--;
+    list_remove(&watch->put_off);
     watch->magic = 0;
     watch->fn = NULL;
 }
@@ -91,6 +112,14 @@ int watch_fd(const struct watch *watch)
     return watch->fd;
 }
 
+static void put_off(struct watch *watch, unsigned told)
+{
+    watch->waiting |= told;
+    if (!list_is_linked(&watch->put_off)) {
+        list_push_back(&watch->loop->put_off, &watch->put_off);
+    }
+}
+
 void loop_watches_run(const struct epoll_event *events, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -102,8 +131,25 @@ void loop_watches_run(const struct epoll_event *events, int count)
         }
         ASSERT(watch->magic == WATCH_MAGIC);
         told = watch_bits(events[i].events) & watch->wanted;
-        if (told != 0) {
+        if (told == 0) {
+            continue;
+        }
+        if (watch->yields) {
+            put_off(watch, told);
+        } else {
             watch->fn(watch, told, watch->arg);
         }
+    }
+}
+
+void loop_put_off_run(struct loop *loop)
+{
+    for (unsigned i = 0; i < PUT_OFF_PER_TURN && loop_has_put_off(loop); i++) {
+        struct watch *watch = CONTAINER_OF(list_first(&loop->put_off), struct watch, put_off);
+        unsigned told = watch->waiting;
+
+        list_remove(&watch->put_off);
+        watch->waiting = 0;
+        watch->fn(watch, told, watch->arg);
     }
 }

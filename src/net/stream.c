@@ -170,7 +170,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
 
     stream->fd = fd;
     stream->is_accepted = true;
-    watch_start_edge(&stream->watch, loop, fd, on_event, stream);
+    watch_start_yielding(&stream->watch, loop, fd, on_event, stream);
     begin_tls(stream, tls, NULL);
     return stream;
 }

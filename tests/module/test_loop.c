@@ -472,6 +472,118 @@ static void test_level_watch_comes_again_while_bytes_are_left(void **state)
     assert_int_equal(f->calls, 3);
 }
 
+/* ---- watches that yield ---- */
+
+#define YIELDING 40
+
+struct yield_test {
+    struct loop *loop;
+    struct watch yielding[YIELDING];
+    int ends[YIELDING][2];
+    struct watch other;
+    int other_ends[2];
+    unsigned yielded;
+    unsigned yielded_before_other;
+    bool stops_the_rest;
+    bool other_is_told;
+};
+
+static void on_other(struct watch *watch, unsigned events, void *arg)
+{
+    struct yield_test *test = arg;
+
+    (void)watch;
+    if ((events & WATCH_READ) != 0 && !test->other_is_told) {
+        test->other_is_told = true;
+        test->yielded_before_other = test->yielded;
+    }
+}
+
+static void on_yielding(struct watch *watch, unsigned events, void *arg)
+{
+    struct yield_test *test = arg;
+
+    if ((events & WATCH_READ) == 0) {
+        return;
+    }
+    test->yielded++;
+    if (test->yielded == 1) {
+        assert_int_equal(write(test->other_ends[1], "x", 1), 1);
+    }
+    for (unsigned i = 0; test->stops_the_rest && i < YIELDING; i++) {
+        if (&test->yielding[i] != watch) {
+            watch_stop(&test->yielding[i]);
+        }
+    }
+    if (test->yielded == YIELDING) {
+        loop_stop(test->loop);
+    }
+}
+
+static void on_yield_test_over(struct deadline *deadline, void *arg)
+{
+    struct yield_test *test = arg;
+
+    (void)deadline;
+    loop_stop(test->loop);
+}
+
+/* All the pairs hold a byte when the loop begins; `other` is given one by the first callback, or
+ * has one as well. */
+static void run_yield_test(struct fixture *f, struct yield_test *test, bool other_is_ready)
+{
+    test->loop = f->loop;
+    for (unsigned i = 0; i < YIELDING; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
+        assert_int_equal(write(test->ends[i][1], "x", 1), 1);
+        watch_start_yielding(&test->yielding[i], f->loop, test->ends[i][0], on_yielding, test);
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->other_ends), 0);
+    watch_start_edge(&test->other, f->loop, test->other_ends[0], on_other, test);
+    if (other_is_ready) {
+        assert_int_equal(write(test->other_ends[1], "x", 1), 1);
+    }
+    deadline_init(&f->first, f->loop, on_yield_test_over, test);
+    deadline_set_in_ms(&f->first, test->stops_the_rest ? EDGE_QUIET_MS : GIVE_UP_MS);
+    loop_run(f->loop);
+    for (unsigned i = 0; i < YIELDING; i++) {
+        watch_stop(&test->yielding[i]);
+        (void)close(test->ends[i][0]);
+        (void)close(test->ends[i][1]);
+    }
+    watch_stop(&test->other);
+    (void)close(test->other_ends[0]);
+    (void)close(test->other_ends[1]);
+}
+
+static void test_what_yields_is_told_after_the_others_of_its_turn(void **state)
+{
+    struct yield_test test = {.yielded = 0};
+
+    run_yield_test(*state, &test, true);
+    assert_int_equal(test.yielded, YIELDING);
+    assert_true(test.other_is_told);
+    assert_int_equal(test.yielded_before_other, 0); /* though the others were ready first */
+}
+
+static void test_many_that_yield_leave_room_for_what_comes_meanwhile(void **state)
+{
+    struct yield_test test = {.yielded = 0};
+
+    run_yield_test(*state, &test, false);
+    assert_int_equal(test.yielded, YIELDING); /* none is lost, and nothing else woke the loop */
+    assert_true(test.other_is_told);
+    assert_in_range(test.yielded_before_other, 1, YIELDING - 1);
+}
+
+static void test_what_is_stopped_while_it_waits_its_turn_is_not_told(void **state)
+{
+    struct yield_test test = {.stops_the_rest = true};
+
+    run_yield_test(*state, &test, false);
+    assert_int_equal(test.yielded, 1);
+}
+
 /* ---- signals ---- */
 
 static void on_usr1(int signal_number, void *arg)
@@ -635,6 +747,9 @@ int main(void)
         LOOP_TEST(test_deadline_that_sets_itself_to_now_runs_once_a_turn),
         LOOP_TEST(test_edge_watch_tells_each_change_once_and_is_stopped_in_its_callback),
         LOOP_TEST(test_level_watch_comes_again_while_bytes_are_left),
+        LOOP_TEST(test_what_yields_is_told_after_the_others_of_its_turn),
+        LOOP_TEST(test_many_that_yield_leave_room_for_what_comes_meanwhile),
+        LOOP_TEST(test_what_is_stopped_while_it_waits_its_turn_is_not_told),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),
         LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),
         LOOP_TEST(test_loop_is_home_on_the_thread_that_runs_it),

@@ -117,6 +117,9 @@ struct watch {
     void *arg;
     struct loop *loop; /* borrowed: outlives this */
     unsigned wanted;   /* WATCH_ bits */
+    unsigned waiting;  /* WATCH_ bits that the callback is still to hear, while put off */
+    bool yields;
+    struct list put_off; /* linked in loop->put_off */
 };
 
 /* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
@@ -124,6 +127,9 @@ struct watch {
  * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
  * (there may still be bytes to read) or, with both others, the connection broke. */
 void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
+/* Likewise, for a descriptor that brings new work: in each turn its callback comes after those that
+ * go on with work already begun, and where there are many of this kind, in a later turn. */
+void watch_start_yielding(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
 /* Watch nothing any more; the callback will not come again. Harmless when nothing is watched. Does
  * not close the descriptor. The memory must stay until the end of the turn. */
 void watch_stop(struct watch *watch);
