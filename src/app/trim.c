@@ -84,15 +84,17 @@ void edge_on_trim_tick(struct deadline *deadline, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     const struct trim_facts before = facts_now(edge);
+    uint64_t next_ms = trim_next_look_ms(&edge->trim, &before);
 
     if (trim_is_due(&edge->trim, &before)) {
         mem_trim();
         const struct trim_facts after = facts_now(edge);
         const uint64_t took_ms = after.now_ms - before.now_ms;
         trim_done(&edge->trim, &after, took_ms);
+        next_ms = TRIM_TICK_MS;
         log_debug("memory_trimmed", "before=%llu after=%llu counted=%llu took_ms=%llu",
                   (unsigned long long)before.resident, (unsigned long long)after.resident,
                   (unsigned long long)after.counted, (unsigned long long)took_ms);
     }
-    deadline_set_in_ms(deadline, trim_next_look_ms(&edge->trim, &before));
+    deadline_set_in_ms(deadline, next_ms);
 }

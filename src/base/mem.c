@@ -8,6 +8,7 @@
 #include "mem_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/str.h>
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -183,14 +184,17 @@ void mem_trim(void)
 size_t mem_resident_bytes(void)
 {
     char text[128]; /* seven numbers; the second is the resident pages */
-    unsigned long long resident = 0;
+    uint64_t resident = 0;
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 
     if (len > 0) {
         text[len] = '\0';
         const char *second = strchr(text, ' ');
-        resident = second == NULL ? 0 : strtoull(second, NULL, 10);
+        struct str number = second == NULL ? STR_EMPTY : str_of(second + 1);
+        if (!str_to_u64(str_slice(number, 0, str_find_char(number, ' ')), &resident)) {
+            resident = 0;
+        }
     }
     if (fd >= 0) {
         (void)close(fd);

@@ -2,9 +2,9 @@
 /*
  * The turn of an event loop: wait, call back, run deadlines, tasks and deferred calls.
  *
- *     wait (wait.c) --> watches, signals, messages --> deadlines --> tasks --> deferred calls
- *          ^                                                                        |
- *          +------------------------------------------------------------------------+
+ *     wait (wait.c) --> watches, signals, messages --> put off --> deadlines --> tasks --> deferred
+ *          ^                                                                                  |
+ *          +----------------------------------------------------------------------------------+
  *
  * Its order is a promise of the header: what is deferred runs after the last callback of the turn.
  */

@@ -8,7 +8,7 @@
  *     control:  libevent ──> ours is readable ──> epoll_wait(ours, 0) ──> callbacks
  *
  * Events are taken in batches small enough that what epoll_wait() touched of a connection is
- * still in the cache when its callback runs.
+ * still in the cache when its callback runs, unless it is put off (watch.c).
  */
 #include "loop_private.h"
 
@@ -104,7 +104,8 @@ static struct event_base *base_new(void)
     ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0);
     ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0);
     /* Its usual clock is up to 4 ms behind: a timer that has run out is then not due yet, and it
-     * waits and wakes a millisecond at a time until it is. */
+     * waits and wakes a millisecond at a time until it is. This one costs a descriptor, and a
+     * timerfd_settime() where the first timer changed. */
     ASSERT(event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0);
     base = event_base_new_with_config(config);
     ASSERT(base != NULL);

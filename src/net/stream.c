@@ -67,6 +67,7 @@ static void on_again(struct loop_task *task, void *arg)
     if (stream->handshake_waits) {
         stream->handshake_waits = false;
         stream->handshake_has_begun = true;
+        watch_set_yielding(&stream->watch, false); /* what has begun comes to its end */
         shake_hands(stream);
         return;
     }
@@ -170,7 +171,8 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
 
     stream->fd = fd;
     stream->is_accepted = true;
-    watch_start_yielding(&stream->watch, loop, fd, on_event, stream);
+    watch_start_edge(&stream->watch, loop, fd, on_event, stream);
+    watch_set_yielding(&stream->watch, true);
     begin_tls(stream, tls, NULL);
     return stream;
 }
@@ -416,6 +418,16 @@ enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, 
     /* What the peer sent before it broke off can still be read: a failed write ends writing only,
      * and the next one fails again by itself. */
     return outcome;
+}
+
+void stream_set_yielding(struct stream *stream, bool yields)
+{
+    watch_set_yielding(&stream->watch, yields);
+}
+
+void stream_hurry(struct stream *stream)
+{
+    watch_hurry(&stream->watch);
 }
 
 void stream_again(struct stream *stream)

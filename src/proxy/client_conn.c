@@ -80,6 +80,7 @@ void client_move(struct client_conn *conn, enum client_state next)
         admission_handshake_over(conn->worker);
     }
     conn->state = next;
+    stream_set_yielding(conn->stream, next != CLIENT_REQUEST && next != CLIENT_FLUSH);
     switch (next) {
     case CLIENT_IDLE:
         deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
@@ -187,6 +188,10 @@ void client_drain(struct client_conn *conn)
         if (conn->state == CLIENT_IDLE) {
             deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
         }
+        return;
+    }
+    stream_hurry(conn->stream); /* its next request may be here */
+    if (conn->state == CLIENT_CLOSED) {
         return;
     }
     conn->close_after = true;
@@ -513,8 +518,13 @@ static void judge_body(struct client_conn *conn)
 static void on_read_deadline(struct deadline *deadline, void *arg)
 {
     struct client_conn *conn = OBJ_CAST(arg, client_conn, CLIENT_MAGIC);
+    enum client_state state = conn->state;
 
     (void)deadline;
+    stream_hurry(conn->stream); /* what came in time counts, though it was put off */
+    if (conn->state != state) {
+        return;
+    }
     if (conn->state == CLIENT_HEAD) {
         client_refuse_slow_head(conn);
         return;

@@ -78,7 +78,8 @@ struct conn {
     char head[HEAD_BYTES + 1];
 };
 
-/* The first is due first: all streams have the same gap, so each that is put behind is due last. */
+/* The first is due first: all streams have the same gap, so each that is put behind is due last (or
+ * a little late, where the pod itself fell behind). */
 static struct conn *first_due;
 static struct conn *last_due;
 static int epoll_fd;
@@ -283,38 +284,31 @@ static bool answer(struct conn *conn, uint64_t now)
 
 /* ---- requests ---- */
 
-static const char *value_of(const char *line, const char *name)
+static bool is_field(const char *line, const char *name, const char **ret_value)
 {
     size_t len = strlen(name);
+
     if (strncasecmp(line, name, len) != 0) {
-        return NULL;
+        return false;
     }
-    return line + len + strspn(line + len, " ");
+    *ret_value = line + len + strspn(line + len, " ");
+    return true;
 }
 
 static void read_line(struct conn *conn, const char *line)
 {
     const char *value;
 
-    switch (line[0] | 0x20) {
-    case 'c':
-        if ((value = value_of(line, "content-length:")) != NULL) {
-            conn->body_left = strtoull(value, NULL, 10);
-        } else if ((value = value_of(line, "connection:")) != NULL) {
-            conn->closes = strncasecmp(value, "close", 5) == 0;
-        }
-        break;
-    case 'x':
-        if ((value = value_of(line, "x-pod-stream:")) != NULL) {
-            conn->tokens = (unsigned)strtoul(value, NULL, 10);
-        } else if ((value = value_of(line, "x-pod-gap-ms:")) != NULL) {
-            conn->gap_ns = strtoull(value, NULL, 10) * NS_PER_MS;
-        } else if ((value = value_of(line, "x-pod-header:")) != NULL) {
-            (void)put(conn->extra, EXTRA_BYTES, "%.*s\r\n", (int)strcspn(value, "\r"), value);
-        }
-        break;
-    default:
-        break;
+    if (is_field(line, "content-length:", &value)) {
+        conn->body_left = strtoull(value, NULL, 10);
+    } else if (is_field(line, "connection:", &value)) {
+        conn->closes = strncasecmp(value, "close", 5) == 0;
+    } else if (is_field(line, "x-pod-stream:", &value)) {
+        conn->tokens = (unsigned)strtoul(value, NULL, 10);
+    } else if (is_field(line, "x-pod-gap-ms:", &value)) {
+        conn->gap_ns = strtoull(value, NULL, 10) * NS_PER_MS;
+    } else if (is_field(line, "x-pod-header:", &value)) {
+        (void)put(conn->extra, EXTRA_BYTES, "%.*s\r\n", (int)strcspn(value, "\r"), value);
     }
 }
 

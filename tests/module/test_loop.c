@@ -536,7 +536,8 @@ static void run_yield_test(struct fixture *f, struct yield_test *test, bool othe
     for (unsigned i = 0; i < YIELDING; i++) {
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
         assert_int_equal(write(test->ends[i][1], "x", 1), 1);
-        watch_start_yielding(&test->yielding[i], f->loop, test->ends[i][0], on_yielding, test);
+        watch_start_edge(&test->yielding[i], f->loop, test->ends[i][0], on_yielding, test);
+        watch_set_yielding(&test->yielding[i], true);
     }
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->other_ends), 0);
     watch_start_edge(&test->other, f->loop, test->other_ends[0], on_other, test);
@@ -561,7 +562,7 @@ static void test_what_yields_is_told_after_the_others_of_its_turn(void **state)
     struct yield_test test = {.yielded = 0};
 
     run_yield_test(*state, &test, true);
-    assert_int_equal(test.yielded, YIELDING);
+    assert_int_equal(test.yielded, YIELDING); /* none is left over, though nothing woke the loop */
     assert_true(test.other_is_told);
     assert_int_equal(test.yielded_before_other, 0); /* though the others were ready first */
 }
@@ -571,7 +572,7 @@ static void test_many_that_yield_leave_room_for_what_comes_meanwhile(void **stat
     struct yield_test test = {.yielded = 0};
 
     run_yield_test(*state, &test, false);
-    assert_int_equal(test.yielded, YIELDING); /* none is lost, and nothing else woke the loop */
+    assert_int_equal(test.yielded, YIELDING);
     assert_true(test.other_is_told);
     assert_in_range(test.yielded_before_other, 1, YIELDING - 1);
 }
@@ -582,6 +583,57 @@ static void test_what_is_stopped_while_it_waits_its_turn_is_not_told(void **stat
 
     run_yield_test(*state, &test, false);
     assert_int_equal(test.yielded, 1);
+}
+
+struct hurry_test {
+    struct loop *loop;
+    struct watch patient;
+    struct watch hasty;
+    unsigned patient_events;
+    unsigned patient_calls;
+};
+
+static void on_patient(struct watch *watch, unsigned events, void *arg)
+{
+    struct hurry_test *test = arg;
+
+    (void)watch;
+    test->patient_events |= events;
+    test->patient_calls++;
+}
+
+/* Comes first: the other yields. */
+static void on_hasty(struct watch *watch, unsigned events, void *arg)
+{
+    struct hurry_test *test = arg;
+
+    (void)watch;
+    (void)events;
+    assert_int_equal(test->patient_calls, 0);
+    watch_hurry(&test->patient);
+    assert_int_equal(test->patient_calls, 1);
+    assert_int_equal(test->patient_events, WATCH_READ | WATCH_WRITE);
+    watch_hurry(&test->patient); /* nothing is put off any more */
+    loop_stop(test->loop);
+}
+
+static void test_what_is_put_off_is_told_at_once_when_hurried_and_not_again(void **state)
+{
+    struct fixture *f = *state;
+    struct hurry_test test = {.loop = f->loop};
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    watch_start_edge(&test.patient, f->loop, pair[0], on_patient, &test);
+    watch_set_yielding(&test.patient, true);
+    watch_start_edge(&test.hasty, f->loop, f->pair[0], on_hasty, &test);
+    loop_run(f->loop);
+    assert_int_equal(test.patient_calls, 1);
+    watch_stop(&test.patient);
+    watch_stop(&test.hasty);
+    (void)close(pair[0]);
+    (void)close(pair[1]);
 }
 
 /* ---- signals ---- */
@@ -750,6 +802,7 @@ int main(void)
         LOOP_TEST(test_what_yields_is_told_after_the_others_of_its_turn),
         LOOP_TEST(test_many_that_yield_leave_room_for_what_comes_meanwhile),
         LOOP_TEST(test_what_is_stopped_while_it_waits_its_turn_is_not_told),
+        LOOP_TEST(test_what_is_put_off_is_told_at_once_when_hurried_and_not_again),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),
         LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),
         LOOP_TEST(test_loop_is_home_on_the_thread_that_runs_it),

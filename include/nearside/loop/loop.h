@@ -127,9 +127,14 @@ struct watch {
  * says EAGAIN, or remember that it did not. WATCH_CLOSED: the peer shut down its sending side
  * (there may still be bytes to read) or, with both others, the connection broke. */
 void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
-/* Likewise, for a descriptor that brings new work: in each turn its callback comes after those that
- * go on with work already begun, and where there are many of this kind, in a later turn. */
-void watch_start_yielding(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
+/* While what comes would be new work: in each turn the callback comes after those that go on with
+ * work already begun, and where there are many of this kind, in a later turn. */
+static inline void watch_set_yielding(struct watch *watch, bool yields)
+{
+    watch->yields = yields;
+}
+/* If the callback is put off, call it now. For whoever is about to decide that nothing came. */
+void watch_hurry(struct watch *watch);
 /* Watch nothing any more; the callback will not come again. Harmless when nothing is watched. Does
  * not close the descriptor. The memory must stay until the end of the turn. */
 void watch_stop(struct watch *watch);

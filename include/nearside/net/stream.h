@@ -90,6 +90,12 @@ enum stream_io stream_read(struct stream *stream, void *buf, size_t size,
 enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, int count,
                              size_t *ret_len) MUST_CHECK;
 
+/* While what comes would be new work (watch_set_yielding()). An accepted stream begins so, and does
+ * not yield once its handshake has begun; what holds when it is open is its owner's to say. */
+void stream_set_yielding(struct stream *stream, bool yields);
+/* Hear now what is put off: the callback comes before this returns. */
+void stream_hurry(struct stream *stream);
+
 /* One more STREAM_EV_READ, at the end of this turn or, asked for there, in the next. */
 void stream_again(struct stream *stream);
 

@@ -9,13 +9,13 @@ HISTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "histor
 
 
 def summary(rounds):
-    """{figure: {median, min, max}} of the rounds of one subject."""
+    """{figure: {median, min, max, rounds}} of the rounds of one subject."""
     result = {}
     for name in rounds[0]:
         values = [one[name] for one in rounds if one.get(name) is not None]
         if values:
             result[name] = {"median": statistics.median(values), "min": min(values),
-                            "max": max(values), "rounds": values}
+                            "max": max(values), "rounds": [one.get(name) for one in rounds]}
     return result
 
 
@@ -26,7 +26,7 @@ class Results:
         self.sha256_ms = tree.get("sha256_ms")
 
     def get(self, workload, label, figure="cpu_us", stat="median"):
-        """A median, or None where that was not measured."""
+        """A median (or min, max, rounds), or None where that was not measured."""
         return (self.tree.get(workload, {}).get("subjects", {}).get(label, {})
                 .get(figure, {}).get(stat))
 
@@ -38,9 +38,9 @@ class Results:
 
     def pairs(self, workload, label, other, figure="cpu_us"):
         """A figure of two subjects, round by round: the machine's pace changes by a third within
-        minutes, so what stands side by side was measured within seconds."""
+        minutes, so what stands side by side was measured within a minute."""
         ours, others = (self.get(workload, one, figure, "rounds") or () for one in (label, other))
-        return list(zip(ours, others))
+        return [pair for pair in zip(ours, others) if all(pair)]
 
     def against(self, workload, label, other, figure="cpu_us"):
         """The median of the rounds' ratios; None where that was not measured."""
@@ -197,7 +197,8 @@ workload the proxies take turns, round after round, each freshly started. The fi
 the CPU time of the proxy per unit of work, all its threads, in nanoseconds from the scheduler
 (`/proc/PID/task/*/schedstat`), read by the load generator at both edges of the measured time;
 medians over the rounds, with the lowest and highest round. Ratios are of two proxies' figures in the same
-round, and again their median: the machine's pace changes by a third within minutes. That pod and load are not the limit is to
+round, and again their median: the machine's pace changes by a third within minutes. (What is added to going direct
+is a difference of the same round; its ratio is of the medians.) That pod and load are not the limit is to
 be seen in the rows: what each was busy stands there, and where the proxy is near 100 % it was the limit
 (`raw`, which does least, waits for the other core where theirs together are near 100 %). The simulated pod
 of the tests reads its prompts: 12 ms for 1 MiB of them, eleven times what a proxy takes. `raw` is a forwarder that knows no HTTP (`tests/bench/rawforward.c`): one recv and one send per piece, the
