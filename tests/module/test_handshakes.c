@@ -83,7 +83,10 @@ static int set_up(void **state)
     for (int i = 0; i < CROWD; i++) {
         add_client(f, i);
     }
-    run_one_turn(f); /* all are connected; none has said anything */
+    for (int i = 0; i < CROWD; i++) {
+        run_one_turn(
+            f); /* all are connected; none has said anything. A turn sees to one at least */
+    }
     *state = f;
     return 0;
 }
