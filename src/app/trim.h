@@ -11,7 +11,7 @@
  * and a trim is due when there is a step more than that; what a trim leaves is the new floor.
  *
  * A trim takes the allocator's locks, one arena at a time. How long depends on how much there is:
- * the pause behind it is so many times that, so that trims take a fiftieth of the time at most.
+ * the pause behind it is so many times that, so that trims take a twentieth of the time at most.
  *
  * Thread: values only.
  */
@@ -21,10 +21,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRIM_TICK_MS     100     /* between two looks */
+#define TRIM_TICK_MS     50      /* between two looks */
 #define TRIM_IDLE_MS     1000    /* where nothing changes */
-#define TRIM_PAUSE_MS    100     /* between two trims, at least */
-#define TRIM_PAUSE_TIMES 50      /* what the last one took */
+#define TRIM_PAUSE_MS    50      /* between two trims, at least */
+#define TRIM_PAUSE_TIMES 20      /* what the last one took */
 #define TRIM_STEP_BYTES  2097152 /* at least */
 #define TRIM_STEP_DIVIDE 32      /* a 32nd of the cache's bound */
 
