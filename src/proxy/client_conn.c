@@ -519,11 +519,12 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
 {
     struct client_conn *conn = OBJ_CAST(arg, client_conn, CLIENT_MAGIC);
     enum client_state state = conn->state;
+    uint32_t requests = conn->requests;
 
     (void)deadline;
     stream_hurry(conn->stream); /* what came in time counts, though it was put off */
-    if (conn->state != state) {
-        return;
+    if (conn->state != state || conn->requests != requests) {
+        return; /* even if it is idle again: a request that the cache answered at once */
     }
     if (conn->state == CLIENT_HEAD) {
         client_refuse_slow_head(conn);

@@ -83,9 +83,9 @@ static int set_up(void **state)
     for (int i = 0; i < CROWD; i++) {
         add_client(f, i);
     }
+    /* All are to be connected, none has said anything: a turn sees to one at least. */
     for (int i = 0; i < CROWD; i++) {
-        run_one_turn(
-            f); /* all are connected; none has said anything. A turn sees to one at least */
+        run_one_turn(f);
     }
     *state = f;
     return 0;

@@ -201,7 +201,7 @@ round, and again their median: the machine's pace changes by a third within minu
 is a difference of the same round; its ratio is of the medians.) That pod and load are not the limit is to
 be seen in the rows: what each was busy stands there, and where the proxy is near 100 % it was the limit
 (`raw`, which does least, waits for the other core where theirs together are near 100 %). The simulated pod
-of the tests reads its prompts: 12 ms for 1 MiB of them, eleven times what a proxy takes. `raw` is a forwarder that knows no HTTP (`tests/bench/rawforward.c`): one recv and one send per piece, the
+of the tests reads its prompts: 12 ms for 1 MiB of them. `raw` is a forwarder that knows no HTTP (`tests/bench/rawforward.c`): one recv and one send per piece, the
 floor for anything in user space. An SSE event is counted as a token; its delay is how much later
 than the pod's pace it came after the one before. Memory is PSS above that of the fresh process (idle connections: after
 12,000 requests on one connection, so that what is kept of the last requests is there); NGINX
