@@ -7,6 +7,7 @@
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
+#include <nearside/base/pages.h>
 #include <nearside/cache/cache.h>
 #include <nearside/cache/flight.h>
 #include <nearside/obs/log.h>
@@ -66,7 +67,8 @@ static struct trim_facts facts_now(const struct edge *edge)
     return (struct trim_facts){
         .resident = mem_resident_bytes(),
         .counted = stats.bytes + flights_bytes(cache_flights(edge->cache)) +
-                   atomic_load_explicit(&edge->shared.buffered_bytes, memory_order_relaxed),
+                   atomic_load_explicit(&edge->shared.buffered_bytes, memory_order_relaxed) +
+                   pages_warm_bytes(),
         .bound = stats.bytes_max,
         .now_ms = clock_mono_ns() / NS_PER_MS,
     };
@@ -83,6 +85,7 @@ void edge_trim_start(struct edge *edge)
 void edge_on_trim_tick(struct deadline *deadline, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
+    (void)pages_cool();
     const struct trim_facts before = facts_now(edge);
     uint64_t next_ms = trim_next_look_ms(&edge->trim, &before);
 

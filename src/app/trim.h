@@ -38,7 +38,7 @@ struct trim {
 
 struct trim_facts {
     uint64_t resident;
-    uint64_t counted; /* cached answers, those under way, and kept bodies */
+    uint64_t counted; /* cached answers, those under way, kept bodies, warm pages */
     uint64_t bound;   /* cache.memory_bytes */
     uint64_t now_ms;  /* monotonic */
 };

@@ -7,6 +7,7 @@
 
 #include <nearside/base/assert.h>
 #include <nearside/base/mem.h>
+#include <nearside/base/pages.h>
 
 #include <stdio.h>
 
@@ -22,12 +23,54 @@ void buf_init_try(struct buf *buf)
     *buf = (struct buf){.may_refuse = true};
 }
 
+void buf_init_large(struct buf *buf)
+{
+    *buf = (struct buf){.is_large = true};
+}
+
+/* Whether a block of `size` bytes has pages of its own. */
+static bool is_paged(const struct buf *buf, size_t size)
+{
+    return buf->is_large && size >= BUF_PAGED_BYTES && size <= PAGES_BLOCK_MAX;
+}
+
+static void free_data(const struct buf *buf)
+{
+    if (is_paged(buf, buf->size)) {
+        pages_free_warm(buf->data);
+    } else {
+        mem_free(buf->data);
+    }
+}
+
+/* The bytes stand at the front and fit. False: memory is refused. */
+static bool try_resize(struct buf *buf, size_t size)
+{
+    const bool was_paged = is_paged(buf, buf->size);
+    char *data;
+
+    if (was_paged == is_paged(buf, size)) {
+        data = was_paged ? pages_try_resize(buf->data, size) : mem_try_realloc(buf->data, size);
+    } else {
+        data = was_paged ? mem_try_alloc(size) : pages_try_alloc(size);
+        if (data != NULL && buf->end > 0) {
+            memcpy(data, buf->data, buf->end);
+        }
+        if (data != NULL) {
+            free_data(buf);
+        }
+    }
+    if (data != NULL) {
+        buf->data = data;
+        buf->size = size;
+    }
+    return data != NULL;
+}
+
 void buf_done(struct buf *buf)
 {
-    const bool may_refuse = buf->may_refuse;
-
-    mem_free(buf->data);
-    *buf = (struct buf){.may_refuse = may_refuse};
+    free_data(buf);
+    *buf = (struct buf){.may_refuse = buf->may_refuse, .is_large = buf->is_large};
 }
 
 static void move_to_front(struct buf *buf)
@@ -69,18 +112,13 @@ bool buf_try_grow(struct buf *buf, size_t len)
         return true;
     }
     move_to_front(buf);
-    char *data = mem_try_realloc(buf->data, size);
-    if (data == NULL) {
-        return false;
-    }
-    buf->data = data;
-    buf->size = size;
-    return true;
+    return try_resize(buf, size);
 }
 
 void buf_grow(struct buf *buf, size_t len)
 {
     ASSERT(len <= SIZE_MAX / 4);
+    ASSERT(!buf->is_large);
     size_t size = size_wanted(buf, len);
 
     if (size != 0) {
@@ -118,17 +156,11 @@ void buf_clear(struct buf *buf)
 
 void buf_fit(struct buf *buf, size_t size)
 {
-    char *data;
-
     if (buf->size <= size || buf_len(buf) > size) {
         return;
     }
     move_to_front(buf);
-    data = mem_try_realloc(buf->data, size);
-    if (data != NULL) {
-        buf->data = data;
-        buf->size = size;
-    }
+    (void)try_resize(buf, size); /* what cannot be made smaller stays as it is */
 }
 
 void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)

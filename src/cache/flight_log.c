@@ -50,18 +50,16 @@ static struct flight_segment *segment_make(void *block, size_t size, atomic_ullo
 static struct flight_segment *segment_new(size_t size, atomic_ullong *held_bytes)
 {
     const size_t all = sizeof(struct flight_segment) + size;
+    const size_t whole = pages_whole(all);
     struct flight_segment *segment;
-    void *block;
 
-    if (all < SEGMENT_PAGED_BYTES || all > PAGES_BLOCK_MAX) {
+    if (all < SEGMENT_PAGED_BYTES || whole > PAGES_BLOCK_MAX) {
         return segment_make(mem_try_alloc(all), size, held_bytes);
     }
-    block = pages_try_alloc(all);
-    if (block == NULL) {
-        return NULL;
+    segment = segment_make(pages_try_alloc(whole), whole - sizeof(*segment), held_bytes);
+    if (segment != NULL) {
+        segment->is_paged = true;
     }
-    segment = segment_make(block, pages_size_of(block) - sizeof(*segment), held_bytes);
-    segment->is_paged = true;
     return segment;
 }
 

@@ -237,16 +237,32 @@ static void on_broken(struct client_conn *conn)
     }
 }
 
+/* Where a body that is kept lies, else the worker's scratch. */
+static char *read_room(struct client_conn *conn, size_t *ret_size)
+{
+    char *room = NULL;
+
+    if (conn->state == CLIENT_REQUEST && buf_len(&conn->in) == 0) {
+        room = request_body_room(conn->request, ret_size);
+    }
+    if (room == NULL) {
+        room = conn->worker->client_bytes;
+        *ret_size = WORKER_READ_BYTES;
+    }
+    return room;
+}
+
 /* One read. False: stop for now. */
 static bool read_once(struct client_conn *conn)
 {
-    struct worker *worker = conn->worker;
+    size_t size = 0;
     size_t len = 0;
+    char *room = read_room(conn, &size);
 
-    switch (stream_read(conn->stream, worker->client_bytes, WORKER_READ_BYTES, &len)) {
+    switch (stream_read(conn->stream, room, size, &len)) {
     case STREAM_OK:
         conn->pipelined = 0;
-        client_take_bytes(conn, str_make(worker->client_bytes, len));
+        client_take_bytes(conn, str_make(room, len));
         return conn->state != CLIENT_CLOSED;
     case STREAM_AGAIN:
         conn->readable = false;

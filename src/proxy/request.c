@@ -221,7 +221,7 @@ static void request_init(struct request *request, struct client_conn *client)
     request->world = world_ref(worker->world);
     list_init(&request->link);
     list_init(&request->detached_link);
-    buf_init(&request->body.bytes);
+    buf_init_large(&request->body.bytes);
     request->route.last_region = ROUTE_NOBODY;
     request->route.turns = worker->turns;
     request->first_region_slot = -1;

@@ -25,6 +25,11 @@
  * read. */
 #define BODY_STREAM_BYTES ((size_t)4 * REQUEST_BODY_WINDOW)
 
+/* Read to where it is kept, a body is not copied once more; but each of these reads needs room that
+ * is booked, and none shall keep the loop long. */
+#define BODY_READ_MIN 16384
+#define BODY_READ_MAX 262144
+
 /* Heads up to this are not counted: nearly all are, and all connections together hold little of
  * them. */
 #define HEAD_UNCOUNTED_BYTES 4096
@@ -107,6 +112,15 @@ static uint64_t booking_for(const struct request_body *body, uint64_t need)
     return size < body->expected ? size : body->expected;
 }
 
+/* A large body of a known length gets all its room at once, so that it is never moved: what is not
+ * written takes no memory. */
+static uint64_t room_for(const struct request_body *body, uint64_t booking)
+{
+    const bool is_whole = body->framing == HTTP_BODY_LENGTH && !body->streaming;
+
+    return is_whole && booking >= BUF_PAGED_BYTES ? body->expected : booking;
+}
+
 /* Book and allocate for a body of `need` bytes from its present start. */
 static bool make_room(struct request *request, uint64_t need)
 {
@@ -118,7 +132,7 @@ static bool make_room(struct request *request, uint64_t need)
         if (!request_reserve(request, booking - body->reserved)) {
             return false;
         }
-        need = booking;
+        need = room_for(body, booking);
     }
     return buf_reserve(&body->bytes, (size_t)need - buf_len(&body->bytes));
 }
@@ -212,8 +226,32 @@ void request_body_add(struct request *request, struct str bytes)
         }
         return;
     }
-    buf_append_str(&body->bytes, bytes);
+    if (bytes.ptr == buf_tail(&body->bytes)) {
+        buf_produced(&body->bytes, bytes.len);
+    } else {
+        buf_append_str(&body->bytes, bytes);
+    }
     body_scan_more(request);
+}
+
+char *request_body_room(struct request *request, size_t *ret_size)
+{
+    struct request_body *body = &request->body;
+    const uint64_t left = body->expected - body->received;
+    uint64_t size;
+
+    if (body->framing != HTTP_BODY_LENGTH || body->streaming) {
+        return NULL;
+    }
+    ASSERT(body->reserved >= buf_len(&body->bytes));
+    size = body->reserved - buf_len(&body->bytes);
+    size = size < left ? size : left;
+    size = size < BODY_READ_MAX ? size : BODY_READ_MAX;
+    if (size < BODY_READ_MIN) {
+        return NULL;
+    }
+    *ret_size = (size_t)size;
+    return buf_tail(&body->bytes);
 }
 
 /* Sent bytes of a body that is streamed and has outgrown the buffer are not needed again. */

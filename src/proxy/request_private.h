@@ -335,7 +335,10 @@ void request_learn(struct request *request, enum outcome outcome);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);
+/* `bytes` may lie at request_body_room() already. */
 void request_body_add(struct request *request, struct str bytes);
+/* Where the next bytes of a body may be read to and how many, if they are kept; else NULL. */
+char *request_body_room(struct request *request, size_t *ret_size);
 void request_body_release(struct request *request, uint64_t up_to);
 void request_body_drop(struct request *request); /* once it cannot be needed again */
 void request_body_done(struct request *request);

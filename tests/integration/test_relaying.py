@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Bytes on their way through, against endpoints and clients that cut, wait and split them."""
+import contextlib
+import os
 import threading
 import time
 
@@ -69,6 +71,63 @@ def test_an_echo_that_answers_while_it_reads_loses_nothing(make_origin, make_pro
         sender = in_background(conn.send, raw.request_bytes("POST", "/echo", body))
         assert conn.read_response().body == body
         sender.join(10)
+
+
+# ---- prompts, which are kept until they are whole ----
+
+def long_prompt(length):
+    frame = b'{"model":"sim","messages":[{"role":"user","content":"%s"}]}'
+    return frame % pattern(length - len(frame) + 2)
+
+
+def keeping(got):
+    """A handler that answers and keeps the bodies it was sent."""
+    def handler(peer, line, headers):
+        got.append(peer.read_exactly(int(headers["content-length"])))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    return handler
+
+
+@pytest.mark.parametrize("piece", [7001, 65536, 10 * MIB])
+def test_long_prompts_on_one_connection_arrive_as_they_were_sent(make_origin, make_proxy, piece):
+    """Of all sizes at which they get another place, each with the next one right behind it."""
+    got = []
+    proxy = make_proxy([region("near", make_origin(keeping(got)))], edge={"workers": 1})
+    bodies = [long_prompt(length) for length in
+              (20000, 65536, 131071, 131072, 131073, 300000, MIB, MIB + 1, 3 * MIB, 500)]
+    everything = b"".join(raw.request_bytes("POST", "/v1/chat/completions", body)
+                          for body in bodies)
+
+    def send(conn):
+        for at in range(0, len(everything), piece):
+            conn.send(everything[at:at + piece])
+
+    with proxy.connect(timeout=30) as conn:
+        sender = in_background(send, conn)
+        for body in bodies:
+            assert conn.read_response().status == 200
+        sender.join(10)
+    assert [len(body) for body in got] == [len(body) for body in bodies]
+    assert got == bodies
+
+
+@pytest.mark.skipif("san/" in os.environ.get("NEARSIDE_BIN", ""),
+                    reason="a sanitizer keeps freed memory for a while")
+def test_the_memory_of_long_prompts_goes_back_when_no_more_come(make_origin, make_proxy):
+    got = []
+    proxy = make_proxy([region("near", make_origin(keeping(got)))], edge={"workers": 1})
+    request = raw.request_bytes("POST", "/v1/chat/completions", long_prompt(3 * MIB))
+    before = proxy.process.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(proxy.connect(timeout=30)) for _ in range(16)]
+        for conn in conns:
+            conn.send(request[:-1])
+        wait_until(lambda: proxy.process.rss_bytes() - before > 16 * 3 * MIB, "prompts to be kept")
+        for conn in conns:
+            conn.send(request[-1:])
+        for conn in conns:
+            assert conn.read_response().status == 200
+    wait_until(lambda: proxy.process.rss_bytes() - before < 3 * MIB, "memory to go back")
 
 
 # ---- framing ----

@@ -10,6 +10,10 @@
  * into a buffer of buf_init_try(): there an append may be refused; it adds nothing then, nor does
  * any after it, and buf_is_refused() tells at the end. An empty buffer holds no memory after
  * buf_trim().
+ *
+ * A buffer of buf_init_large() has pages of its own (pages.h) once it is BUF_PAGED_BYTES or more,
+ * and leaves them warm. It may be given all the room that is promised: what is not written takes no
+ * memory. It grows by buf_reserve() only.
  */
 #ifndef NEARSIDE_BASE_BUF_H
 #define NEARSIDE_BASE_BUF_H
@@ -28,10 +32,14 @@ struct buf {
     size_t size;
     bool may_refuse;
     bool is_refused;
+    bool is_large;
 };
+
+#define BUF_PAGED_BYTES 131072
 
 void buf_init(struct buf *buf);
 void buf_init_try(struct buf *buf);
+void buf_init_large(struct buf *buf);
 void buf_done(struct buf *buf); /* leaves an empty, usable buffer */
 
 static inline size_t buf_len(const struct buf *buf)

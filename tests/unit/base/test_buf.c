@@ -2,6 +2,7 @@
 /* The byte queue: growth, refusal, JSON escaping. */
 #include <nearside/base/buf.h>
 #include <nearside/base/mem.h>
+#include <nearside/base/pages.h>
 #include <nearside/base/rng.h>
 
 #include <setjmp.h>
@@ -180,6 +181,79 @@ static void test_buf_gives_back_room_and_keeps_what_it_holds(void **state)
     buf_done(&buf);
 }
 
+static void fill_large(struct buf *buf, size_t len)
+{
+    assert_true(buf_reserve(buf, len));
+    while (len-- > 0) {
+        *buf_tail(buf) = (char)(buf->end * 7);
+        buf_produced(buf, 1);
+    }
+}
+
+static void check_large(const struct buf *buf, size_t len)
+{
+    assert_int_equal(buf_len(buf), len);
+    for (size_t i = 0; i < len; i++) {
+        assert_true(buf_str(buf).ptr[i] == (char)(i * 7));
+    }
+}
+
+static void test_a_large_buf_keeps_its_bytes_from_block_to_block(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init_large(&buf);
+    fill_large(&buf, 1000);
+    fill_large(&buf, BUF_PAGED_BYTES);
+    check_large(&buf, 1000 + BUF_PAGED_BYTES);
+    fill_large(&buf, 1000000);
+    check_large(&buf, 1001000 + BUF_PAGED_BYTES);
+    assert_true(buf_reserve(&buf, PAGES_BLOCK_MAX)); /* longer than a block of pages may be */
+    check_large(&buf, 1001000 + BUF_PAGED_BYTES);
+    buf_fit(&buf, 2000000);
+    assert_int_equal(buf.size, 2000000);
+    check_large(&buf, 1001000 + BUF_PAGED_BYTES);
+    buf.end = 500;
+    buf_fit(&buf, 600);
+    assert_int_equal(buf.size, 600);
+    check_large(&buf, 500);
+    buf_done(&buf);
+}
+
+static void test_a_large_buf_is_as_it_was_when_memory_is_refused(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init_large(&buf);
+    fill_large(&buf, 1000);
+    for (unsigned i = 0; i < 2; i++) { /* to pages, and from pages to more of them */
+        const size_t len = buf_len(&buf);
+        mem_try_fail_after(1);
+        assert_false(buf_reserve(&buf, 2 * len + BUF_PAGED_BYTES));
+        mem_try_fail_after(0);
+        check_large(&buf, len);
+        fill_large(&buf, BUF_PAGED_BYTES);
+    }
+    buf_done(&buf);
+    assert_int_equal(buf_len(&buf), 0);
+    assert_true(buf.is_large);
+}
+
+static void test_a_large_buf_leaves_its_pages_warm(void **state)
+{
+    (void)state;
+    struct buf buf;
+    const size_t before = pages_warm_bytes();
+
+    buf_init_large(&buf);
+    assert_true(buf_reserve(&buf, BUF_PAGED_BYTES));
+    assert_true(pages_warm_bytes() <= before);
+    buf_done(&buf);
+    assert_true(pages_warm_bytes() >= BUF_PAGED_BYTES);
+}
+
 static void test_buf_json_escapes_everything_that_is_not_text(void **state)
 {
     (void)state;
@@ -203,6 +277,9 @@ int main(void)
         cmocka_unit_test(test_buf_that_may_be_refused_tells_that_something_is_missing),
         cmocka_unit_test(test_buf_reuses_consumed_room),
         cmocka_unit_test(test_buf_gives_back_room_and_keeps_what_it_holds),
+        cmocka_unit_test(test_a_large_buf_keeps_its_bytes_from_block_to_block),
+        cmocka_unit_test(test_a_large_buf_is_as_it_was_when_memory_is_refused),
+        cmocka_unit_test(test_a_large_buf_leaves_its_pages_warm),
         cmocka_unit_test(test_buf_json_escapes_everything_that_is_not_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,6 +156,61 @@ static void test_too_much_and_refused_memory_leave_the_block_as_it_was(void **st
     pages_free(block.bytes);
 }
 
+static void test_what_was_freed_warm_stays_for_the_next_until_nobody_wants_it(void **state)
+{
+    (void)state;
+    void *block = pages_try_alloc(4 * MIB);
+    void *neighbour = pages_try_alloc(PAGE);
+    const size_t all = resident_pages(memset(block, 1, 4 * MIB), 4 * MIB);
+
+    pages_free_warm(block);
+    assert_int_equal(pages_warm_bytes(), 4 * MIB);
+    assert_int_equal(pages_cool(), 0); /* it has only just become warm */
+    assert_int_equal(resident_pages(block, 4 * MIB), all);
+
+    assert_ptr_equal(pages_try_alloc(3 * MIB), block);
+    assert_int_equal(pages_warm_bytes(), MIB);
+    pages_free_warm(block);
+    assert_int_equal(pages_cool(), MIB); /* 3 were wanted */
+    assert_int_equal(resident_pages(block, 3 * MIB), all / 4 * 3);
+    assert_int_equal(resident_pages((char *)block + 3 * MIB, MIB), 0);
+
+    assert_int_equal(pages_cool(), 3 * MIB);
+    assert_int_equal(resident_pages(block, 4 * MIB), 0);
+    assert_int_equal(pages_warm_bytes(), 0);
+    assert_int_equal(pages_cool(), 0);
+    pages_free(neighbour);
+}
+
+static void test_a_block_grows_into_what_is_warm(void **state)
+{
+    (void)state;
+    void *block = pages_try_alloc(2 * MIB);
+
+    pages_free_warm(block);
+    assert_ptr_equal(pages_try_alloc(MIB), block);
+    assert_ptr_equal(pages_try_resize(block, MIB + MIB / 2), block);
+    assert_int_equal(pages_warm_bytes(), MIB / 2);
+    pages_free(block);
+    assert_int_equal(pages_cool(), 0);
+    assert_int_equal(pages_cool(), MIB / 2);
+}
+
+static void test_much_that_is_warm_goes_a_part_at_a_time(void **state)
+{
+    (void)state;
+    const size_t size = PAGES_BLOCK_MAX;
+    void *first = pages_try_alloc(size);
+    void *second = pages_try_alloc(size);
+
+    pages_free_warm(first);
+    pages_free_warm(second);
+    assert_int_equal(pages_cool(), 0);
+    assert_int_equal(pages_cool(), 64 * MIB);
+    assert_int_equal(pages_cool(), 2 * size - 64 * MIB);
+    assert_int_equal(pages_warm_bytes(), 0);
+}
+
 /* The model: each block holds its own mark, whatever happens to the others. */
 static void test_blocks_of_all_sizes_come_and_go_without_touching_each_other(void **state)
 {
@@ -172,7 +227,10 @@ static void test_blocks_of_all_sizes_come_and_go_without_touching_each_other(voi
             block->bytes = pages_try_alloc(size);
         } else if (rng_below(&rng, 3) == 0) {
             check(block, block->size);
-            pages_free(block->bytes);
+            (step % 2 == 0 ? pages_free : pages_free_warm)(block->bytes);
+            if (step % 100 == 0) {
+                (void)pages_cool();
+            }
             *block = (struct block){.bytes = NULL};
             continue;
         } else {
@@ -187,6 +245,10 @@ static void test_blocks_of_all_sizes_come_and_go_without_touching_each_other(voi
     for (size_t i = 0; i < BLOCKS; i++) {
         pages_free(blocks[i].bytes);
     }
+    (void)pages_cool();
+    while (pages_cool() > 0) {
+    }
+    assert_int_equal(pages_warm_bytes(), 0);
 }
 
 int main(void)
@@ -198,6 +260,9 @@ int main(void)
         cmocka_unit_test(test_a_block_grows_in_place_where_it_can),
         cmocka_unit_test(test_a_freed_block_is_no_longer_resident),
         cmocka_unit_test(test_too_much_and_refused_memory_leave_the_block_as_it_was),
+        cmocka_unit_test(test_what_was_freed_warm_stays_for_the_next_until_nobody_wants_it),
+        cmocka_unit_test(test_a_block_grows_into_what_is_warm),
+        cmocka_unit_test(test_much_that_is_warm_goes_a_part_at_a_time),
         cmocka_unit_test(test_blocks_of_all_sizes_come_and_go_without_touching_each_other),
     };
 
