@@ -59,6 +59,7 @@ class Workload:
     reload_every: float = 0
     everywhere: bool = False
     is_slow: bool = False  # left out of a quick run
+    turns: int = 1  # rounds for each of the others: of short ones that a few percent or a tail decide
     size_mib: float = field(default=0)
 
 
@@ -110,7 +111,7 @@ def fleets():
     small = post(SMALL, headers=KEY)
     return Workload("fleet", "small requests, fleets of two sizes", REQUEST, small, [
         Subject("nearside", "fleet:2x2", "2 x 2"), Subject("nearside", "fleet:16x256", "16 x 256"),
-    ], warm=2.0, everywhere=True)
+    ], warm=2.0, everywhere=True, turns=3)
 
 
 def compared(workload):
@@ -127,18 +128,19 @@ def all_workloads():
     small = post(SMALL, headers=KEY)
     small_closing = post(SMALL, headers=KEY, close=True)
     return [
-        Workload("small_64", "small JSON, 64 connections", REQUEST, small, every(also=("raw",))),
+        Workload("small_64", "small JSON, 64 connections", REQUEST, small, every(also=("raw",)),
+                 turns=2),
         Workload("small_1000", "small JSON, 1,000 connections", REQUEST, small,
                  every(also=("raw",)), connections=1000, warm=0.6),
         Workload("small_even", "small JSON, 64 connections, 15,000 requests a second, open loop",
-                 REQUEST, small, every(also=("raw",)), rate=15000),
+                 REQUEST, small, every(also=("raw",)), rate=15000, turns=2),
         Workload("small_even_1000",
                  "small JSON, 1,000 connections, 15,000 requests a second, open loop", REQUEST, small,
                  every(also=("raw",)), rate=15000, connections=1000, warm=0.6),
         Workload("new_connection", "a new connection for each request", REQUEST, small_closing,
-                 every(also=("raw",)), flags=("--new",)),
+                 every(also=("raw",)), flags=("--new",), turns=2),
         Workload("latency", "2,000 requests a second, open loop", REQUEST, small,
-                 [Subject("direct"), *every(also=("raw",))], rate=2000, seconds=2.0),
+                 [Subject("direct"), *every(also=("raw",))], rate=2000, turns=4),
         streams("200", 200, 100, 20, False), streams("2000", 2000, 100, 20, True),
         streams("2000_paced", 2000, 40, 100, True),
         Workload("sse_flood", "SSE, 32 streams, tokens as fast as they come", TOKEN,
