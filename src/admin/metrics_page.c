@@ -19,6 +19,7 @@
 #include <nearside/obs/log.h>
 #include <nearside/obs/metric_text.h>
 
+#include <stdio.h>
 #include <string.h>
 
 /* What one scrape is made of. */
@@ -313,6 +314,18 @@ static void write_cpu(struct scrape *scrape)
     sample(scrape, scrape->process.cpu_seconds);
 }
 
+static void write_worker_cpu(struct scrape *scrape)
+{
+    const struct admin_source *source = &scrape->admin->source;
+
+    for (uint32_t i = 0; i < source->workers(source->arg); i++) {
+        char index[16];
+        (void)snprintf(index, sizeof(index), "%u", i);
+        label(scrape, "worker", index);
+        sample(scrape, (double)source->worker_cpu_ns(source->arg, i) / (double)NS_PER_S);
+    }
+}
+
 static void write_open_fds(struct scrape *scrape)
 {
     sample(scrape, (double)scrape->process.open_fds);
@@ -369,6 +382,11 @@ static const struct computed families[] = {
     {"nearside_config_last_reload_successful", METRIC_GAUGE, "-",
      "1 when the last attempt to load a configuration succeeded.", write_reload_ok},
     {"nearside_uptime_seconds", METRIC_GAUGE, "-", "Time since the process started.", write_uptime},
+    {"nearside_worker_cpu_seconds_total", METRIC_COUNTER, "`worker`",
+     "CPU time of a worker's thread. One that takes a second each second has no time left: what "
+     "its "
+     "clients send waits in the kernel, where no other metric sees it.",
+     write_worker_cpu},
     {"nearside_log_dropped_total", METRIC_COUNTER, "-",
      "Log lines dropped because they came faster than they could be written.", write_log_dropped},
     {"nearside_build_info", METRIC_GAUGE, "`version`", "1, with the version as a label.",

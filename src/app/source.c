@@ -73,6 +73,11 @@ static uint32_t source_workers(void *arg)
     return ((struct edge *)arg)->worker_count;
 }
 
+static uint64_t source_worker_cpu_ns(void *arg, uint32_t index)
+{
+    return worker_cpu_ns(((struct edge *)arg)->workers[index]);
+}
+
 static uint64_t source_started(void *arg)
 {
     return ((struct edge *)arg)->started_wall_ms;
@@ -176,6 +181,7 @@ void edge_start_admin(struct edge *edge)
         .redis = source_redis,
         .is_draining = source_is_draining,
         .workers = source_workers,
+        .worker_cpu_ns = source_worker_cpu_ns,
         .started_wall_ms = source_started,
         .started_ns = source_started_ns,
         .reload = source_reload,

@@ -27,6 +27,15 @@ uint64_t clock_wall_ms(void)
     return read_clock_ns(CLOCK_REALTIME) / NS_PER_MS;
 }
 
+uint64_t clock_thread_cpu_ns(pthread_t thread)
+{
+    clockid_t id;
+    int rc = pthread_getcpuclockid(thread, &id);
+
+    ASSERT(rc == 0);
+    return read_clock_ns(id);
+}
+
 static char *put_number(char *out, uint64_t value, int width, char after)
 {
     for (int i = width - 1; i >= 0; i--) {

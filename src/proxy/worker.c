@@ -509,6 +509,11 @@ static void on_queue_tick(struct deadline *deadline, void *arg)
     }
 }
 
+uint64_t worker_cpu_ns(const struct worker *worker)
+{
+    return worker->started ? clock_thread_cpu_ns(worker->thread) : 0;
+}
+
 /* ---- the end ---- */
 
 void worker_stop(struct worker *worker)

@@ -95,6 +95,23 @@ def test_histograms_have_bounds_from_a_millisecond_to_ten_minutes(proxy):
     assert all(b <= 3 * a for a, b in zip(inside, inside[1:])), "a gap in which nothing is seen"
 
 
+def test_the_worker_that_serves_tells_the_cpu_time_it_took(proxy):
+    """What saturation is seen by, when all others count from the moment a request is read."""
+    def times():
+        metrics = proxy.metrics()
+        return [metrics.value("nearside_worker_cpu_seconds_total", {"worker": str(worker)})
+                for worker in range(2)]
+
+    before = times()
+    with proxy.connect() as conn:
+        for _ in range(200):
+            conn.send(raw.request_bytes("GET", "/echo"))
+            assert conn.read_response().status == 200
+    used = sorted(after - earlier for after, earlier in zip(times(), before))
+    assert used[1] > 200 * 5e-6, "200 requests of one connection"
+    assert used[0] < used[1], "the other worker had nothing to do"
+
+
 def test_nothing_a_client_sends_becomes_a_label(proxy):
     use(proxy)
     before = len(proxy.metrics().samples)

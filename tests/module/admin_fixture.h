@@ -98,6 +98,12 @@ static inline uint32_t source_workers(void *arg)
     return 2;
 }
 
+static inline uint64_t source_worker_cpu_ns(void *arg, uint32_t index)
+{
+    (void)arg;
+    return (index + 1) * NS_PER_S / 2;
+}
+
 static inline bool source_is_draining(void *arg)
 {
     return ((struct fixture *)arg)->draining;
@@ -359,6 +365,7 @@ static inline void start_admin(struct fixture *f)
         .redis = source_redis,
         .is_draining = source_is_draining,
         .workers = source_workers,
+        .worker_cpu_ns = source_worker_cpu_ns,
         .started_wall_ms = source_started,
         .started_ns = source_started_ns,
         .reload = source_reload,

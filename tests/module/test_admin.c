@@ -468,6 +468,7 @@ static void test_metrics_show_the_state_of_the_fleet(void **state)
     assert_true(fleet_drain_region(f->fleet, STR_LIT("far"), true));
     f->cache.bytes = 4096;
     get(f, "/metrics");
+    assert_true(says(f->body, "nearside_worker_cpu_seconds_total{worker=\"1\"} 1\n"));
     assert_true(says(f->body, "\nnearside_region_path_latency_seconds{region=\"near\"} 0.0125\n"));
     assert_false(says(f->body, "nearside_region_path_latency_seconds{region=\"far\"}"));
     assert_true(says(f->body, "\nnearside_region_state{region=\"near\",state=\"up\"} 1\n"));

@@ -67,6 +67,7 @@ struct admin_source {
     void (*redis)(void *arg, unsigned region_slot, struct admin_redis *ret_redis);
     bool (*is_draining)(void *arg);
     uint32_t (*workers)(void *arg); /* threads that run, whatever the config says by now */
+    uint64_t (*worker_cpu_ns)(void *arg, uint32_t index);
     uint64_t (*started_wall_ms)(void *arg);
     uint64_t (*started_ns)(void *arg); /* the same by clock_mono_ns(), which never jumps */
     /* Do what SIGHUP does. False: refused; last_reload() says why. */

@@ -6,6 +6,7 @@
 #ifndef NEARSIDE_BASE_CLOCK_H
 #define NEARSIDE_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 #define NS_PER_US 1000ULL
@@ -14,6 +15,8 @@
 
 uint64_t clock_mono_ns(void);
 uint64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
+/* CPU time that a running thread has used. Thread: any. */
+uint64_t clock_thread_cpu_ns(pthread_t thread);
 
 #define CLOCK_ISO_LEN 25
 /* "2026-11-22T10:20:30.123Z" and a NUL into `out`. */

@@ -86,6 +86,9 @@ void worker_send_purge_redis(struct worker *worker, unsigned region_slot);
  * worker_free(). */
 bool worker_explain(struct worker *worker, struct str id, struct explain_record *ret_record);
 
+/* CPU time its thread has used, 0 if it does not run. Thread: the one that started it. */
+uint64_t worker_cpu_ns(const struct worker *worker);
+
 /* End it now, whatever is under way; waits for the thread. */
 void worker_stop(struct worker *worker);
 void worker_free(struct worker *worker);
