@@ -85,7 +85,7 @@ void edge_trim_start(struct edge *edge)
 void edge_on_trim_tick(struct deadline *deadline, void *arg)
 {
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
-    (void)pages_cool();
+    const bool has_cooled = pages_cool() > 0;
     const struct trim_facts before = facts_now(edge);
     uint64_t next_ms = trim_next_look_ms(&edge->trim, &before);
 
@@ -98,6 +98,8 @@ void edge_on_trim_tick(struct deadline *deadline, void *arg)
         log_debug("memory_trimmed", "before=%llu after=%llu counted=%llu took_ms=%llu",
                   (unsigned long long)before.resident, (unsigned long long)after.resident,
                   (unsigned long long)after.counted, (unsigned long long)took_ms);
+    } else if (has_cooled) {
+        next_ms = TRIM_TICK_MS; /* there may be more */
     }
     deadline_set_in_ms(deadline, next_ms);
 }

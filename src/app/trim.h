@@ -6,9 +6,10 @@
  * so the allocator's free memory lies between what is used, and it gives back only what lies at its
  * end. Here it is told to give back every free page once that has become much.
  *
- * What is resident beyond what is counted (cached answers, those under way, kept bodies) is the
- * slack. Some of it is in use: connections, pools, tables. So the least slack seen is the floor,
- * and a trim is due when there is a step more than that; what a trim leaves is the new floor.
+ * What is resident beyond what is counted (cached answers, those under way, kept bodies, pages that
+ * lie warm) is the slack. Some of it is in use: connections, pools, tables. So the least slack seen
+ * is the floor, and a trim is due when there is a step more than that; what a trim leaves is the
+ * new floor.
  *
  * A trim takes the allocator's locks, one arena at a time. How long depends on how much there is:
  * the pause behind it is so many times that, so that trims take a twentieth of the time at most.

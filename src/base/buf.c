@@ -44,7 +44,7 @@ static void free_data(const struct buf *buf)
 }
 
 /* The bytes stand at the front and fit. False: memory is refused. */
-static bool try_resize(struct buf *buf, size_t size)
+static bool try_block(struct buf *buf, size_t size)
 {
     const bool was_paged = is_paged(buf, buf->size);
     char *data;
@@ -112,7 +112,14 @@ bool buf_try_grow(struct buf *buf, size_t len)
         return true;
     }
     move_to_front(buf);
-    return try_resize(buf, size);
+    return try_block(buf, size);
+}
+
+bool buf_try_resize(struct buf *buf, size_t size)
+{
+    ASSERT(size >= buf_len(buf));
+    move_to_front(buf);
+    return try_block(buf, size);
 }
 
 void buf_grow(struct buf *buf, size_t len)
@@ -160,7 +167,7 @@ void buf_fit(struct buf *buf, size_t size)
         return;
     }
     move_to_front(buf);
-    (void)try_resize(buf, size); /* what cannot be made smaller stays as it is */
+    (void)try_block(buf, size); /* what cannot be made smaller stays as it is */
 }
 
 void buf_grow_and_append(struct buf *buf, const void *bytes, size_t len)

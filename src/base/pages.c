@@ -2,7 +2,7 @@
 /*
  * Regions of address space, each a row of units with its own books at its front:
  *
- *     | list, counts, runs, used | block | free | block | block | free ...      64 MiB, aligned so
+ *     | list, counts, runs, bits | block | free | block | block | free ...      64 MiB, aligned so
  *      ^ region_of(any pointer)
  *
  * A unit is a page of the machine, 4 KiB at least. `used` has a bit for each unit; `runs` says, at
@@ -11,8 +11,8 @@
  *
  * Memory is given back before a block's units are marked free, so the lock is not held meanwhile.
  * `warm` has a bit for each free unit whose memory was kept. The first gap is at the lowest place,
- * so what is taken is mostly warm, and what is given back later is taken from the highest.
- * A region without blocks and warm units is let go, unless it is the only one.
+ * so where blocks come and go they meet warm ones, and what is given back is taken from the
+ * highest. A region without blocks and warm units is let go, unless it is the only one.
  */
 #include <nearside/base/pages.h>
 
@@ -27,7 +27,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#if defined(__SANITIZE_ADDRESS__)
+#if HAS_ASAN
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(ptr, size)   ((void)(ptr), (void)(size))
@@ -350,7 +350,7 @@ static void *move(struct region *region, uint32_t unit, uint32_t count)
         ASAN_UNPOISON_MEMORY_REGION(ptr, had * region->unit_bytes);
         ASAN_UNPOISON_MEMORY_REGION(moved, count * region->unit_bytes);
         memcpy(moved, ptr, had * region->unit_bytes);
-        pages_free(ptr);
+        pages_free_warm(ptr);
     }
     return moved;
 }
@@ -376,7 +376,7 @@ void *pages_try_resize(void *ptr, size_t size)
         }
     }
     if (ptr != NULL) {
-        fence(ptr, size, count * region->unit_bytes);
+        fence(ptr, size, pages_size_of(ptr)); /* not the region's: it may be gone */
     }
     return ptr;
 }

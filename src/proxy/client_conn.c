@@ -245,6 +245,7 @@ static char *read_room(struct client_conn *conn, size_t *ret_size)
     if (conn->state == CLIENT_REQUEST && buf_len(&conn->in) == 0) {
         room = request_body_room(conn->request, ret_size);
     }
+    ASSERT(room == NULL || *ret_size <= conn->body_left);
     if (room == NULL) {
         room = conn->worker->client_bytes;
         *ret_size = WORKER_READ_BYTES;
@@ -252,14 +253,16 @@ static char *read_room(struct client_conn *conn, size_t *ret_size)
     return room;
 }
 
-/* One read. False: stop for now. */
-static bool read_once(struct client_conn *conn)
+/* One read; its bytes are added to `taken`. False: stop for now. */
+static bool read_once(struct client_conn *conn, size_t *taken)
 {
     size_t size = 0;
     size_t len = 0;
     char *room = read_room(conn, &size);
+    const enum stream_io io = stream_read(conn->stream, room, size, &len);
 
-    switch (stream_read(conn->stream, room, size, &len)) {
+    *taken += len;
+    switch (io) {
     case STREAM_OK:
         conn->pipelined = 0;
         client_take_bytes(conn, str_make(room, len));
@@ -375,6 +378,8 @@ static void end_connection(struct client_conn *conn)
 /* Do what the state and the facts allow. */
 static void client_drive(struct client_conn *conn)
 {
+    size_t taken = 0;
+
     if (conn->write_failed) {
         on_broken(conn);
         return;
@@ -394,11 +399,11 @@ static void client_drive(struct client_conn *conn)
         }
     }
     for (unsigned reads = 0; conn->readable && client_wants_bytes(conn); reads++) {
-        if (reads == CLIENT_READS) {
+        if (reads == CLIENT_READS || taken >= CLIENT_READ_BYTES) {
             loop_task_queue(conn->worker->loop, &conn->drive_task);
             return;
         }
-        if (!read_once(conn)) {
+        if (!read_once(conn, &taken)) {
             return;
         }
     }

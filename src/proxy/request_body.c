@@ -17,10 +17,10 @@
 #include <nearside/base/assert.h>
 #include <nearside/conf/tree.h>
 
-/* A kept body of a said length is booked and allocated this much at first, then so many times what
- * there was, at most whole. */
+/* A kept body of a said length is booked and allocated this much at first, or what its first read
+ * brought; then so many times what has come, at most whole. */
 #define BODY_FIRST_BYTES 16384
-#define BODY_GROWTH      8
+#define BODY_GROWTH      16
 /* Room of a body whose beginning was let go: enough to read on without moving what is there at each
  * read. */
 #define BODY_STREAM_BYTES ((size_t)4 * REQUEST_BODY_WINDOW)
@@ -28,7 +28,7 @@
 /* Read to where it is kept, a body is not copied once more; but each of these reads needs room that
  * is booked, and none shall keep the loop long. */
 #define BODY_READ_MIN 16384
-#define BODY_READ_MAX 262144
+#define BODY_READ_MAX CLIENT_READ_BYTES
 
 /* Heads up to this are not counted: nearly all are, and all connections together hold little of
  * them. */
@@ -103,22 +103,13 @@ static bool fits(const struct request *request, uint64_t bytes)
  * little shall hold little, and a body shall be moved seldom. */
 static uint64_t booking_for(const struct request_body *body, uint64_t need)
 {
-    uint64_t size = body->reserved == 0 ? BODY_FIRST_BYTES : body->reserved * BODY_GROWTH;
+    uint64_t size = body->reserved == 0 ? BODY_FIRST_BYTES : need * BODY_GROWTH;
 
     if (body->streaming || body->framing != HTTP_BODY_LENGTH) {
         return need;
     }
     size = size > need ? size : need;
     return size < body->expected ? size : body->expected;
-}
-
-/* A large body of a known length gets all its room at once, so that it is never moved: what is not
- * written takes no memory. */
-static uint64_t room_for(const struct request_body *body, uint64_t booking)
-{
-    const bool is_whole = body->framing == HTTP_BODY_LENGTH && !body->streaming;
-
-    return is_whole && booking >= BUF_PAGED_BYTES ? body->expected : booking;
 }
 
 /* Book and allocate for a body of `need` bytes from its present start. */
@@ -132,7 +123,10 @@ static bool make_room(struct request *request, uint64_t need)
         if (!request_reserve(request, booking - body->reserved)) {
             return false;
         }
-        need = room_for(body, booking);
+        need = booking;
+    }
+    if (body->framing == HTTP_BODY_LENGTH && !body->streaming) {
+        return need <= body->bytes.size || buf_try_resize(&body->bytes, (size_t)need);
     }
     return buf_reserve(&body->bytes, (size_t)need - buf_len(&body->bytes));
 }
@@ -237,14 +231,13 @@ void request_body_add(struct request *request, struct str bytes)
 char *request_body_room(struct request *request, size_t *ret_size)
 {
     struct request_body *body = &request->body;
-    const uint64_t left = body->expected - body->received;
-    uint64_t size;
+    uint64_t size = buf_room(&body->bytes);
+    uint64_t left;
 
     if (body->framing != HTTP_BODY_LENGTH || body->streaming) {
         return NULL;
     }
-    ASSERT(body->reserved >= buf_len(&body->bytes));
-    size = body->reserved - buf_len(&body->bytes);
+    left = body->expected - body->received;
     size = size < left ? size : left;
     size = size < BODY_READ_MAX ? size : BODY_READ_MAX;
     if (size < BODY_READ_MIN) {

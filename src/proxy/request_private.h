@@ -335,9 +335,11 @@ void request_learn(struct request *request, enum outcome outcome);
 
 /* request_body.c */
 bool request_body_begin(struct request *request);
-/* `bytes` may lie at request_body_room() already. */
+/* `bytes` may lie at request_body_room() already. They may be gone with the request when it
+ * returns. */
 void request_body_add(struct request *request, struct str bytes);
-/* Where the next bytes of a body may be read to and how many, if they are kept; else NULL. */
+/* Where the next bytes of a kept body may be read to and how many; NULL: there is no room yet, or
+ * not enough for a read to be worth it. */
 char *request_body_room(struct request *request, size_t *ret_size);
 void request_body_release(struct request *request, uint64_t up_to);
 void request_body_drop(struct request *request); /* once it cannot be needed again */

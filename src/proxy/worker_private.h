@@ -21,7 +21,7 @@
 
 #define WORKER_MAGIC         0x776f726bu
 #define WORKER_HEAD_BYTES    4096  /* of an answer's head that always have room */
-#define WORKER_READ_BYTES    65536 /* one read; also the most that one TLS or TCP read gives */
+#define WORKER_READ_BYTES    65536 /* one read into a scratch */
 #define WORKER_FRAME_ROOM    64    /* before and behind what is read, for our framing of it */
 #define WORKER_FREE_REQUESTS 512   /* kept for use again */
 #define WORKER_FREE_SCANS    64    /* likewise: bodies being read at once, mostly */

@@ -111,6 +111,61 @@ def test_long_prompts_on_one_connection_arrive_as_they_were_sent(make_origin, ma
     assert got == bodies
 
 
+@pytest.mark.parametrize("listener", ["plain", "tls"])
+def test_clients_that_leave_within_a_long_prompt_disturb_no_other(make_origin, make_proxy,
+                                                                  authority, listener):
+    got = []
+    certificate = authority.issue("edge")
+    tls = {"certificate": certificate.cert, "key": certificate.key}
+    proxy = make_proxy([region("near", make_origin(keeping(got)))], edge={"workers": 1},
+                       listeners=[{"bind": "127.0.0.1:0", **({"tls": tls} if listener == "tls" else {})}])
+    request = raw.request_bytes("POST", "/v1/chat/completions", long_prompt(2 * MIB))
+
+    def connect():
+        if listener == "tls":
+            return raw.Conn(proxy.tls_port, timeout=30, tls=authority.client_context())
+        return raw.Conn(proxy.port, timeout=30)
+
+    def booked(condition, what):
+        wait_until(lambda: condition(proxy.metrics().value("nearside_buffered_bytes")), what)
+
+    with connect() as last:
+        last.send(request[:700000])
+        booked(lambda value: value >= 699000, "the first part to be kept")
+        base = proxy.metrics().value("nearside_buffered_bytes")
+        for length in (100000, 140000, 700000, 1500000, len(request) - 1):
+            with connect() as conn:
+                conn.send(request[:length])
+                booked(lambda value, at=length: value >= base + at - 1000, "a part to be kept")
+            booked(lambda value: value == base, "it to be dropped")
+        last.send(request[700000:])
+        assert last.read_response().status == 200
+    booked(lambda value: value == 0, "all to be given back")
+    assert got == [long_prompt(2 * MIB)]
+
+
+@pytest.mark.skipif("san/" in os.environ.get("NEARSIDE_BIN", ""),
+                    reason="a sanitizer keeps freed memory for a while")
+def test_memory_kept_for_the_next_prompts_is_not_more_than_is_counted(make_origin, make_proxy):
+    """Right after a burst, clients that say much and send little do not get what lies warm uncounted."""
+    got = []
+    proxy = make_proxy([region("near", make_origin(keeping(got)))], edge={"workers": 1})
+    request = raw.request_bytes("POST", "/v1/chat/completions", long_prompt(8000000))
+    before = proxy.process.rss_bytes()
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(proxy.connect(timeout=30)) for _ in range(8)]
+        for conn in conns:
+            conn.send(request[:-1])
+        wait_until(lambda: proxy.process.rss_bytes() - before > 60000000, "prompts to be kept")
+        for conn in conns:
+            conn.send(request[-1:] + request[:70000])
+        for conn in conns:
+            assert conn.read_response().status == 200
+        proxy.wait_metric("nearside_buffered_bytes", None, lambda value: 0 < value < 16 * MIB)
+        wait_until(lambda: proxy.process.rss_bytes() - before <
+                   proxy.metrics().value("nearside_buffered_bytes") + 8 * MIB, "no more than counted")
+
+
 @pytest.mark.skipif("san/" in os.environ.get("NEARSIDE_BIN", ""),
                     reason="a sanitizer keeps freed memory for a while")
 def test_the_memory_of_long_prompts_goes_back_when_no_more_come(make_origin, make_proxy):

@@ -75,7 +75,10 @@ MUST_CHECK static inline bool buf_reserve(struct buf *buf, size_t len)
     return LIKELY(len <= buf_room(buf)) || buf_try_grow(buf, len);
 }
 
-/* The same for what is our own and small, or was reserved before: never refused. */
+/* A block of `size` bytes and no more, at least what is there. False when memory is refused. */
+bool buf_try_resize(struct buf *buf, size_t size) MUST_CHECK;
+
+/* Room likewise for what is our own and small, or was reserved before: never refused. */
 void buf_grow(struct buf *buf, size_t len);
 static inline void buf_make_room(struct buf *buf, size_t len)
 {

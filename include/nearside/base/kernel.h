@@ -11,6 +11,8 @@
 #ifndef NEARSIDE_BASE_KERNEL_H
 #define NEARSIDE_BASE_KERNEL_H
 
+#include <nearside/base/attr.h>
+
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -18,7 +20,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HAS_ASAN || HAS_TSAN
 #define KERNEL_BY_LIBC 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

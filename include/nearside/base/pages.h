@@ -7,8 +7,8 @@
  * the kernel as it is freed, and a block's size is its pages: nothing else is resident. Address
  * space may be left in pieces; there is plenty of it. The price is a fault for each page of a new
  * block (some 0.5 us). What comes and goes with each request is freed "warm": its memory is left to
- * the next block there, and what nobody took goes back later, with pages_cool(). A page that was
- * never written takes no memory, so a block may be as long as what is promised.
+ * the next block there, and what nobody took goes back later, with pages_cool(). So a new block is
+ * to be counted as resident from its first to its last byte, written or not.
  *
  * Like mem_try_*: may return NULL, and a test's mem_try_fail_after() counts these calls, too.
  *

@@ -24,6 +24,13 @@ struct block {
     uint8_t mark;
 };
 
+static void cool_all(void)
+{
+    while (pages_warm_bytes() > 0) {
+        (void)pages_cool();
+    }
+}
+
 static void fill(struct block *block)
 {
     memset(block->bytes, block->mark, block->size);
@@ -122,6 +129,7 @@ static size_t resident_pages(void *bytes, size_t size)
 static void test_a_freed_block_is_no_longer_resident(void **state)
 {
     (void)state;
+    cool_all();
     void *block = pages_try_alloc(8 * MIB);
     void *neighbour = pages_try_alloc(PAGE); /* so that its address space stays */
 
@@ -159,6 +167,7 @@ static void test_too_much_and_refused_memory_leave_the_block_as_it_was(void **st
 static void test_what_was_freed_warm_stays_for_the_next_until_nobody_wants_it(void **state)
 {
     (void)state;
+    cool_all();
     void *block = pages_try_alloc(4 * MIB);
     void *neighbour = pages_try_alloc(PAGE);
     const size_t all = resident_pages(memset(block, 1, 4 * MIB), 4 * MIB);
@@ -185,6 +194,7 @@ static void test_what_was_freed_warm_stays_for_the_next_until_nobody_wants_it(vo
 static void test_a_block_grows_into_what_is_warm(void **state)
 {
     (void)state;
+    cool_all();
     void *block = pages_try_alloc(2 * MIB);
 
     pages_free_warm(block);
@@ -199,6 +209,7 @@ static void test_a_block_grows_into_what_is_warm(void **state)
 static void test_much_that_is_warm_goes_a_part_at_a_time(void **state)
 {
     (void)state;
+    cool_all();
     const size_t size = PAGES_BLOCK_MAX;
     void *first = pages_try_alloc(size);
     void *second = pages_try_alloc(size);
@@ -209,6 +220,25 @@ static void test_much_that_is_warm_goes_a_part_at_a_time(void **state)
     assert_int_equal(pages_cool(), 64 * MIB);
     assert_int_equal(pages_cool(), 2 * size - 64 * MIB);
     assert_int_equal(pages_warm_bytes(), 0);
+}
+
+static void test_the_last_block_of_a_region_leaves_it(void **state)
+{
+    (void)state;
+    void *hole = pages_try_alloc(25 * MIB);
+    uint8_t *block = pages_try_alloc(MIB);
+    void *second = pages_try_alloc(PAGES_BLOCK_MAX); /* a region of its own */
+
+    memset(block, 'b', MIB);
+    pages_free(hole);
+    block = pages_try_resize(block, 40 * MIB); /* into a third: neither gap is as long */
+    assert_non_null(block);
+    assert_int_equal(block[0], 'b');
+    assert_int_equal(block[MIB - 1], 'b');
+    block[40 * MIB - 1] = 'e';
+    cool_all();
+    pages_free(second);
+    pages_free(block);
 }
 
 /* The model: each block holds its own mark, whatever happens to the others. */
@@ -245,10 +275,7 @@ static void test_blocks_of_all_sizes_come_and_go_without_touching_each_other(voi
     for (size_t i = 0; i < BLOCKS; i++) {
         pages_free(blocks[i].bytes);
     }
-    (void)pages_cool();
-    while (pages_cool() > 0) {
-    }
-    assert_int_equal(pages_warm_bytes(), 0);
+    cool_all();
 }
 
 int main(void)
@@ -263,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_what_was_freed_warm_stays_for_the_next_until_nobody_wants_it),
         cmocka_unit_test(test_a_block_grows_into_what_is_warm),
         cmocka_unit_test(test_much_that_is_warm_goes_a_part_at_a_time),
+        cmocka_unit_test(test_the_last_block_of_a_region_leaves_it),
         cmocka_unit_test(test_blocks_of_all_sizes_come_and_go_without_touching_each_other),
     };
 
