@@ -383,9 +383,8 @@ static const struct computed families[] = {
      "1 when the last attempt to load a configuration succeeded.", write_reload_ok},
     {"nearside_uptime_seconds", METRIC_GAUGE, "-", "Time since the process started.", write_uptime},
     {"nearside_worker_cpu_seconds_total", METRIC_COUNTER, "`worker`",
-     "CPU time of a worker's thread. One that takes a second each second has no time left: what "
-     "its "
-     "clients send waits in the kernel, where no other metric sees it.",
+     "CPU time of a worker's thread. One that takes a second each second has no time left: "
+     "requests wait in the kernel, where no other metric sees them.",
      write_worker_cpu},
     {"nearside_log_dropped_total", METRIC_COUNTER, "-",
      "Log lines dropped because they came faster than they could be written.", write_log_dropped},

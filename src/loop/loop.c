@@ -38,7 +38,9 @@ struct loop *loop_new(const char *name)
     atomic_init(&loop->home, loop->maker);
     loop_tasks_init(loop);
     loop_wait_init(loop);
-    list_init(&loop->put_off);
+    for (unsigned kind = 0; kind < WATCH_YIELD_KINDS; kind++) {
+        list_init(&loop->put_off[kind]);
+    }
     loop_deadlines_init(loop);
     loop_mailbox_init(loop);
     return loop;

@@ -33,8 +33,8 @@ struct loop {
     uint64_t now_ns;        /* of this turn; 0: to be read at the next question */
     unsigned watch_count;   /* watches and signals that were not freed yet */
 
-    struct list put_off; /* struct watch, in the order of their events */
-    struct list tasks;   /* of the coming end of turn */
+    struct list put_off[WATCH_YIELD_KINDS]; /* struct watch, in the order of their events */
+    struct list tasks;                      /* of the coming end of turn */
     struct list heavy[LOOP_HEAVY_COUNT];
 
     /* Calls for the end of the turn; the array is kept between turns. */
@@ -67,7 +67,7 @@ void loop_watches_run(const struct epoll_event *events, int count);
 void loop_put_off_run(struct loop *loop);
 static inline bool loop_has_put_off(const struct loop *loop)
 {
-    return !list_is_empty(&loop->put_off);
+    return !list_is_empty(&loop->put_off[0]) || !list_is_empty(&loop->put_off[1]);
 }
 
 /* loop_task.c: run what is queued, heavy steps first, but not what those queue in turn. */

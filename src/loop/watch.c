@@ -8,9 +8,9 @@
  * writable", just what an edge for ordinary bytes looks like. Here a break is told as one.
  *
  * What is begun is finished before more is begun: events that would bring new work (a client's,
- * between two requests) are put off until the turn's others have run, and at most so many of them
- * run in a turn. With more to do than time, work then waits where it costs nothing, in the kernel's
- * buffer of its client, and what is under way is little enough to stay in the cache.
+ * unless it is being answered) are put off until the turn's others have run, and at most so many of
+ * them run in a turn. With more to do than time, work then waits where it costs nothing, in the
+ * kernel's buffer of its client, and what is under way is little enough to stay in the cache.
  */
 #include "loop_private.h"
 
@@ -55,7 +55,7 @@ static void start(struct watch *watch, struct loop *loop, int fd, unsigned wante
     watch->loop = loop;
     watch->wanted = wanted;
     watch->waiting = 0;
-    watch->yields = false;
+    watch->yields = WATCH_AT_ONCE;
     list_init(&watch->put_off);
     /* Fails for descriptors that cannot be polled, a bug, or when the kernel has no memory for
      * one more small object, which is treated as our own allocator treats it. */
@@ -116,11 +116,25 @@ static void call_back(struct watch *watch, unsigned told)
     watch->fn(watch, told, watch->arg);
 }
 
+static struct list *put_off_list(struct watch *watch)
+{
+    return &watch->loop->put_off[watch->yields == WATCH_YIELDS_NEW];
+}
+
 static void put_off(struct watch *watch, unsigned told)
 {
     watch->waiting |= told;
     if (!list_is_linked(&watch->put_off)) {
-        list_push_back(&watch->loop->put_off, &watch->put_off);
+        list_push_back(put_off_list(watch), &watch->put_off);
+    }
+}
+
+void watch_set_yielding(struct watch *watch, enum watch_yield yields)
+{
+    watch->yields = yields;
+    if (yields == WATCH_AT_ONCE && list_is_linked(&watch->put_off)) {
+        list_remove(&watch->put_off);
+        list_push_front(put_off_list(watch), &watch->put_off);
     }
 }
 
@@ -137,7 +151,7 @@ void loop_watches_run(const struct epoll_event *events, int count)
         if (told == 0) {
             continue;
         }
-        if (watch->yields) {
+        if (watch->yields != WATCH_AT_ONCE && (told & WATCH_CLOSED) == 0) {
             put_off(watch, told);
         } else {
             call_back(watch, told);
@@ -148,7 +162,10 @@ void loop_watches_run(const struct epoll_event *events, int count)
 void loop_put_off_run(struct loop *loop)
 {
     for (unsigned i = 0; i < PUT_OFF_PER_TURN && loop_has_put_off(loop); i++) {
-        call_back(LIST_ITEM(list_first(&loop->put_off), struct watch, put_off), 0);
+        struct list *const turns = &loop->put_off[i % WATCH_YIELD_KINDS];
+        struct list *const others = &loop->put_off[(i + 1) % WATCH_YIELD_KINDS];
+        struct list *first = list_first(list_is_empty(turns) ? others : turns);
+        call_back(LIST_ITEM(first, struct watch, put_off), 0);
     }
 }
 

@@ -21,8 +21,9 @@
 
 /* Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn (4096). */
 #define BACKLOG 4096
-/* Accepted in one turn: a burst must not hold up the streams that are being served. */
-#define ACCEPTS_PER_TURN 16 /* as many as may begin something (watch.c) */
+/* Accepted in one turn: a burst must not hold up the streams that are being served. Not more than
+ * may begin something then (watch.c): they would only wait here, and hold memory. */
+#define ACCEPTS_PER_TURN 16
 /* Without descriptors or memory accept() would fail in each turn; others need time to end. */
 #define PAUSE_MS 100
 

@@ -67,7 +67,7 @@ static void on_again(struct loop_task *task, void *arg)
     if (stream->handshake_waits) {
         stream->handshake_waits = false;
         stream->handshake_has_begun = true;
-        watch_set_yielding(&stream->watch, false); /* what has begun comes to its end */
+        watch_set_yielding(&stream->watch, WATCH_AT_ONCE); /* what has begun comes to its end */
         shake_hands(stream);
         return;
     }
@@ -172,7 +172,7 @@ struct stream *stream_accept(struct loop *loop, int fd, struct tls_ctx *tls, str
     stream->fd = fd;
     stream->is_accepted = true;
     watch_start_edge(&stream->watch, loop, fd, on_event, stream);
-    watch_set_yielding(&stream->watch, true);
+    watch_set_yielding(&stream->watch, WATCH_YIELDS_NEW);
     begin_tls(stream, tls, NULL);
     return stream;
 }
@@ -420,7 +420,7 @@ enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, 
     return outcome;
 }
 
-void stream_set_yielding(struct stream *stream, bool yields)
+void stream_set_yielding(struct stream *stream, enum watch_yield yields)
 {
     watch_set_yielding(&stream->watch, yields);
 }

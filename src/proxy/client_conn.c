@@ -70,6 +70,23 @@ static uint32_t idle_ms(const struct client_conn *conn)
     return worker->draining ? CLIENT_DRAIN_MS : conn->world->conf->timeouts.client_idle_ms;
 }
 
+/* Whether what comes next would be new work. An answer that is not all taken is none, nor is an
+ * end. */
+static enum watch_yield yield_of(const struct client_conn *conn)
+{
+    switch (conn->state) {
+    case CLIENT_OPENING:
+    case CLIENT_IDLE:
+    case CLIENT_HEAD:
+        if (buf_len(&conn->out) > 0) {
+            return WATCH_AT_ONCE;
+        }
+        return conn->requests == 0 ? WATCH_YIELDS_NEW : WATCH_YIELDS_KNOWN;
+    default:
+        return WATCH_AT_ONCE;
+    }
+}
+
 /* The only place that changes conn->state. */
 void client_move(struct client_conn *conn, enum client_state next)
 {
@@ -80,7 +97,7 @@ void client_move(struct client_conn *conn, enum client_state next)
         admission_handshake_over(conn->worker);
     }
     conn->state = next;
-    stream_set_yielding(conn->stream, next != CLIENT_REQUEST && next != CLIENT_FLUSH);
+    stream_set_yielding(conn->stream, yield_of(conn));
     switch (next) {
     case CLIENT_IDLE:
         deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
@@ -182,24 +199,33 @@ static bool was_promised_more(const struct client_conn *conn)
            (conn->state == CLIENT_IDLE || (conn->state == CLIENT_REQUEST && conn->reply_begun));
 }
 
+/* Something of its next request has come: here, put off, or in the kernel. */
+static bool has_asked(struct client_conn *conn)
+{
+    return conn->state == CLIENT_IDLE &&
+           (buf_len(&conn->in) > 0 || conn->readable || !stream_is_quiet(conn->stream));
+}
+
 void client_drain(struct client_conn *conn)
 {
+    stream_hurry(conn->stream);
+    if (conn->state == CLIENT_CLOSED) {
+        return;
+    }
     if (was_promised_more(conn)) {
         if (conn->state == CLIENT_IDLE) {
             deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));
         }
         return;
     }
-    stream_hurry(conn->stream); /* its next request may be here */
-    if (conn->state == CLIENT_CLOSED) {
-        return;
-    }
     conn->close_after = true;
     if (conn->state == CLIENT_OPENING && conn->worker->handing_over) {
         return; /* in a handshake, which has its own time, and the request after it too */
     }
-    if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0)) {
-        /* Just accepted: its first request is probably on its way. */
+    if (conn->state == CLIENT_OPENING || (conn->state == CLIENT_IDLE && conn->requests == 0) ||
+        has_asked(conn)) {
+        /* Just accepted: its first request is probably on its way. Or it is answered, as the last.
+         */
         deadline_set_in_ms(&conn->read_deadline, CLIENT_DRAIN_MS);
     } else if (conn->state == CLIENT_IDLE) {
         finish_idle(conn);
@@ -259,7 +285,8 @@ static bool read_once(struct client_conn *conn, size_t *taken)
     size_t size = 0;
     size_t len = 0;
     char *room = read_room(conn, &size);
-    const enum stream_io io = stream_read(conn->stream, room, size, &len);
+    const size_t rest = CLIENT_READ_BYTES - *taken;
+    const enum stream_io io = stream_read(conn->stream, room, size < rest ? size : rest, &len);
 
     *taken += len;
     switch (io) {
@@ -399,7 +426,7 @@ static void client_drive(struct client_conn *conn)
         }
     }
     for (unsigned reads = 0; conn->readable && client_wants_bytes(conn); reads++) {
-        if (reads == CLIENT_READS || taken >= CLIENT_READ_BYTES) {
+        if (reads == CLIENT_READS || taken == CLIENT_READ_BYTES) {
             loop_task_queue(conn->worker->loop, &conn->drive_task);
             return;
         }
@@ -502,6 +529,8 @@ void client_on_written(struct client_conn *conn)
     }
     if (conn->state == CLIENT_FLUSH && buf_len(&conn->out) == 0) {
         end_connection(conn);
+    } else if (conn->state == CLIENT_IDLE || conn->state == CLIENT_HEAD) {
+        stream_set_yielding(conn->stream, yield_of(conn));
     }
 }
 
@@ -543,7 +572,9 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
     uint32_t requests = conn->requests;
 
     (void)deadline;
-    stream_hurry(conn->stream); /* what came in time counts, though it was put off */
+    /* What came in time counts, though it was put off; but a handshake waits its turn within its
+     * time. */
+    stream_hurry(conn->stream);
     if (conn->state != state || conn->requests != requests) {
         return; /* even if it is idle again: a request that the cache answered at once */
     }

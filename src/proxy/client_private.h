@@ -23,8 +23,8 @@
 #define CLIENT_MAGIC      0x636c6e74u
 #define CLIENT_OUT_HIGH   262144 /* unsent bytes at which the source pauses */
 #define CLIENT_OUT_LOW    65536  /* ... and goes on */
-#define CLIENT_READS      4      /* reads per turn and connection */
-#define CLIENT_READ_BYTES 262144 /* likewise; more is not begun */
+#define CLIENT_READS      4      /* reads of a connection, then others have their turn */
+#define CLIENT_READ_BYTES 262144 /* likewise */
 /* For a next request, when another process has taken over: those who keep connections busy ask
  * again within this, and go to the other process after that answer. */
 #define CLIENT_HAND_OVER_MS 5000

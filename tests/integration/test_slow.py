@@ -155,7 +155,7 @@ def test_a_client_may_renew_its_keys_but_not_keep_the_worker_busy_with_it(make_p
     proxy = make_proxy([region("near", pod)], listeners=[tls_listener(authority)])
     with subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{proxy.tls_port}",
                            "-tls1_3"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as talker:
+                          stderr=subprocess.PIPE, bufsize=0) as talker:  # nothing is left for close()
         assert renew_keys(talker, 10) == 10
         talker.stdin.write(raw.request_bytes("GET", "/echo"))
         talker.stdin.flush()

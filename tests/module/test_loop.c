@@ -537,7 +537,7 @@ static void run_yield_test(struct fixture *f, struct yield_test *test, bool othe
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
         assert_int_equal(write(test->ends[i][1], "x", 1), 1);
         watch_start_edge(&test->yielding[i], f->loop, test->ends[i][0], on_yielding, test);
-        watch_set_yielding(&test->yielding[i], true);
+        watch_set_yielding(&test->yielding[i], WATCH_YIELDS_KNOWN);
     }
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->other_ends), 0);
     watch_start_edge(&test->other, f->loop, test->other_ends[0], on_other, test);
@@ -626,7 +626,7 @@ static void test_what_is_put_off_is_told_at_once_when_hurried_and_not_again(void
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     assert_int_equal(write(pair[1], "x", 1), 1);
     watch_start_edge(&test.patient, f->loop, pair[0], on_patient, &test);
-    watch_set_yielding(&test.patient, true);
+    watch_set_yielding(&test.patient, WATCH_YIELDS_KNOWN);
     watch_start_edge(&test.hasty, f->loop, f->pair[0], on_hasty, &test);
     loop_run(f->loop);
     assert_int_equal(test.patient_calls, 1);
@@ -634,6 +634,107 @@ static void test_what_is_put_off_is_told_at_once_when_hurried_and_not_again(void
     watch_stop(&test.hasty);
     (void)close(pair[0]);
     (void)close(pair[1]);
+}
+
+/* Each notes the order in which it was told. */
+#define TELLERS 40
+struct order_test {
+    struct loop *loop;
+    struct teller {
+        struct order_test *test;
+        struct watch watch;
+        int ends[2];
+        unsigned place; /* 1: told first; 0: not told */
+        unsigned events;
+    } tellers[TELLERS];
+    unsigned told;
+    unsigned told_by; /* end when so many were */
+    unsigned hurries; /* the first one says of this one that it does not yield any more; 0: none */
+};
+
+static void on_teller(struct watch *watch, unsigned events, void *arg)
+{
+    struct teller *teller = arg;
+    struct order_test *test = teller->test;
+
+    (void)watch;
+    teller->place = ++test->told;
+    teller->events = events;
+    if (test->told == 1 && test->hurries != 0) {
+        watch_set_yielding(&test->tellers[test->hurries].watch, WATCH_AT_ONCE);
+    }
+    if (test->told == test->told_by) {
+        loop_stop(test->loop);
+    }
+}
+
+static void start_tellers(struct fixture *f, struct order_test *test)
+{
+    test->loop = f->loop;
+    test->told_by = TELLERS;
+    for (unsigned i = 0; i < TELLERS; i++) {
+        struct teller *teller = &test->tellers[i];
+        teller->test = test;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, teller->ends), 0);
+        assert_int_equal(write(teller->ends[1], "x", 1), 1);
+        watch_start_edge(&teller->watch, f->loop, teller->ends[0], on_teller, teller);
+        watch_set_yielding(&teller->watch, WATCH_YIELDS_NEW);
+    }
+}
+
+static void end_tellers(struct order_test *test)
+{
+    for (unsigned i = 0; i < TELLERS; i++) {
+        watch_stop(&test->tellers[i].watch);
+        (void)close(test->tellers[i].ends[0]);
+        (void)close(test->tellers[i].ends[1]);
+    }
+}
+
+static void test_those_who_are_known_do_not_wait_behind_many_who_are_new(void **state)
+{
+    struct fixture *f = *state;
+    struct order_test test = {.told = 0};
+    const unsigned last = TELLERS - 1;
+
+    start_tellers(f, &test);
+    watch_set_yielding(&test.tellers[last - 1].watch, WATCH_YIELDS_KNOWN);
+    watch_set_yielding(&test.tellers[last].watch, WATCH_YIELDS_KNOWN);
+    loop_run(f->loop);
+    assert_int_equal(test.tellers[last - 1].place, 1);
+    assert_int_equal(test.tellers[0].place, 2); /* half and half */
+    assert_int_equal(test.tellers[last].place, 3);
+    assert_int_equal(test.tellers[1].place, 4);
+    assert_int_equal(test.tellers[last - 2].place, TELLERS);
+    end_tellers(&test);
+}
+
+static void test_a_close_is_told_at_once_with_what_came_before_it(void **state)
+{
+    struct fixture *f = *state;
+    struct order_test test = {.told = 0};
+    struct teller *last = &test.tellers[TELLERS - 1];
+
+    start_tellers(f, &test);
+    assert_int_equal(shutdown(last->ends[1], SHUT_WR), 0);
+    loop_run(f->loop);
+    assert_int_equal(last->place, 1);
+    assert_int_equal(last->events, WATCH_READ | WATCH_WRITE | WATCH_CLOSED);
+    assert_int_equal(test.told, TELLERS);
+    end_tellers(&test);
+}
+
+static void test_what_does_not_yield_any_more_is_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct order_test test = {.hurries = TELLERS - 2};
+
+    start_tellers(f, &test);
+    loop_run(f->loop);
+    assert_int_equal(test.tellers[0].place, 1);
+    assert_in_range(test.tellers[TELLERS - 2].place, 2, 3); /* the other list may have the turn */
+    assert_int_equal(test.tellers[2].place, 4);
+    end_tellers(&test);
 }
 
 /* ---- signals ---- */
@@ -803,6 +904,9 @@ int main(void)
         LOOP_TEST(test_many_that_yield_leave_room_for_what_comes_meanwhile),
         LOOP_TEST(test_what_is_stopped_while_it_waits_its_turn_is_not_told),
         LOOP_TEST(test_what_is_put_off_is_told_at_once_when_hurried_and_not_again),
+        LOOP_TEST(test_those_who_are_known_do_not_wait_behind_many_who_are_new),
+        LOOP_TEST(test_a_close_is_told_at_once_with_what_came_before_it),
+        LOOP_TEST(test_what_does_not_yield_any_more_is_the_next),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),
         LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),
         LOOP_TEST(test_loop_is_home_on_the_thread_that_runs_it),

@@ -11,9 +11,8 @@
  * any after it, and buf_is_refused() tells at the end. An empty buffer holds no memory after
  * buf_trim().
  *
- * A buffer of buf_init_large() has pages of its own (pages.h) once it is BUF_PAGED_BYTES or more,
- * and leaves them warm. It may be given all the room that is promised: what is not written takes no
- * memory. It grows by buf_reserve() only.
+ * A buffer of buf_init_large() has pages of its own (pages.h) while its block is BUF_PAGED_BYTES to
+ * PAGES_BLOCK_MAX long, and leaves them warm. It grows by what may be refused only.
  */
 #ifndef NEARSIDE_BASE_BUF_H
 #define NEARSIDE_BASE_BUF_H

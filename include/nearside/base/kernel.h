@@ -22,10 +22,6 @@
 
 #if HAS_ASAN || HAS_TSAN
 #define KERNEL_BY_LIBC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define KERNEL_BY_LIBC 1
-#endif
 #endif
 
 static inline ssize_t kernel_recv(int fd, void *buf, size_t size, int flags)

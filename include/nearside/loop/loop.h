@@ -106,6 +106,12 @@ void deadline_done(struct deadline *deadline);
 
 enum { WATCH_READ = 0x1, WATCH_WRITE = 0x4, WATCH_CLOSED = 0x2000 }; /* as epoll has them */
 
+/* Whether what comes waits for other work. What is begun goes on before more is begun; and those
+ * who were served before share with those who are new, half and half, so that a flood of new ones
+ * does not stand before them. */
+enum watch_yield { WATCH_AT_ONCE, WATCH_YIELDS_KNOWN, WATCH_YIELDS_NEW };
+#define WATCH_YIELD_KINDS 2
+
 struct watch;
 typedef void (*watch_fn)(struct watch *watch, unsigned events, void *arg);
 
@@ -118,8 +124,8 @@ struct watch {
     struct loop *loop; /* borrowed: outlives this */
     unsigned wanted;   /* WATCH_ bits */
     unsigned waiting;  /* WATCH_ bits that the callback is still to hear, while put off */
-    bool yields;
-    struct list put_off; /* linked in loop->put_off */
+    enum watch_yield yields;
+    struct list put_off; /* linked in one of loop->put_off */
 };
 
 /* Watch `fd`, edge-triggered, for reading, writing and the peer's close at once: added once,
@@ -128,11 +134,10 @@ struct watch {
  * (there may still be bytes to read) or, with both others, the connection broke. */
 void watch_start_edge(struct watch *watch, struct loop *loop, int fd, watch_fn fn, void *arg);
 /* While what comes would be new work: in each turn the callback comes after those that go on with
- * work already begun, and where there are many of this kind, in a later turn. */
-static inline void watch_set_yielding(struct watch *watch, bool yields)
-{
-    watch->yields = yields;
-}
+ * work already begun, and where there are many of this kind, in a later turn. A close is told at
+ * once: it brings no work and frees what others wait for. Put off and then not to yield any more,
+ * it is the first of its list. */
+void watch_set_yielding(struct watch *watch, enum watch_yield yields);
 /* If the callback is put off, call it now. For whoever is about to decide that nothing came. */
 void watch_hurry(struct watch *watch);
 /* Watch nothing any more; the callback will not come again. Harmless when nothing is watched. Does

@@ -23,6 +23,7 @@
 #include <nearside/base/addr.h>
 #include <nearside/base/attr.h>
 #include <nearside/base/str.h>
+#include <nearside/loop/loop.h>
 #include <nearside/obs/metric.h>
 
 #include <stdbool.h>
@@ -30,7 +31,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-struct loop;
 struct stream;
 struct tls_ctx;
 
@@ -90,9 +90,10 @@ enum stream_io stream_read(struct stream *stream, void *buf, size_t size,
 enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, int count,
                              size_t *ret_len) MUST_CHECK;
 
-/* While what comes would be new work (watch_set_yielding()). An accepted stream begins so, and does
- * not yield once its handshake has begun; what holds when it is open is its owner's to say. */
-void stream_set_yielding(struct stream *stream, bool yields);
+/* While what comes would be new work (watch_set_yielding()). An accepted stream begins as a new
+ * one, and does not yield once its handshake has begun; what holds when it is open is its owner's
+ * to say. */
+void stream_set_yielding(struct stream *stream, enum watch_yield yields);
 /* Hear now what is put off: the callback comes before this returns. */
 void stream_hurry(struct stream *stream);
 
