@@ -586,8 +586,7 @@ static void on_read_deadline(struct deadline *deadline, void *arg)
         judge_body(conn);
         return;
     }
-    if (conn->state == CLIENT_IDLE &&
-        (buf_len(&conn->out) > 0 || buf_len(&conn->in) > 0 || conn->readable)) {
+    if (conn->state == CLIENT_IDLE && (buf_len(&conn->out) > 0 || has_asked(conn))) {
         /* The last answer is still being taken: the write deadline judges that. Or the next request
          * is here already, and its turn comes: we are late, not the client. */
         deadline_set_in_ms(&conn->read_deadline, idle_ms(conn));

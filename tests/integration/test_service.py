@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a service manager hears, over a real socket; the unit, the manual, the completion."""
+import contextlib
 import ctypes
 import glob
 import os
@@ -11,6 +12,7 @@ import subprocess
 import time
 
 import pytest
+from env import raw
 from env.conf import region
 from env.processes import TOP, binary
 from env.waiting import wait_until
@@ -281,3 +283,43 @@ def test_signals_while_it_ends_change_nothing(make_proxy, pod):
             for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
                 proxy.process.signal(number)
         assert proxy.process.popen.returncode == 0
+
+
+# ---- what a client sent in time is answered ----
+
+def ask_while_frozen(stack, proxy, clients):
+    """Each was answered once, and asks again while the process stands still."""
+    conns = [stack.enter_context(proxy.connect()) for _ in range(clients)]
+    request = raw.request_bytes("GET", "/echo")
+    for conn in conns:
+        conn.send(request)
+        assert conn.read_response().status == 200
+    proxy.process.freeze()
+    for conn in conns:
+        conn.send(request)
+    return conns
+
+
+def test_requests_that_came_before_the_signal_to_end_are_answered(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1})
+    with contextlib.ExitStack() as stack:
+        conns = ask_while_frozen(stack, proxy, 150)
+        proxy.process.signal(signal.SIGTERM)
+        proxy.process.thaw()
+        for conn in conns:
+            response = conn.read_response()
+            assert (response.status, response.header("Connection")) == (200, "close")
+    wait_until(lambda: not proxy.process.is_running, "its end")
+    assert proxy.process.popen.returncode == 0
+
+
+def test_a_machine_that_stood_still_closes_no_client_that_asked_meanwhile(make_proxy, pod):
+    """A virtual machine is moved, a laptop sleeps: the idle time of all clients is over at once."""
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1},
+                       timeouts={"client_idle_ms": 2000})
+    with contextlib.ExitStack() as stack:
+        conns = ask_while_frozen(stack, proxy, 150)
+        time.sleep(2.2)  # what the test is about
+        proxy.process.thaw()
+        for conn in conns:
+            assert conn.read_response().status == 200
