@@ -6,11 +6,18 @@
  * it, only writes `due_ns`; the place is put right when it comes up. So what a proxy does all the
  * time (push an idle timeout back, set and cancel a timeout per request) costs a store, and now
  * and then a wake-up for nothing.
+ *
+ * A loop that stood still (a virtual machine was moved, the process was stopped) finds everything
+ * due at once, and in the kernel what came meanwhile. A deadline judges by what was heard, so one
+ * that is very late waits until all of that is heard: as long as each wait brings as many events as
+ * a turn takes, but not for more of them than there are descriptors.
  */
 #include "loop_private.h"
 
 #include <nearside/base/assert.h>
 #include <nearside/base/clock.h>
+
+#define VERY_LATE_NS (100 * NS_PER_MS)
 
 void loop_deadlines_init(struct loop *loop)
 {
@@ -41,6 +48,20 @@ static bool settle(struct loop *loop, struct deadline *deadline)
     return deadline->due_ns != 0;
 }
 
+/* Of a loop with one that is due: whether to hear more events first. */
+static bool waits_for_events(struct loop *loop, const struct deadline *deadline)
+{
+    const bool is_very_late =
+        deadline->due_ns != 0 && loop->round_ns > deadline->due_ns + VERY_LATE_NS;
+
+    if (!is_very_late || loop->heard_at_once < EVENTS_PER_TURN ||
+        loop->heard_late >= loop->watch_count) {
+        return false;
+    }
+    loop->heard_late += EVENTS_PER_TURN;
+    return true;
+}
+
 void loop_deadlines_run(struct loop *loop)
 {
     struct heap_item *top = heap_peek(&loop->deadlines);
@@ -52,12 +73,16 @@ void loop_deadlines_run(struct loop *loop)
     while (top != NULL && top->key <= loop->round_ns) {
         struct deadline *deadline = CONTAINER_OF(top, struct deadline, item);
 
+        if (waits_for_events(loop, deadline)) {
+            return;
+        }
         if (settle(loop, deadline)) {
             deadline->due_ns = 0;
             deadline->fn(deadline, deadline->arg);
         }
         top = heap_peek(&loop->deadlines);
     }
+    loop->heard_late = 0;
 }
 
 void deadline_init(struct deadline *deadline, struct loop *loop, deadline_fn fn, void *arg)

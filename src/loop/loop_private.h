@@ -43,7 +43,9 @@ struct loop {
     size_t deferred_size;
 
     struct heap deadlines;
-    uint64_t round_ns; /* time of the last round of deadlines */
+    uint64_t round_ns;      /* time of the last round of deadlines */
+    unsigned heard_at_once; /* events that the last wait brought */
+    unsigned heard_late;    /* events since deadlines began to wait for them (deadline.c) */
 
     /* Written by any thread; on a line of their own, away from what each turn touches. */
     _Alignas(CACHE_LINE) _Atomic(struct loop_message *) messages; /* newest first */
@@ -54,6 +56,8 @@ struct loop {
 
 /* Have the loop's wait end. Thread: any. */
 void loop_wake(struct loop *loop);
+
+#define EVENTS_PER_TURN 64
 
 /* wait.c: wait for events and run their callbacks; only look if it may not block. */
 void loop_wait_init(struct loop *loop);

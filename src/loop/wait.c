@@ -23,8 +23,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define EVENTS_PER_TURN 64
-
 /* A deadline further away than this is waited for by the time of the turn that ends, less half of
  * this; only for those that are near is the clock read again. A turn that takes longer than that
  * half makes a far deadline late by the rest. */
@@ -75,6 +73,8 @@ static void wait_in_ours(struct loop *loop, int timeout_ms)
     int count = kernel_epoll_wait(loop->epoll_fd, events, EVENTS_PER_TURN, timeout_ms);
 
     ASSERT(count >= 0 || errno == EINTR);
+    /* Interrupted (as by SIGSTOP and SIGCONT), it did not look: there may be any number. */
+    loop->heard_at_once = count >= 0 ? (unsigned)count : EVENTS_PER_TURN;
     loop_watches_run(events, count);
 }
 
@@ -134,6 +134,9 @@ static void wait_in_base(struct loop *loop, int timeout_ms)
         ASSERT(event_add(&loop->base_timer, &wait) == 0);
     }
     ASSERT(event_base_loop(loop->base, EVLOOP_ONCE | (timeout_ms == 0 ? EVLOOP_NONBLOCK : 0)) == 0);
+    if (loop->heard_at_once == 0) {
+        wait_in_ours(loop, 0); /* it says nothing where it was interrupted */
+    }
 }
 
 void loop_wait(struct loop *loop, bool may_block)
@@ -141,6 +144,7 @@ void loop_wait(struct loop *loop, bool may_block)
     int timeout_ms = may_block ? wait_ms(loop) : 0;
 
     loop->now_ns = 0; /* stale from here on */
+    loop->heard_at_once = 0;
     if (loop->base == NULL) {
         wait_in_ours(loop, timeout_ms);
     } else {

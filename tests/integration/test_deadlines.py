@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each phase of an answer has its own deadline: a first token that never comes, one that a long
 prompt delays, a stream that drips."""
+import contextlib
 import time
 
 import pytest
@@ -67,6 +68,24 @@ def test_a_steady_stream_is_not_cut(make_proxy, pod):
                    {"X-Pod-Gap-Ms": "500", "X-Pod-Tokens": "24"})
     assert response.status == 200
     assert b"[DONE]" in response.body
+
+
+def test_streams_outlive_a_machine_that_stood_still(make_proxy, pod):
+    """What came meanwhile is heard before anything is judged: more streams than one wait tells of."""
+    proxy = make_proxy([region("near", pod)], edge={"workers": 1}, timeouts={"idle_ms": 1000})
+    with contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(proxy.connect(timeout=30)) for _ in range(150)]
+        for conn in conns:
+            conn.send(raw.request_bytes("POST", "/v1/chat/completions",
+                                        answers.chat("x", stream=True),
+                                        {"X-Pod-Gap-Ms": "200", "X-Pod-Tokens": "20"}))
+        for conn in conns:
+            conn.read_head()
+        proxy.process.freeze()
+        time.sleep(1.5)  # longer than idle_ms: what the test is about
+        proxy.process.thaw()
+        ends = [list(conn.events())[-1][1] for conn in conns]
+    assert ends == [b"data: [DONE]"] * len(conns)
 
 
 def test_a_stream_that_waits_for_its_client_is_not_one_that_drips(make_pod, make_proxy):

@@ -737,6 +737,77 @@ static void test_what_does_not_yield_any_more_is_the_next(void **state)
     end_tellers(&test);
 }
 
+/* ---- a loop that stood still ---- */
+
+#define CROWD          200 /* more than three turns of events */
+#define STOOD_STILL_MS 200
+
+struct crowd_test {
+    struct watch watches[CROWD];
+    struct watch *level[CROWD];
+    int ends[CROWD][2];
+    unsigned told;
+    unsigned told_before_deadline;
+};
+
+static void on_one_of_many(struct watch *watch, unsigned events, void *arg)
+{
+    (void)watch;
+    (void)events;
+    ((struct crowd_test *)arg)->told++;
+}
+
+static void on_late_deadline(struct deadline *deadline, void *arg)
+{
+    struct crowd_test *test = arg;
+
+    test->told_before_deadline = test->told;
+    loop_stop(deadline->loop);
+}
+
+/* The deadline is long over and all the descriptors are ready when the loop begins to turn. */
+static void run_late(struct fixture *f, struct crowd_test *test, bool is_level)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
+        assert_int_equal(write(test->ends[i][1], "x", 1), 1);
+        if (is_level) {
+            test->level[i] =
+                watch_level(f->loop, test->ends[i][0], WATCH_READ, on_one_of_many, test);
+        } else {
+            watch_start_edge(&test->watches[i], f->loop, test->ends[i][0], on_one_of_many, test);
+        }
+    }
+    deadline_init(&f->first, f->loop, on_late_deadline, test);
+    deadline_set_in_ms(&f->first, 1);
+    const uint64_t until_ns = clock_mono_ns() + STOOD_STILL_MS * NS_PER_MS;
+    while (clock_mono_ns() < until_ns) {
+    }
+    loop_run(f->loop);
+    for (unsigned i = 0; i < CROWD; i++) {
+        watch_free(test->level[i]);
+        watch_stop(&test->watches[i]);
+        (void)close(test->ends[i][0]);
+        (void)close(test->ends[i][1]);
+    }
+}
+
+static void test_a_very_late_deadline_comes_after_all_that_came_meanwhile(void **state)
+{
+    struct crowd_test test = {.told = 0};
+
+    run_late(*state, &test, false);
+    assert_int_equal(test.told_before_deadline, CROWD);
+}
+
+static void test_a_very_late_deadline_comes_though_there_is_always_more(void **state)
+{
+    struct crowd_test test = {.told = 0};
+
+    run_late(*state, &test, true);
+    assert_in_range(test.told_before_deadline, CROWD, 2 * CROWD);
+}
+
 /* ---- signals ---- */
 
 static void on_usr1(int signal_number, void *arg)
@@ -907,6 +978,8 @@ int main(void)
         LOOP_TEST(test_those_who_are_known_do_not_wait_behind_many_who_are_new),
         LOOP_TEST(test_a_close_is_told_at_once_with_what_came_before_it),
         LOOP_TEST(test_what_does_not_yield_any_more_is_the_next),
+        LOOP_TEST(test_a_very_late_deadline_comes_after_all_that_came_meanwhile),
+        LOOP_TEST(test_a_very_late_deadline_comes_though_there_is_always_more),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),
         LOOP_TEST(test_messages_of_four_threads_all_come_each_in_order),
         LOOP_TEST(test_loop_is_home_on_the_thread_that_runs_it),

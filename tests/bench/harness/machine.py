@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The machine: cores, ports, processes and what they use, certificates, versions."""
+import contextlib
 import os
 import platform
+import random
 import re
 import signal
 import socket
@@ -21,11 +23,17 @@ def pinned(core, argv):
     return ["taskset", "-c", str(cores[core % len(cores)]), *argv]
 
 
+PORTS = range(20000, 30000)
+
+
 def free_port():
-    """A port nobody listens on. Others' configs cannot say 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on. Others' configs cannot say 0. Below those that the kernel gives to
+    outgoing connections, thousands of which come and go here."""
+    for port in random.sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def wait_port(port, process, seconds=60):
