@@ -40,7 +40,7 @@
 #define WORD_BITS    64u
 #define WORD_FULL    UINT64_MAX
 
-/* One pages_cool(), at most: some 10 ms. */
+/* One pages_cool(), at most: whoever calls it waits for the kernel. */
 #define COOL_BYTES ((size_t)64 << 20)
 
 struct region {

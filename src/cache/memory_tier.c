@@ -401,7 +401,9 @@ bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct c
     node->entry = cache_entry_ref(entry);
     node->bytes = bytes;
     replace(cache, node, hash);
-    (void)make_room(cache, shard_number(hash)); /* the index may have grown */
+    /* The index may have grown. Not from this shard first: the new entry may be the only one there
+     * that nobody has asked for yet. */
+    (void)make_room(cache, shard_number(hash) + 1);
     return true;
 }
 

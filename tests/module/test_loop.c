@@ -49,6 +49,19 @@ struct fixture {
     unsigned turns;
 };
 
+/* Its first end can be read from. */
+static void make_ready(int ends[2])
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+}
+
+static void close_pair(const int ends[2])
+{
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 static void tell(struct fixture *f, char letter)
 {
     assert_true(f->story_len + 1 < STORY_MAX);
@@ -534,8 +547,7 @@ static void run_yield_test(struct fixture *f, struct yield_test *test, bool othe
 {
     test->loop = f->loop;
     for (unsigned i = 0; i < YIELDING; i++) {
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
-        assert_int_equal(write(test->ends[i][1], "x", 1), 1);
+        make_ready(test->ends[i]);
         watch_start_edge(&test->yielding[i], f->loop, test->ends[i][0], on_yielding, test);
         watch_set_yielding(&test->yielding[i], WATCH_YIELDS_KNOWN);
     }
@@ -549,8 +561,7 @@ static void run_yield_test(struct fixture *f, struct yield_test *test, bool othe
     loop_run(f->loop);
     for (unsigned i = 0; i < YIELDING; i++) {
         watch_stop(&test->yielding[i]);
-        (void)close(test->ends[i][0]);
-        (void)close(test->ends[i][1]);
+        close_pair(test->ends[i]);
     }
     watch_stop(&test->other);
     (void)close(test->other_ends[0]);
@@ -623,8 +634,7 @@ static void test_what_is_put_off_is_told_at_once_when_hurried_and_not_again(void
     struct hurry_test test = {.loop = f->loop};
     int pair[2];
 
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    assert_int_equal(write(pair[1], "x", 1), 1);
+    make_ready(pair);
     watch_start_edge(&test.patient, f->loop, pair[0], on_patient, &test);
     watch_set_yielding(&test.patient, WATCH_YIELDS_KNOWN);
     watch_start_edge(&test.hasty, f->loop, f->pair[0], on_hasty, &test);
@@ -632,8 +642,7 @@ static void test_what_is_put_off_is_told_at_once_when_hurried_and_not_again(void
     assert_int_equal(test.patient_calls, 1);
     watch_stop(&test.patient);
     watch_stop(&test.hasty);
-    (void)close(pair[0]);
-    (void)close(pair[1]);
+    close_pair(pair);
 }
 
 /* Each notes the order in which it was told. */
@@ -675,8 +684,7 @@ static void start_tellers(struct fixture *f, struct order_test *test)
     for (unsigned i = 0; i < TELLERS; i++) {
         struct teller *teller = &test->tellers[i];
         teller->test = test;
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, teller->ends), 0);
-        assert_int_equal(write(teller->ends[1], "x", 1), 1);
+        make_ready(teller->ends);
         watch_start_edge(&teller->watch, f->loop, teller->ends[0], on_teller, teller);
         watch_set_yielding(&teller->watch, WATCH_YIELDS_NEW);
     }
@@ -686,8 +694,7 @@ static void end_tellers(struct order_test *test)
 {
     for (unsigned i = 0; i < TELLERS; i++) {
         watch_stop(&test->tellers[i].watch);
-        (void)close(test->tellers[i].ends[0]);
-        (void)close(test->tellers[i].ends[1]);
+        close_pair(test->tellers[i].ends);
     }
 }
 
@@ -769,8 +776,7 @@ static void on_late_deadline(struct deadline *deadline, void *arg)
 static void run_late(struct fixture *f, struct crowd_test *test, bool is_level)
 {
     for (unsigned i = 0; i < CROWD; i++) {
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, test->ends[i]), 0);
-        assert_int_equal(write(test->ends[i][1], "x", 1), 1);
+        make_ready(test->ends[i]);
         if (is_level) {
             test->level[i] =
                 watch_level(f->loop, test->ends[i][0], WATCH_READ, on_one_of_many, test);
@@ -787,8 +793,7 @@ static void run_late(struct fixture *f, struct crowd_test *test, bool is_level)
     for (unsigned i = 0; i < CROWD; i++) {
         watch_free(test->level[i]);
         watch_stop(&test->watches[i]);
-        (void)close(test->ends[i][0]);
-        (void)close(test->ends[i][1]);
+        close_pair(test->ends[i]);
     }
 }
 

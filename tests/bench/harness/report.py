@@ -184,7 +184,7 @@ INTRO = """# Performance
 Nearside beside the proxies it is measured against, all from Debian 12, each with one worker thread,
 upstream keep-alive, no access log and no buffering of streams; the configs are in `tests/bench/conf/`.
 
-    make bench                      all of it, about 40 minutes on a quiet machine
+    make bench                      all of it, about 35 minutes on a quiet machine
     BENCH_QUICK=1 make bench        a look, under two minutes; figures go to build/performance.md
     BENCH_ONLY='sse|tls' make bench     some workloads; BENCH_ROUNDS, BENCH_SECONDS
     make bench-cache                hits and 1 MiB prompts beside the others' caches
@@ -196,7 +196,8 @@ upstream keep-alive, no access log and no buffering of streams; the configs are 
 workload the proxies take turns, round after round, each freshly started. The figure to trust is
 the CPU time of the proxy per unit of work, all its threads, in nanoseconds from the scheduler
 (`/proc/PID/task/*/schedstat`), read by the load generator at both edges of the measured time;
-medians over the rounds, with the lowest and highest round. Ratios are of two proxies' figures in the same
+medians over the rounds, with the lowest and highest round. Rows that a tail or a few percent decide have two
+to four times the rounds (`turns` in `workloads.py`). Ratios are of two proxies' figures in the same
 round, and again their median: the machine's pace changes by a third within minutes. (What is added to going direct
 is a difference of the same round; its ratio is of the medians.) That pod and load are not the limit is to
 be seen in the rows: what each was busy stands there, and where the proxy is near 100 % it was the limit

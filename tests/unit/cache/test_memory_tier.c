@@ -289,15 +289,11 @@ static void test_memory_keeps_what_is_asked_again_through_a_scan(void **state)
 static void test_memory_evicts_even_when_everything_was_asked_again(void **state)
 {
     struct cache *cache = *state;
-    uint64_t held = 0;
 
     for (uint64_t i = 0; i < 5000; i++) {
         assert_true(put(cache, i, 600));
-        held += is_held(cache, i);
+        assert_true(is_held(cache, i));
     }
-    /* A shard's index that grows with an entry needs room as well: with shards as small as these
-     * the new entry itself may have to go, as the only one nobody asked for yet. */
-    assert_in_range(held, 4990, 5000);
     assert_true(stats_of(cache).bytes <= BOUND);
 }
 
