@@ -7,6 +7,7 @@
  *          +----------------------------------------------------------------------------------+
  *
  * Its order is a promise of the header: what is deferred runs after the last callback of the turn.
+ * Watches come in batches, each with tasks of its own at its end (watch.c).
  */
 #include <nearside/loop/loop.h>
 

@@ -36,6 +36,8 @@ struct loop {
     struct list put_off[WATCH_YIELD_KINDS]; /* struct watch, in the order of their events */
     struct list tasks;                      /* of the coming end of turn */
     struct list heavy[LOOP_HEAVY_COUNT];
+    struct list batch_tasks; /* of the present batch */
+    bool batch_goes_on;
 
     /* Calls for the end of the turn; the array is kept between turns. */
     struct deferred *deferred; /* owned */
@@ -66,7 +68,7 @@ void loop_wait(struct loop *loop, bool may_block);
 
 /* watch.c: call back whom these are for, but put off those that yield. */
 struct epoll_event;
-void loop_watches_run(const struct epoll_event *events, int count);
+void loop_watches_run(struct loop *loop, const struct epoll_event *events, int count);
 /* Call back the first of those that were put off. */
 void loop_put_off_run(struct loop *loop);
 static inline bool loop_has_put_off(const struct loop *loop)
@@ -82,6 +84,8 @@ static inline bool loop_has_tasks(const struct loop *loop)
            !list_is_empty(&loop->heavy[LOOP_HEAVY_BEGIN]);
 }
 void loop_tasks_run(struct loop *loop);
+/* Run what is queued for the end of a batch. */
+void loop_batch_end(struct loop *loop);
 /* Run what was deferred, and what that defers. */
 void loop_deferred_run(struct loop *loop);
 

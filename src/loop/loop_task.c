@@ -11,6 +11,7 @@
 void loop_tasks_init(struct loop *loop)
 {
     list_init(&loop->tasks);
+    list_init(&loop->batch_tasks);
     for (int kind = 0; kind < LOOP_HEAVY_COUNT; kind++) {
         list_init(&loop->heavy[kind]);
     }
@@ -40,6 +41,17 @@ void loop_task_queue(struct loop *loop, struct loop_task *task)
 void loop_heavy_queue(struct loop *loop, struct loop_task *task, enum loop_heavy kind)
 {
     queue(loop, task, &loop->heavy[kind]);
+}
+
+bool loop_batch_goes_on(const struct loop *loop)
+{
+    return loop->batch_goes_on;
+}
+
+void loop_batch_task_queue(struct loop *loop, struct loop_task *task)
+{
+    ASSERT(loop->batch_goes_on);
+    queue(loop, task, &loop->batch_tasks);
 }
 
 void loop_task_cancel(struct loop_task *task)
@@ -79,6 +91,13 @@ void loop_tasks_run(struct loop *loop)
     list_append(&round, &loop->tasks);
     while (!list_is_empty(&round)) {
         run_first(&round);
+    }
+}
+
+void loop_batch_end(struct loop *loop)
+{
+    while (!list_is_empty(&loop->batch_tasks)) {
+        run_first(&loop->batch_tasks);
     }
 }
 

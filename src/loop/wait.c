@@ -75,7 +75,7 @@ static void wait_in_ours(struct loop *loop, int timeout_ms)
     ASSERT(count >= 0 || errno == EINTR);
     /* Interrupted (as by SIGSTOP and SIGCONT), it did not look: there may be any number. */
     loop->heard_at_once = count >= 0 ? (unsigned)count : EVENTS_PER_TURN;
-    loop_watches_run(events, count);
+    loop_watches_run(loop, events, count);
 }
 
 /* ---- in libevent ---- */

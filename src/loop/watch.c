@@ -138,24 +138,36 @@ void watch_set_yielding(struct watch *watch, enum watch_yield yields)
     }
 }
 
-void loop_watches_run(const struct epoll_event *events, int count)
+static void hear(const struct epoll_event *event)
 {
-    for (int i = 0; i < count; i++) {
-        struct watch *watch = events[i].data.ptr;
-        unsigned told;
+    struct watch *watch = event->data.ptr;
+    unsigned told;
 
-        if (watch->fn == NULL) {
-            continue; /* stopped by an earlier callback of this turn; its memory is still there */
+    if (watch->fn == NULL) {
+        return; /* stopped by an earlier callback of this turn; its memory is still there */
+    }
+    told = watch_bits(event->events) & watch->wanted;
+    if (told == 0) {
+        return;
+    }
+    if (watch->yields != WATCH_AT_ONCE && (told & WATCH_CLOSED) == 0) {
+        put_off(watch, told);
+    } else {
+        call_back(watch, told);
+    }
+}
+
+void loop_watches_run(struct loop *loop, const struct epoll_event *events, int count)
+{
+    for (int first = 0; first < count; first += LOOP_BATCH_CALLS) {
+        const int rest = count - first;
+        const int end = rest < LOOP_BATCH_CALLS ? count : first + LOOP_BATCH_CALLS;
+
+        for (int i = first; i < end; i++) {
+            loop->batch_goes_on = i + 1 < end;
+            hear(&events[i]);
         }
-        told = watch_bits(events[i].events) & watch->wanted;
-        if (told == 0) {
-            continue;
-        }
-        if (watch->yields != WATCH_AT_ONCE && (told & WATCH_CLOSED) == 0) {
-            put_off(watch, told);
-        } else {
-            call_back(watch, told);
-        }
+        loop_batch_end(loop);
     }
 }
 

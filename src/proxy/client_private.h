@@ -183,6 +183,8 @@ void client_refuse_slow_head(struct client_conn *conn);
 
 /* Write what is pending. */
 void client_write(struct client_conn *conn);
+/* Write what the outbox held. Calls nobody back. */
+void client_write_held(struct client_conn *conn, struct str bytes);
 void client_move(struct client_conn *conn, enum client_state next);
 /* Everything is written: what now? */
 void client_on_written(struct client_conn *conn);

@@ -22,6 +22,7 @@
 #include <nearside/net/stream.h>
 
 #define LAST_CHUNK "0\r\n\r\n"
+#define CRLF_LEN   2
 
 /* Of a head, all that is not a pod's: status line, ids, framing, an error's fields. */
 #define CLIENT_HEAD_OWN_BYTES 2048
@@ -156,7 +157,7 @@ static int gather(struct client_conn *conn, struct iovec *pieces,
         PIECE(batch->pieces[i].iov_base, batch->pieces[i].iov_len);
     }
     if (batch->bytes > 0 && conn->reply_chunked) {
-        PIECE("\r\n", (size_t)2);
+        PIECE("\r\n", (size_t)CRLF_LEN);
     }
     if (conn->reply_ended && conn->reply_chunked) {
         PIECE(LAST_CHUNK, sizeof(LAST_CHUNK) - 1);
@@ -211,7 +212,7 @@ static void write_fails(struct client_conn *conn)
 
 /* One writev of what there is. Writing errors are noted, not acted upon: the loop's next event, or
  * the drive task, finds `eof` and `write_failed`. */
-static void write_pieces(struct client_conn *conn, struct iovec *pieces, int count)
+static void write_pieces(struct client_conn *conn, const struct iovec *pieces, int count)
 {
     size_t written = 0;
     enum stream_io io = STREAM_AGAIN;
@@ -274,37 +275,62 @@ static bool can_frame_in_place(const struct client_conn *conn)
            (uintptr_t)batch->pieces[0].iov_base - read < WORKER_READ_BYTES;
 }
 
-static void write_in_place(struct client_conn *conn, const struct iovec *data)
+/* The middle of an answer may wait for what others get in this batch. */
+static bool can_hold(const struct client_conn *conn)
+{
+    const struct worker *worker = conn->worker;
+    const size_t most =
+        buf_len(&worker->reply_head) + worker->batch.bytes + H1_CHUNK_HEAD_LEN + CRLF_LEN;
+
+    return conn->state == CLIENT_REQUEST && !conn->reply_ended && buf_len(&conn->out) == 0 &&
+           outbox_has_room(&worker->outbox, most);
+}
+
+static void hold_or_write(struct client_conn *conn, const struct iovec *pieces, int count,
+                          bool hold)
+{
+    if (hold) {
+        outbox_hold(&conn->worker->outbox, conn, pieces, count);
+    } else {
+        write_pieces(conn, pieces, count);
+    }
+}
+
+static void write_in_place(struct client_conn *conn, const struct iovec *data, bool hold)
 {
     char *const end = (char *)data->iov_base + data->iov_len;
     char *const start = h1_chunk_head(data->iov_len, data->iov_base);
-    struct iovec chunk = {.iov_base = start, .iov_len = (size_t)(end + 2 - start)};
+    struct iovec chunk = {.iov_base = start, .iov_len = (size_t)(end + CRLF_LEN - start)};
 
     end[0] = '\r';
     end[1] = '\n';
-    write_pieces(conn, &chunk, 1);
+    hold_or_write(conn, &chunk, 1, hold);
 }
 
-static void write_gathered(struct client_conn *conn)
+static void write_gathered(struct client_conn *conn, bool hold)
 {
     struct iovec pieces[WORKER_PIECES_MAX + 6];
     char chunk_head[H1_CHUNK_HEAD_LEN];
     const int count = gather(conn, pieces, chunk_head);
 
     if (count > 0) {
-        write_pieces(conn, pieces, count);
+        hold_or_write(conn, pieces, count, hold);
     }
 }
 
 enum client_room client_reply_flush(struct client_conn *conn)
 {
     struct client_batch *batch = batch_of(conn);
+    const bool hold = can_hold(conn);
 
+    if (!hold) {
+        outbox_let_go(&conn->worker->outbox); /* this one's own among it */
+    }
     if (!conn->write_failed) {
         if (can_frame_in_place(conn)) {
-            write_in_place(conn, &batch->pieces[0]);
+            write_in_place(conn, &batch->pieces[0], hold);
         } else {
-            write_gathered(conn);
+            write_gathered(conn, hold);
         }
         write_rest(conn);
     }
@@ -318,6 +344,20 @@ enum client_room client_reply_flush(struct client_conn *conn)
         return CLIENT_NO_ROOM;
     }
     return CLIENT_ROOM;
+}
+
+void client_write_held(struct client_conn *conn, struct str bytes)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes.ptr, .iov_len = bytes.len};
+
+    if (conn->write_failed) {
+        return;
+    }
+    write_pieces(conn, &piece, 1);
+    write_rest(conn);
+    if (!conn->write_failed) {
+        after_write(conn);
+    }
 }
 
 void client_write(struct client_conn *conn)

@@ -88,6 +88,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     loop_task_init(&worker->queue_task, on_queue_task, worker);
     loop_task_init(&worker->drain_task, on_drain_task, worker);
     loop_task_init(&worker->move_task, worker_on_move_task, worker);
+    outbox_init(&worker->outbox, worker->loop);
     worker->client_bytes = mem_alloc(WORKER_READ_BYTES);
     worker->upstream_bytes =
         (char *)mem_alloc(WORKER_READ_BYTES + 2 * (size_t)WORKER_FRAME_ROOM) + WORKER_FRAME_ROOM;
@@ -596,6 +597,7 @@ void worker_free(struct worker *worker)
     body_scan_free_all(worker);
     explain_ring_done(&worker->explain);
     digest_free(worker->digest);
+    outbox_done(&worker->outbox);
     mem_free(worker->client_bytes);
     mem_free(worker->upstream_bytes - WORKER_FRAME_ROOM);
     buf_done(&worker->reply_head);

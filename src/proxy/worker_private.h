@@ -4,6 +4,7 @@
 #define NEARSIDE_PROXY_WORKER_PRIVATE_H
 
 #include "explain_private.h"
+#include "outbox_private.h"
 
 #include <nearside/base/buf.h>
 #include <nearside/base/list.h>
@@ -115,6 +116,8 @@ struct worker {
     struct buf request_head;
     struct buf access_line;
     struct client_batch batch;
+
+    struct outbox outbox; /* within one batch of events */
 };
 
 /* worker.c */

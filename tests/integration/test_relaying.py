@@ -257,6 +257,117 @@ def test_what_came_before_a_break_is_still_framed(make_origin, make_proxy):
         assert conn.is_closed_by_peer()
 
 
+# ---- tokens of several streams that are there at once ----
+
+class Streams:
+    """Streams of one worker whose endpoint is the test itself: tokens that are sent while the edge
+    stands still are all there when it wakes, and go out together."""
+
+    def __init__(self, make_origin, make_proxy):
+        self.peers = {}
+        self.is_over = threading.Event()
+        self.proxy = make_proxy([region("near", make_origin(self._answer))], edge={"workers": 1},
+                                cache={"enabled": False}, timeouts={"idle_ms": 20000})
+
+    def _answer(self, peer, line, headers):
+        self.peers[line.split(" ")[1]] = peer
+        self.is_over.wait(30)
+
+    def begin(self, conn, name):
+        conn.send(raw.request_bytes("GET", name))
+        wait_until(lambda: name in self.peers, f"the request for {name}")
+        self.send(name, b"data: first\n\n", b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                              b"Transfer-Encoding: chunked\r\n\r\n")
+        assert conn.read_head().status == 200
+        assert conn.read_chunk() == b"data: first\n\n"
+
+    def send(self, name, data, before=b""):
+        self.peers[name].send(before + b"%x\r\n%s\r\n" % (len(data), data))
+
+    def send_at_once(self, data_of):
+        """data_of: bytes by name."""
+        with self.standing_still():
+            for name, data in data_of.items():
+                self.send(name, data)
+
+    @contextlib.contextmanager
+    def standing_still(self):
+        self.proxy.process.freeze()
+        yield
+        self.proxy.process.thaw()
+
+    def end(self, names):
+        for name in names:
+            self.peers[name].send(b"0\r\n\r\n")
+        self.is_over.set()
+
+
+def chunks_of(conn):
+    return b"".join(iter(conn.read_chunk, b""))
+
+
+def token(name, turn, length):
+    return b"data: " + (b"%s %d " % (name.encode(), turn)) * (length // 8) + b"\n\n"
+
+
+def test_tokens_that_are_there_at_once_reach_everybody_whole(make_origin, make_proxy):
+    """Half of the clients read nothing until the end: what does not fit their sockets waits."""
+    streams = Streams(make_origin, make_proxy)
+    turns, names = 60, [f"/{index}" for index in range(8)]
+    with contextlib.ExitStack() as stack:
+        conns = {name: stack.enter_context(streams.proxy.connect(receive_buffer=4096, segment=536))
+                 for name in names}
+        for name, conn in conns.items():
+            streams.begin(conn, name)
+        for turn in range(turns):
+            streams.send_at_once({name: token(name, turn, 1500) for name in names})
+            for name in names[::2]:
+                assert conns[name].read_chunk() == token(name, turn, 1500)
+        streams.proxy.wait_metric("nearside_buffered_bytes")  # they did not fit
+        streams.end(names)
+        for name, conn in conns.items():
+            missing = range(turns) if name in names[1::2] else ()
+            assert chunks_of(conn) == b"".join(token(name, turn, 1500) for turn in missing)
+
+
+@pytest.mark.parametrize("leaves", ["reset", "half_close", "close"])
+def test_clients_that_leave_as_their_tokens_come_disturb_no_other(make_origin, make_proxy, leaves):
+    streams = Streams(make_origin, make_proxy)
+    names = [f"/{index}" for index in range(24)]
+    with contextlib.ExitStack() as stack:
+        conns = {name: stack.enter_context(streams.proxy.connect()) for name in names}
+        for name, conn in conns.items():
+            streams.begin(conn, name)
+        with streams.standing_still():
+            for name in names:
+                streams.send(name, token(name, 1, 200))
+            for name in names[::3]:
+                getattr(conns[name], leaves)()
+        stay = [name for name in names if name not in names[::3]]
+        for name in stay:
+            assert conns[name].read_chunk() == token(name, 1, 200)
+        if leaves != "half_close":
+            streams.proxy.wait_metric("nearside_client_connections", None, len(stay))
+        streams.send_at_once({name: token(name, 2, 200) for name in stay})
+        streams.end(stay)
+        for name in stay:
+            assert chunks_of(conns[name]) == token(name, 2, 200)
+
+
+def test_what_is_written_to_a_client_comes_behind_what_is_held_for_it(make_origin, make_proxy):
+    """Its token, held for the second event, which is its half close: that is answered at once."""
+    streams = Streams(make_origin, make_proxy)
+    with streams.proxy.connect() as conn:
+        streams.begin(conn, "/0")
+        with streams.standing_still():
+            streams.send("/0", token("/0", 1, 200))
+            conn.half_close()
+        assert conn.read_chunk() == token("/0", 1, 200)
+        assert conn.read_chunk() == b":\n\n"
+        streams.end(["/0"])
+        assert chunks_of(conn) == b""
+
+
 # ---- clients that do not take what they asked for ----
 
 def test_pipelined_requests_wait_until_the_answers_before_are_taken(make_origin, make_proxy):

@@ -744,6 +744,95 @@ static void test_what_does_not_yield_any_more_is_the_next(void **state)
     end_tellers(&test);
 }
 
+/* ---- batches ---- */
+
+struct batch_test {
+    struct loop *loop;
+    struct watch watches[TELLERS];
+    struct watch yielding;
+    struct loop_task task;
+    unsigned told;
+    unsigned ends;
+    unsigned told_by_end[TELLERS]; /* how many were told as a batch ended */
+};
+
+static void on_one_of_batch(struct watch *watch, unsigned events, void *arg)
+{
+    struct batch_test *test = arg;
+
+    (void)watch;
+    (void)events;
+    test->told++;
+    if (loop_batch_goes_on(test->loop)) {
+        loop_batch_task_queue(test->loop, &test->task);
+    }
+}
+
+static void on_end_of_batch(struct loop_task *task, void *arg)
+{
+    struct batch_test *test = arg;
+
+    (void)task;
+    assert_false(loop_batch_goes_on(test->loop));
+    test->told_by_end[test->ends++] = test->told;
+}
+
+/* Put off, so it comes after the batches. */
+static void on_after_batches(struct watch *watch, unsigned events, void *arg)
+{
+    struct batch_test *test = arg;
+
+    (void)watch;
+    (void)events;
+    assert_false(loop_batch_goes_on(test->loop));
+    assert_true(test->ends > 0);
+    loop_stop(test->loop);
+}
+
+static void run_batch_test(struct fixture *f, struct batch_test *test, unsigned count)
+{
+    int ends[TELLERS][2];
+
+    *test = (struct batch_test){.loop = f->loop};
+    loop_task_init(&test->task, on_end_of_batch, test);
+    for (unsigned i = 0; i < count; i++) {
+        make_ready(ends[i]);
+        watch_start_edge(&test->watches[i], f->loop, ends[i][0], on_one_of_batch, test);
+    }
+    watch_start_edge(&test->yielding, f->loop, f->pair[0], on_after_batches, test);
+    watch_set_yielding(&test->yielding, WATCH_YIELDS_NEW);
+    assert_int_equal(write(f->pair[1], "x", 1), 1);
+    loop_run(f->loop);
+    watch_stop(&test->yielding);
+    for (unsigned i = 0; i < count; i++) {
+        watch_stop(&test->watches[i]);
+        close_pair(ends[i]);
+    }
+}
+
+static void test_a_batch_ends_with_its_task_before_anything_else(void **state)
+{
+    struct batch_test test;
+
+    run_batch_test(*state, &test, TELLERS);
+    assert_int_equal(test.told, TELLERS);
+    assert_int_equal(test.ends, 3);
+    assert_int_equal(test.told_by_end[0], LOOP_BATCH_CALLS);
+    assert_int_equal(test.told_by_end[1], 2 * LOOP_BATCH_CALLS);
+    assert_int_equal(test.told_by_end[2], TELLERS);
+}
+
+/* Of two events the second is the one that is put off. */
+static void test_a_batch_ends_though_its_last_event_is_put_off(void **state)
+{
+    struct batch_test test;
+
+    run_batch_test(*state, &test, 1);
+    assert_int_equal(test.told, 1);
+    assert_int_equal(test.ends, 1);
+    assert_int_equal(test.told_by_end[0], 1);
+}
+
 /* ---- a loop that stood still ---- */
 
 #define CROWD          200 /* more than three turns of events */
@@ -983,6 +1072,8 @@ int main(void)
         LOOP_TEST(test_those_who_are_known_do_not_wait_behind_many_who_are_new),
         LOOP_TEST(test_a_close_is_told_at_once_with_what_came_before_it),
         LOOP_TEST(test_what_does_not_yield_any_more_is_the_next),
+        LOOP_TEST(test_a_batch_ends_with_its_task_before_anything_else),
+        LOOP_TEST(test_a_batch_ends_though_its_last_event_is_put_off),
         LOOP_TEST(test_a_very_late_deadline_comes_after_all_that_came_meanwhile),
         LOOP_TEST(test_a_very_late_deadline_comes_though_there_is_always_more),
         LOOP_TEST(test_signal_is_delivered_in_the_loop),

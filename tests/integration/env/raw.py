@@ -64,8 +64,11 @@ class Conn:
     """A client connection with a read buffer."""
 
     def __init__(self, port, timeout=10.0, tls=None, server_name="localhost", host="127.0.0.1",
-                 receive_buffer=None):
+                 receive_buffer=None, segment=None):
+        """`segment`: bytes of one at most; small ones make the peer's kernel keep little unsent."""
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if segment is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
