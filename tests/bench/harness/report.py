@@ -184,7 +184,7 @@ INTRO = """# Performance
 Nearside beside the proxies it is measured against, all from Debian 12, each with one worker thread,
 upstream keep-alive, no access log and no buffering of streams; the configs are in `tests/bench/conf/`.
 
-    make bench                      all of it, about 35 minutes on a quiet machine
+    make bench                      all of it, about 45 minutes on a quiet machine
     BENCH_QUICK=1 make bench        a look, under two minutes; figures go to build/performance.md
     BENCH_ONLY='sse|tls' make bench     some workloads; BENCH_ROUNDS, BENCH_SECONDS
     make bench-cache                hits and 1 MiB prompts beside the others' caches

@@ -67,14 +67,14 @@ def every(kind="plain", also=()):
     return [Subject(name, kind) for name in PROXIES] + [Subject(name) for name in also]
 
 
-def streams(name, count, tokens, gap_ms, slow):
+def streams(name, count, tokens, gap_ms, slow, turns=1):
     lasts = tokens * gap_ms / 1000
     return Workload(f"sse_{name}", f"SSE, {count:,} streams of {tokens} tokens, one each {gap_ms} ms",
                     TOKEN, post(SMALL, True, tokens, (*KEY, f"X-Pod-Stream: {tokens}",
                                                       f"X-Pod-Gap-Ms: {gap_ms}")),
                     every("stream", ("raw",)), connections=count, seconds=lasts, ramp=lasts,
                     flags=("--gap-ms", str(gap_ms)),
-                    warm=lasts + 0.3, memory_per="stream", is_slow=slow)
+                    warm=lasts + 0.3, memory_per="stream", is_slow=slow, turns=turns)
 
 
 def prompt(name, title, size, connections):
@@ -141,8 +141,8 @@ def all_workloads():
                  every(also=("raw",)), flags=("--new",), turns=2),
         Workload("latency", "2,000 requests a second, open loop", REQUEST, small,
                  [Subject("direct"), *every(also=("raw",))], rate=2000, turns=4),
-        streams("200", 200, 100, 20, False), streams("2000", 2000, 100, 20, True),
-        streams("2000_paced", 2000, 40, 100, True),
+        streams("200", 200, 100, 20, False, turns=2), streams("2000", 2000, 100, 20, True),
+        streams("2000_paced", 2000, 40, 100, True, turns=2),
         Workload("sse_flood", "SSE, 32 streams, tokens as fast as they come", TOKEN,
                  post(SMALL, True, 200, (*KEY, "X-Pod-Stream: 200")), every("stream", ("raw",)),
                  connections=32),
