@@ -84,8 +84,6 @@ static inline bool loop_has_tasks(const struct loop *loop)
            !list_is_empty(&loop->heavy[LOOP_HEAVY_BEGIN]);
 }
 void loop_tasks_run(struct loop *loop);
-/* Run what is queued for the end of a batch. */
-void loop_batch_end(struct loop *loop);
 /* Run what was deferred, and what that defers. */
 void loop_deferred_run(struct loop *loop);
 

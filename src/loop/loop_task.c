@@ -94,7 +94,7 @@ void loop_tasks_run(struct loop *loop)
     }
 }
 
-void loop_batch_end(struct loop *loop)
+void loop_batch_tasks_run(struct loop *loop)
 {
     while (!list_is_empty(&loop->batch_tasks)) {
         run_first(&loop->batch_tasks);

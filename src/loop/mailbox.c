@@ -77,6 +77,7 @@ static void on_wake(struct watch *watch, unsigned events, void *arg)
     if (read(watch_fd(watch), &count, sizeof(count)) < 0) {
         return; /* woken for nothing */
     }
+    loop_batch_tasks_run(loop);
     loop_mailbox_drain(loop);
 }
 

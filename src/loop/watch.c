@@ -167,7 +167,7 @@ void loop_watches_run(struct loop *loop, const struct epoll_event *events, int c
             loop->batch_goes_on = i + 1 < end;
             hear(&events[i]);
         }
-        loop_batch_end(loop);
+        loop_batch_tasks_run(loop);
     }
 }
 

@@ -182,6 +182,7 @@ static void on_acceptable(struct watch *watch, unsigned events, void *arg)
 
     (void)watch;
     (void)events;
+    loop_batch_tasks_run(listener->loop);
     while (count < ACCEPTS_PER_TURN && accept_one(listener)) {
         count++;
     }

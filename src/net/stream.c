@@ -227,6 +227,7 @@ static void advance_handshake(struct stream *stream)
         return;
     }
     if (!stream->is_accepted || !stream->is_readable) {
+        loop_batch_tasks_run(stream->loop);
         shake_hands(stream);
         return;
     }
@@ -375,6 +376,10 @@ static void end_shortage(struct stream *stream)
 
 /* ---- use ---- */
 
+/* More than this in one read or write takes time, to understand or to copy: what other callbacks of
+ * the batch have put by does not wait for it. */
+#define LIGHT_BYTES 2048
+
 static void check_open(const struct stream *stream)
 {
     ASSERT(stream->magic == STREAM_MAGIC);
@@ -398,7 +403,20 @@ enum stream_io stream_read(struct stream *stream, void *buf, size_t size, size_t
     }
     outcome = stream->ops->read(stream, buf, size, ret_len);
     stream->is_broken |= outcome == STREAM_ERROR;
+    if (outcome == STREAM_OK && *ret_len > LIGHT_BYTES) {
+        loop_batch_tasks_run(stream->loop);
+    }
     return outcome;
+}
+
+static bool is_light(const struct iovec *pieces, int count)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < count && len <= LIGHT_BYTES; i++) {
+        len += pieces[i].iov_len;
+    }
+    return len <= LIGHT_BYTES;
 }
 
 enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, int count,
@@ -410,6 +428,9 @@ enum stream_io stream_writev(struct stream *stream, const struct iovec *pieces, 
     ASSERT(!stream->is_shut);
     if (stream->is_broken) {
         return STREAM_ERROR;
+    }
+    if (!is_light(pieces, count)) {
+        loop_batch_tasks_run(stream->loop);
     }
     outcome = stream->ops->writev(stream, pieces, count, ret_len);
     if (outcome == STREAM_AGAIN || !stream->is_writable) {

@@ -151,7 +151,6 @@ void client_close(struct client_conn *conn, bool abort)
         request_abort(conn->request);
         ASSERT(conn->request == NULL);
     }
-    outbox_let_go(&worker->outbox); /* of what is its own, or before it */
     client_move(conn, CLIENT_CLOSED);
     deadline_done(&conn->read_deadline);
     deadline_done(&conn->write_deadline);
@@ -293,9 +292,6 @@ static bool read_once(struct client_conn *conn, size_t *taken)
     switch (io) {
     case STREAM_OK:
         conn->pipelined = 0;
-        if (len > OUTBOX_PIECE_BYTES) {
-            outbox_let_go(&conn->worker->outbox); /* reading a prompt takes a while */
-        }
         client_take_bytes(conn, str_make(room, len));
         return conn->state != CLIENT_CLOSED;
     case STREAM_AGAIN:
@@ -540,6 +536,7 @@ void client_on_written(struct client_conn *conn)
 
 void client_request_done(struct client_conn *conn)
 {
+    outbox_let_go(&conn->worker->outbox); /* a piece of an answer that was cut; only those are held */
     conn->request = NULL;
     conn->paused_source = false;
     if ((conn->worker->draining && !conn->worker->handing_over) ||

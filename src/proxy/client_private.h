@@ -4,8 +4,9 @@
  *
  * A request writes its answer through client_reply_*(): head, data, end, then flush. Pieces given
  * to client_reply_data() are not copied; client_reply_flush() must follow before the callback
- * ends, and it alone writes. What the kernel does not take is kept here, up to CLIENT_OUT_HIGH
- * before the source is told to pause.
+ * ends, and it alone writes, at once or after the other events of the batch (outbox_private.h).
+ * What the kernel does not take is kept here, up to CLIENT_OUT_HIGH before the source is told to
+ * pause.
  *
  * Thread: the worker's.
  */
@@ -183,7 +184,7 @@ void client_refuse_slow_head(struct client_conn *conn);
 
 /* Write what is pending. */
 void client_write(struct client_conn *conn);
-/* Write what the outbox held. Calls nobody back. */
+/* Write what the outbox held, in state REQUEST. Calls nobody back. */
 void client_write_held(struct client_conn *conn, struct str bytes);
 void client_move(struct client_conn *conn, enum client_state next);
 /* Everything is written: what now? */

@@ -8,7 +8,9 @@
  *     (blocked)   (this callback)      (this write)                       (at the end)
  *
  * One flush is one writev; only what the kernel refuses is copied, to conn->out. A token has just
- * been read, and is the only piece: it is framed where it stands, so that it goes out as one.
+ * been read, and is the only piece: it is framed where it stands, so that it goes out as one. While
+ * the loop has more events in hand a small flush is copied to the worker's outbox instead, which
+ * writes it after them (outbox_private.h).
  */
 #include "client_private.h"
 
@@ -173,6 +175,7 @@ static bool keep_unwritten(struct client_conn *conn, const struct iovec *pieces,
 {
     bool first_is_out = buf_len(&conn->out) > 0;
 
+    ASSERT(!first_is_out || pieces[0].iov_base == (const void *)buf_str(&conn->out).ptr);
     for (int i = 0; i < count; i++) {
         size_t skip = written < pieces[i].iov_len ? written : pieces[i].iov_len;
         written -= skip;
@@ -348,12 +351,19 @@ enum client_room client_reply_flush(struct client_conn *conn)
 
 void client_write_held(struct client_conn *conn, struct str bytes)
 {
-    const struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes.ptr, .iov_len = bytes.len};
+    const struct str out = buf_str(&conn->out);
+    struct iovec pieces[2];
+    int count = 0;
 
+    ASSERT(conn->state == CLIENT_REQUEST);
     if (conn->write_failed) {
         return;
     }
-    write_pieces(conn, &piece, 1);
+    if (out.len > 0) { /* of the piece before, held like this one */
+        pieces[count++] = (struct iovec){(void *)(uintptr_t)out.ptr, out.len};
+    }
+    pieces[count++] = (struct iovec){(void *)(uintptr_t)bytes.ptr, bytes.len};
+    write_pieces(conn, pieces, count);
     write_rest(conn);
     if (!conn->write_failed) {
         after_write(conn);

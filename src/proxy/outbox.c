@@ -48,14 +48,15 @@ void outbox_hold(struct outbox *outbox, struct client_conn *conn, const struct i
 
 void outbox_send(struct outbox *outbox)
 {
-    char *bytes = outbox->bytes;
+    const unsigned count = outbox->count;
+    const char *bytes = outbox->bytes;
 
-    for (unsigned i = 0; i < outbox->count; i++) {
+    outbox->count = 0; /* a long write of what a client had not taken comes back here */
+    outbox->used = 0;
+    for (unsigned i = 0; i < count; i++) {
         const struct outbox_item *item = &outbox->items[i];
 
         client_write_held(item->conn, str_make(bytes, item->len));
         bytes += item->len;
     }
-    outbox->count = 0;
-    outbox->used = 0;
 }

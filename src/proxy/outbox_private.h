@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pieces of streams that are sent together: what the events of one batch bring for several clients
+ * Pieces of answers that are sent together: what the events of one batch bring for several clients
  * goes out when the last of them has been heard, one send() after the other.
  *
  * A client that waits for its token sleeps. Sent one at a time, each token wakes somebody, who has
@@ -9,8 +9,10 @@
  * the send() itself.
  *
  * Only small pieces in the middle of an answer are held, and only while the loop has more events in
- * its hand. Whatever else is written or closed lets go of all that is held first, so what one
- * client sees is in order, and what all clients see too.
+ * hand. A flush that is not held, and the end of a request, let go of all that is held first: so a
+ * client gets its bytes in order, and who has something held is in state REQUEST. So does the loop
+ * before anything that takes long (loop_batch_tasks_run()): many bytes read or written, handshakes
+ * with endpoints, accepts, messages.
  *
  * Thread: the worker's.
  */
@@ -29,7 +31,7 @@
 struct client_conn;
 
 struct outbox_item {
-    struct client_conn *conn; /* borrowed: client_close() lets go before it goes */
+    struct client_conn *conn; /* borrowed: its request's end lets go before it goes */
     size_t len;
 };
 

@@ -2,6 +2,7 @@
 """Bytes on their way through, against endpoints and clients that cut, wait and split them."""
 import contextlib
 import os
+import socket
 import threading
 import time
 
@@ -293,8 +294,14 @@ class Streams:
     @contextlib.contextmanager
     def standing_still(self):
         self.proxy.process.freeze()
-        yield
-        self.proxy.process.thaw()
+        try:
+            yield
+        finally:
+            self.proxy.process.thaw()
+
+    def cut(self, name):
+        """The endpoint closes in the middle of its answer."""
+        self.peers[name].socket.shutdown(socket.SHUT_WR)
 
     def end(self, names):
         for name in names:
@@ -313,21 +320,23 @@ def token(name, turn, length):
 def test_tokens_that_are_there_at_once_reach_everybody_whole(make_origin, make_proxy):
     """Half of the clients read nothing until the end: what does not fit their sockets waits."""
     streams = Streams(make_origin, make_proxy)
-    turns, names = 60, [f"/{index}" for index in range(8)]
+    most_turns, names = 400, [f"/{index}" for index in range(8)]
     with contextlib.ExitStack() as stack:
         conns = {name: stack.enter_context(streams.proxy.connect(receive_buffer=4096, segment=536))
                  for name in names}
         for name, conn in conns.items():
             streams.begin(conn, name)
-        for turn in range(turns):
+        for turn in range(most_turns):
             streams.send_at_once({name: token(name, turn, 1500) for name in names})
             for name in names[::2]:
                 assert conns[name].read_chunk() == token(name, turn, 1500)
-        streams.proxy.wait_metric("nearside_buffered_bytes")  # they did not fit
+            if streams.proxy.metrics().value("nearside_buffered_bytes") > 0:
+                break
+        assert turn + 1 < most_turns
         streams.end(names)
         for name, conn in conns.items():
-            missing = range(turns) if name in names[1::2] else ()
-            assert chunks_of(conn) == b"".join(token(name, turn, 1500) for turn in missing)
+            missing = range(turn + 1) if name in names[1::2] else ()
+            assert chunks_of(conn) == b"".join(token(name, one, 1500) for one in missing)
 
 
 @pytest.mark.parametrize("leaves", ["reset", "half_close", "close"])
@@ -366,6 +375,84 @@ def test_what_is_written_to_a_client_comes_behind_what_is_held_for_it(make_origi
         assert conn.read_chunk() == b":\n\n"
         streams.end(["/0"])
         assert chunks_of(conn) == b""
+
+
+def is_cut(conn, before):
+    """These bytes, an error event, and no end of the body."""
+    got = b""
+    try:
+        while chunk := conn.read_chunk():
+            got += chunk
+        return False
+    except (raw.Closed, ConnectionError):
+        assert got.startswith(before), (got[:80], before[:80])
+        assert b"error" in got[len(before):], got[-80:]
+        return True
+
+
+@pytest.mark.parametrize("then", ["says_more", "half_close", "reset", "close"])
+def test_an_answer_that_breaks_as_its_client_stirs_is_told_to_be_cut(make_origin, make_proxy, then):
+    """Token, break and the client's own event in one turn: what was held for it still comes first."""
+    streams = Streams(make_origin, make_proxy)
+    names = [f"/{index}" for index in range(6)]
+    with contextlib.ExitStack() as stack:
+        conns = {name: stack.enter_context(streams.proxy.connect()) for name in names}
+        for name, conn in conns.items():
+            streams.begin(conn, name)
+        with streams.standing_still():
+            for name in names[:3]:
+                streams.send(name, token(name, 1, 200))
+                streams.cut(name)
+                if then == "says_more":
+                    conns[name].send(b"G")
+                else:
+                    getattr(conns[name], then)()
+            for name in names[3:]:
+                streams.send(name, token(name, 1, 200))
+        for name in names[:3] if then in ("says_more", "half_close") else ():
+            assert is_cut(conns[name], token(name, 1, 200))
+        streams.end(names[3:])
+        for name in names[3:]:
+            assert chunks_of(conns[name]) == token(name, 1, 200)
+
+
+def test_an_answer_that_breaks_as_its_client_is_full_is_told_to_be_cut(make_origin, make_proxy):
+    """No client reads, and each has been sent a little more than the one before. When the first is
+    full, the others have room for a part of the next token: the error event comes behind the rest."""
+    streams = Streams(make_origin, make_proxy)
+    clients, length, most_turns = 48, 1400, 400
+    names = [f"/{index}" for index in range(clients)]
+    sent = {}
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(streams.proxy.connect())
+        streams.begin(reader, "/reader")
+        conns = {name: stack.enter_context(streams.proxy.connect(receive_buffer=4096, segment=536))
+                 for name in names}
+        for index, (name, conn) in enumerate(conns.items()):
+            streams.begin(conn, name)
+            sent[name] = token(name, 0, 8 + index * length // clients)
+            streams.send(name, sent[name])
+
+        def send_all(turn):
+            for name in names:
+                piece = token(name, turn, length)
+                streams.send(name, piece)
+                sent[name] += piece
+
+        for turn in range(most_turns):
+            send_all(turn)
+            streams.send("/reader", token("/reader", turn, 100))
+            assert reader.read_chunk() == token("/reader", turn, 100)
+            if streams.proxy.metrics().value("nearside_buffered_bytes") > 0:
+                break
+        assert turn + 1 < most_turns
+        with streams.standing_still():
+            send_all(most_turns)
+            for name in names:
+                streams.cut(name)
+        for name in names:
+            assert is_cut(conns[name], sent[name])
+        streams.end(["/reader"])
 
 
 # ---- clients that do not take what they asked for ----

@@ -60,13 +60,15 @@ void loop_task_init(struct loop_task *task, loop_task_fn fn, void *arg);
 void loop_task_queue(struct loop *loop, struct loop_task *task);
 void loop_task_cancel(struct loop_task *task); /* harmless when not queued */
 
-/* The callbacks of what one wait brought come in batches of at most LOOP_BATCH_CALLS. A task queued
- * here runs after the last one of the present batch, before anything else of the turn: for what is
- * cheaper done together. Within a batch only: while loop_batch_goes_on(), which says that more of
- * its callbacks may follow this one. */
+/* The events that one wait brought come in batches of at most LOOP_BATCH_CALLS. A task queued here
+ * runs after the last callback of the present batch, before anything else of the turn: for what is
+ * cheaper done together. Within a batch only: while loop_batch_goes_on(), which says that more
+ * callbacks of it may follow this one. */
 #define LOOP_BATCH_CALLS 16
 bool loop_batch_goes_on(const struct loop *loop);
 void loop_batch_task_queue(struct loop *loop, struct loop_task *task);
+/* Run them now: something begins that may take longer than the callbacks they wait for. */
+void loop_batch_tasks_run(struct loop *loop);
 
 /* Free `ptr` with mem_free() at the end of the turn. */
 void loop_defer_free(struct loop *loop, void *ptr);

@@ -60,7 +60,17 @@ class Process:
             os.kill(self.pid, number)
 
     def freeze(self):
+        """SIGSTOP; it returns when all threads stand still."""
         self.signal(signal.SIGSTOP)
+        if self.is_running:
+            wait_until(self._stands_still, f"{self.pid} to stand still")
+
+    def _stands_still(self):
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            with open(f"/proc/{self.pid}/task/{task}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] not in "TtZ":
+                    return False
+        return True
 
     def thaw(self):
         self.signal(signal.SIGCONT)
