@@ -536,7 +536,8 @@ void client_on_written(struct client_conn *conn)
 
 void client_request_done(struct client_conn *conn)
 {
-    outbox_let_go(&conn->worker->outbox); /* a piece of an answer that was cut; only those are held */
+    outbox_let_go(
+        &conn->worker->outbox); /* a piece of an answer that was cut; only those are held */
     conn->request = NULL;
     conn->paused_source = false;
     if ((conn->worker->draining && !conn->worker->handing_over) ||
