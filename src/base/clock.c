@@ -64,3 +64,17 @@ void clock_iso(uint64_t wall_ms, char out[CLOCK_ISO_LEN])
     at = put_number(at, ms % 1000, 3, 'Z');
     *at = '\0';
 }
+
+#define CLOCK_ISO_MS_AT 20 /* where the milliseconds stand */
+
+void clock_iso_again(uint64_t wall_ms, struct clock_text *text)
+{
+    const uint64_t ms = wall_ms < CLOCK_MS_MAX ? wall_ms : CLOCK_MS_MAX;
+
+    if (text->second == 0 || text->second != ms / 1000) {
+        text->second = ms / 1000;
+        clock_iso(ms, text->iso);
+    } else {
+        (void)put_number(text->iso + CLOCK_ISO_MS_AT, ms % 1000, 3, 'Z');
+    }
+}

@@ -15,18 +15,23 @@ struct line {
     bool json;
 };
 
-static void key_of(struct line *line, const char *key)
+/* A field's name as it stands in either kind of line, with all around it. */
+struct key {
+    struct str json;
+    struct str text;
+};
+#define KEY(name)      ((struct key){STR_LIT(",\"" name "\":"), STR_LIT(" " name "=")})
+#define TEXT_KEY(name) ((struct key){STR_LIT(",\"" name "\":\""), STR_LIT(" " name "=\"")})
+
+static inline void put_key(struct line *line, struct key key)
 {
-    /* Twenty times a line: no printf. */
-    buf_append_str(line->out, line->json ? STR_LIT(",\"") : STR_LIT(" "));
-    buf_append_str(line->out, str_of(key));
-    buf_append_str(line->out, line->json ? STR_LIT("\":") : STR_LIT("="));
+    buf_append_str(line->out, line->json ? key.json : key.text);
 }
 
-static void put_text(struct line *line, const char *key, struct str value)
+/* `key` is a TEXT_KEY(). */
+static void put_text(struct line *line, struct key key, struct str value)
 {
-    key_of(line, key);
-    buf_append_char(line->out, '"');
+    put_key(line, key);
     buf_append_json(line->out, value);
     buf_append_char(line->out, '"');
 }
@@ -54,8 +59,7 @@ static void put_target(struct line *line, struct str target)
     struct str rest = str_slice(target, 0, ACCESS_PATH_MAX);
     size_t at = str_find_char(rest, '?') + 1;
 
-    key_of(line, "path");
-    buf_append_char(line->out, '"');
+    put_key(line, TEXT_KEY("path"));
     while (at < rest.len) {
         struct str query = str_slice(rest, at, rest.len);
         size_t end = str_find_char(query, '&');
@@ -71,14 +75,14 @@ static void put_target(struct line *line, struct str target)
     buf_append_char(line->out, '"');
 }
 
-static void put_number(struct line *line, const char *key, uint64_t value)
+static void put_number(struct line *line, struct key key, uint64_t value)
 {
-    key_of(line, key);
+    put_key(line, key);
     buf_append_u64(line->out, value);
 }
 
 /* Milliseconds with three digits. */
-static void put_ms(struct line *line, const char *key, uint64_t from_ns, uint64_t to_ns)
+static void put_ms(struct line *line, struct key key, uint64_t from_ns, uint64_t to_ns)
 {
     uint64_t us = to_ns > from_ns ? (to_ns - from_ns) / NS_PER_US : 0;
 
@@ -86,7 +90,7 @@ static void put_ms(struct line *line, const char *key, uint64_t from_ns, uint64_
     const char fraction[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
                              (char)('0' + rest % 10)};
 
-    key_of(line, key);
+    put_key(line, key);
     buf_append_u64(line->out, us / 1000);
     buf_append(line->out, fraction, sizeof(fraction));
 }
@@ -98,15 +102,15 @@ static void put_way(struct line *line, const struct request *request)
             ? (request->last_slot < 0 ? NULL : metric_region_name((unsigned)request->last_slot))
             : metric_region_name((unsigned)request->served_slot);
 
-    put_text(line, "region", str_of(region == NULL ? "" : region));
-    put_text(line, "endpoint", str_of(request->served_endpoint));
-    put_text(line, "route",
+    put_text(line, TEXT_KEY("region"), str_of(region == NULL ? "" : region));
+    put_text(line, TEXT_KEY("endpoint"), str_of(request->served_endpoint));
+    put_text(line, TEXT_KEY("route"),
              str_of(request->attempts > 0 ? route_reason_word(request->choice.reason) : ""));
-    put_number(line, "attempts", request->attempts);
-    put_text(line, "cache", str_of(request->cache_word));
-    put_text(line, "reason", str_of(request->reason));
+    put_number(line, KEY("attempts"), request->attempts);
+    put_text(line, TEXT_KEY("cache"), str_of(request->cache_word));
+    put_text(line, TEXT_KEY("reason"), str_of(request->reason));
     if (request->first_failure_ns != 0) {
-        put_text(line, "failed", str_of(outcome_word(request->failure)));
+        put_text(line, TEXT_KEY("failed"), str_of(outcome_word(request->failure)));
     }
 }
 
@@ -114,15 +118,16 @@ static void put_times(struct line *line, const struct request *request, uint64_t
 {
     uint64_t asked_ns = request->body_done_ns != 0 ? request->body_done_ns : now_ns;
 
-    put_ms(line, "read_ms", request->started_ns, asked_ns);
+    put_ms(line, KEY("read_ms"), request->started_ns, asked_ns);
     if (request->commit_ns != 0) {
-        put_ms(line, "ttft_ms", asked_ns, request->commit_ns);
+        put_ms(line, KEY("ttft_ms"), asked_ns, request->commit_ns);
     }
-    put_ms(line, "pending_ms", asked_ns, request->commit_ns != 0 ? request->commit_ns : now_ns);
-    put_ms(line, "total_ms", request->started_ns, now_ns);
+    put_ms(line, KEY("pending_ms"), asked_ns,
+           request->commit_ns != 0 ? request->commit_ns : now_ns);
+    put_ms(line, KEY("total_ms"), request->started_ns, now_ns);
 }
 
-static void put_addr(struct line *line, const char *key, const struct addr *addr)
+static void put_addr(struct line *line, struct key key, const struct addr *addr)
 {
     char text[ADDR_TEXT_LEN];
     const size_t len = addr_port(addr) == 0 ? addr_format_ip(addr, text) : addr_format(addr, text);
@@ -133,17 +138,17 @@ static void put_addr(struct line *line, const char *key, const struct addr *addr
 /* `from` is the client; `client->peer` may be a trusted proxy in front. */
 static void begin_line(struct line *line, const struct client_conn *client, const struct addr *from)
 {
-    char time[CLOCK_ISO_LEN];
+    struct clock_text *now = &client->worker->access_time;
 
     buf_clear(line->out);
-    clock_iso(clock_wall_ms(), time);
+    clock_iso_again(clock_wall_ms(), now);
     buf_append_str(line->out, line->json ? STR_LIT("{\"time\":\"") : STR_EMPTY);
-    buf_append_str(line->out, str_of(time));
+    buf_append(line->out, now->iso, CLOCK_ISO_LEN - 1);
     buf_append_str(line->out, line->json ? STR_LIT("\"") : STR_EMPTY);
-    put_text(line, "edge", str_of(client->world->conf->edge.id));
-    put_addr(line, "client", from);
+    put_text(line, TEXT_KEY("edge"), str_of(client->world->conf->edge.id));
+    put_addr(line, TEXT_KEY("client"), from);
     if (!addr_eq(from, &client->peer)) {
-        put_addr(line, "peer", &client->peer);
+        put_addr(line, TEXT_KEY("peer"), &client->peer);
     }
 }
 
@@ -162,8 +167,8 @@ void access_log_refused(struct client_conn *client, unsigned status, const char 
         return;
     }
     begin_line(&line, client, &client->peer);
-    put_number(&line, "status", status);
-    put_text(&line, "reason", str_of(reason));
+    put_number(&line, KEY("status"), status);
+    put_text(&line, TEXT_KEY("reason"), str_of(reason));
     end_line(&line);
 }
 
@@ -173,7 +178,7 @@ static void put_trace(struct line *line, const struct request *request)
 
     if (request->trace.known) {
         str_hex(request->trace.context.trace_id, TRACE_ID_BYTES, trace_id);
-        put_text(line, "trace", str_make(trace_id, 2 * TRACE_ID_BYTES));
+        put_text(line, TEXT_KEY("trace"), str_make(trace_id, 2 * TRACE_ID_BYTES));
     }
 }
 
@@ -195,22 +200,22 @@ void access_log_request(struct request *request, uint64_t now_ns)
         return;
     }
     begin_line(&line, request->client, &request->from);
-    put_text(&line, "id", request->id);
+    put_text(&line, TEXT_KEY("id"), request->id);
     put_trace(&line, request);
-    put_text(&line, "method", request->head->method_text);
+    put_text(&line, TEXT_KEY("method"), request->head->method_text);
     put_target(&line, request->head->target);
-    put_number(&line, "status", request->status);
+    put_number(&line, KEY("status"), request->status);
     if (request->model.len > 0) {
-        put_text(&line, "model", request->model);
+        put_text(&line, TEXT_KEY("model"), request->model);
     }
-    key_of(&line, "stream");
+    put_key(&line, KEY("stream"));
     buf_append_str(out, request->sse != NULL || request->wants_stream ? STR_LIT("true")
                                                                       : STR_LIT("false"));
     put_way(&line, request);
-    put_number(&line, "bytes_in", request->bytes_in);
-    put_number(&line, "bytes_out", request->bytes_sent);
+    put_number(&line, KEY("bytes_in"), request->bytes_in);
+    put_number(&line, KEY("bytes_out"), request->bytes_sent);
     if (request->sse != NULL) {
-        put_number(&line, "events", request->sse->content_events);
+        put_number(&line, KEY("events"), request->sse->content_events);
     }
     put_times(&line, request, now_ns);
     end_line(&line);

@@ -7,6 +7,7 @@
 #include "outbox_private.h"
 
 #include <nearside/base/buf.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/list.h>
 #include <nearside/base/rng.h>
 #include <nearside/http/date.h>
@@ -99,6 +100,7 @@ struct worker {
     struct log_rate accept_log;
     uint64_t date_s;
     char date[HTTP_DATE_LEN];
+    struct clock_text access_time; /* of the last access line */
 
     struct explain_ring explain; /* read by the control thread too */
 

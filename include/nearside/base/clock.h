@@ -22,4 +22,12 @@ uint64_t clock_thread_cpu_ns(pthread_t thread);
 /* "2026-11-22T10:20:30.123Z" and a NUL into `out`. */
 void clock_iso(uint64_t wall_ms, char out[CLOCK_ISO_LEN]);
 
+/* The same in `iso`, for who asks many times a second: zeroed before the first time, only what has
+ * changed since the last is written. */
+struct clock_text {
+    uint64_t second; /* 0: none yet */
+    char iso[CLOCK_ISO_LEN];
+};
+void clock_iso_again(uint64_t wall_ms, struct clock_text *text);
+
 #endif

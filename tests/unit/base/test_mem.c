@@ -96,6 +96,35 @@ static void test_clock_iso_is_utc_with_milliseconds(void **state)
     }
 }
 
+/* Each moment after each other one: earlier, later, the same second, the same millisecond. */
+static void test_clock_iso_again_says_the_same(void **state)
+{
+    static const uint64_t moments[] = {
+        0,
+        999,
+        1000,
+        951782399999ULL,
+        951782400000ULL,
+        951782400001ULL,
+        951782400120ULL,
+        1795342830123ULL,
+        UINT64_MAX,
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+        for (size_t j = 0; j < sizeof(moments) / sizeof(moments[0]); j++) {
+            struct clock_text text = {.second = 0};
+            char wanted[CLOCK_ISO_LEN];
+
+            clock_iso_again(moments[i], &text);
+            clock_iso_again(moments[j], &text);
+            clock_iso(moments[j], wanted);
+            assert_string_equal(text.iso, wanted);
+        }
+    }
+}
+
 static void test_clock_monotonic_never_goes_back(void **state)
 {
     (void)state;
@@ -181,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_mem_aligned_is_aligned_and_zero),
         cmocka_unit_test(test_mem_copies_of_texts),
         cmocka_unit_test(test_clock_iso_is_utc_with_milliseconds),
+        cmocka_unit_test(test_clock_iso_again_says_the_same),
         cmocka_unit_test(test_clock_monotonic_never_goes_back),
         cmocka_unit_test(test_errbuf_wraps_on_the_way_up),
         cmocka_unit_test(test_errbuf_cuts_what_does_not_fit),
