@@ -338,6 +338,7 @@ static void store_answer(struct request *request)
     if (request->fill == NULL) {
         return;
     }
+    outbox_let_go(&request->worker->outbox); /* storing a long answer takes a while */
     if (whole && request->answer_outcome == OUTCOME_OK) {
         uint32_t timeout_ms = request->world->conf->cache.redis_timeout_ms + 1000;
         struct cache_fill_notes notes = {

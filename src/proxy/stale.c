@@ -67,6 +67,7 @@ bool stale_answer(struct request *request)
     }
     entry = request->stale;
     request->stale = NULL;
+    request->out_of_time = false; /* total_ms was for the wait, and has ended it */
     if (flight_leads(&request->flight)) {
         flight_fail(&request->flight);
     }

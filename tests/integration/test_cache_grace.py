@@ -240,6 +240,27 @@ def test_those_who_wait_are_answered_when_the_first_one_fails(make_proxy, pod):
     pod.heal()
 
 
+@pytest.mark.parametrize("clients", [1, 5])
+def test_it_answers_when_the_time_for_all_attempts_is_over(make_proxy, pod, clients):
+    """Those who wait for the first one's attempt run out of time with it."""
+    proxy = make_proxy([region("near", pod)], cache=ON, edge={"workers": 1},
+                       timeouts={"total_ms": 800, "first_token_ms": 20000})
+    body = answers.chat("x")
+    first = expire(proxy, body)
+    pod.fault("hang-requests")
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(proxy.chat(body)))
+               for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(one.status, one.body) for one in results] == [(200, first.body)] * clients
+    assert all(is_stale(one) for one in results)
+    pod.fault("none")
+    assert proxy.chat(answers.chat("y")).status == 200  # nothing of theirs stands before it
+
+
 def test_a_region_that_is_back_gives_the_next_answer(proxy, pod):
     body = answers.chat("x")
     expire(proxy, body)

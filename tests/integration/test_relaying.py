@@ -264,11 +264,23 @@ class Streams:
     """Streams of one worker whose endpoint is the test itself: tokens that are sent while the edge
     stands still are all there when it wakes, and go out together."""
 
-    def __init__(self, make_origin, make_proxy):
+    def __init__(self, make_origin, make_proxy, authority=None):
+        """With an authority clients speak TLS."""
         self.peers = {}
         self.is_over = threading.Event()
+        self.tls = authority and authority.client_context()
+        more = {}
+        if authority:
+            certificate = authority.issue("edge")
+            more["listeners"] = [{"bind": "127.0.0.1:0", "tls": {"certificate": certificate.cert,
+                                                                 "key": certificate.key}}]
         self.proxy = make_proxy([region("near", make_origin(self._answer))], edge={"workers": 1},
-                                cache={"enabled": False}, timeouts={"idle_ms": 20000})
+                                cache={"enabled": False}, timeouts={"idle_ms": 20000}, **more)
+
+    def connect(self, **options):
+        if self.tls:
+            return raw.Conn(self.proxy.tls_port, tls=self.tls, **options)
+        return self.proxy.connect(**options)
 
     def _answer(self, peer, line, headers):
         self.peers[line.split(" ")[1]] = peer
@@ -317,12 +329,14 @@ def token(name, turn, length):
     return b"data: " + (b"%s %d " % (name.encode(), turn)) * (length // 8) + b"\n\n"
 
 
-def test_tokens_that_are_there_at_once_reach_everybody_whole(make_origin, make_proxy):
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_tokens_that_are_there_at_once_reach_everybody_whole(make_origin, make_proxy, authority,
+                                                             is_tls):
     """Half of the clients read nothing until the end: what does not fit their sockets waits."""
-    streams = Streams(make_origin, make_proxy)
+    streams = Streams(make_origin, make_proxy, authority if is_tls else None)
     most_turns, names = 400, [f"/{index}" for index in range(8)]
     with contextlib.ExitStack() as stack:
-        conns = {name: stack.enter_context(streams.proxy.connect(receive_buffer=4096, segment=536))
+        conns = {name: stack.enter_context(streams.connect(receive_buffer=4096, segment=536))
                  for name in names}
         for name, conn in conns.items():
             streams.begin(conn, name)
@@ -344,7 +358,7 @@ def test_clients_that_leave_as_their_tokens_come_disturb_no_other(make_origin, m
     streams = Streams(make_origin, make_proxy)
     names = [f"/{index}" for index in range(24)]
     with contextlib.ExitStack() as stack:
-        conns = {name: stack.enter_context(streams.proxy.connect()) for name in names}
+        conns = {name: stack.enter_context(streams.connect()) for name in names}
         for name, conn in conns.items():
             streams.begin(conn, name)
         with streams.standing_still():
@@ -366,7 +380,7 @@ def test_clients_that_leave_as_their_tokens_come_disturb_no_other(make_origin, m
 def test_what_is_written_to_a_client_comes_behind_what_is_held_for_it(make_origin, make_proxy):
     """Its token, held for the second event, which is its half close: that is answered at once."""
     streams = Streams(make_origin, make_proxy)
-    with streams.proxy.connect() as conn:
+    with streams.connect() as conn:
         streams.begin(conn, "/0")
         with streams.standing_still():
             streams.send("/0", token("/0", 1, 200))
@@ -396,7 +410,7 @@ def test_an_answer_that_breaks_as_its_client_stirs_is_told_to_be_cut(make_origin
     streams = Streams(make_origin, make_proxy)
     names = [f"/{index}" for index in range(6)]
     with contextlib.ExitStack() as stack:
-        conns = {name: stack.enter_context(streams.proxy.connect()) for name in names}
+        conns = {name: stack.enter_context(streams.connect()) for name in names}
         for name, conn in conns.items():
             streams.begin(conn, name)
         with streams.standing_still():
@@ -416,17 +430,19 @@ def test_an_answer_that_breaks_as_its_client_stirs_is_told_to_be_cut(make_origin
             assert chunks_of(conns[name]) == token(name, 1, 200)
 
 
-def test_an_answer_that_breaks_as_its_client_is_full_is_told_to_be_cut(make_origin, make_proxy):
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+def test_an_answer_that_breaks_as_its_client_is_full_is_told_to_be_cut(make_origin, make_proxy,
+                                                                       authority, is_tls):
     """No client reads, and each has been sent a little more than the one before. When the first is
     full, the others have room for a part of the next token: the error event comes behind the rest."""
-    streams = Streams(make_origin, make_proxy)
+    streams = Streams(make_origin, make_proxy, authority if is_tls else None)
     clients, length, most_turns = 48, 1400, 400
     names = [f"/{index}" for index in range(clients)]
     sent = {}
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(streams.proxy.connect())
+        reader = stack.enter_context(streams.connect())
         streams.begin(reader, "/reader")
-        conns = {name: stack.enter_context(streams.proxy.connect(receive_buffer=4096, segment=536))
+        conns = {name: stack.enter_context(streams.connect(receive_buffer=4096, segment=536))
                  for name in names}
         for index, (name, conn) in enumerate(conns.items()):
             streams.begin(conn, name)
