@@ -203,11 +203,12 @@ def test_max_age_refuses_older_answers(proxy):
 
 
 def test_an_answer_expires(make_proxy, pod):
-    proxy = make_proxy([region("near", pod)], cache={**ON, "ttl_s": 1})
+    proxy = make_proxy([region("near", pod)], cache={**ON, "ttl_s": 2})
     body = answers.chat("x")
     ask(proxy, body)
+    assert status_of(ask(proxy, body)) == "hit"
     wait_until(lambda: status_of(ask(proxy, body, Cache_Control="only-if-cached")) != "hit",
-               "the answer to expire", 3)
+               "the answer to expire", 4)
 
 
 @pytest.mark.parametrize("headers", [
