@@ -17,6 +17,7 @@
 #include <nearside/cache/rule.h>
 #include <nearside/cache/usage.h>
 #include <nearside/http/head.h>
+#include <nearside/http/json_scan.h>
 
 #define MS_PER_S 1000ULL
 
@@ -216,13 +217,32 @@ struct str cache_fill_fields(const struct cache_fill *fill)
     return entry_build_fields(&fill->build);
 }
 
+/* An error that was said with a 200: its object stands where the answer should. */
+static bool is_error(struct str body)
+{
+    struct json_scan scan;
+
+    if (json_scan(body, &scan) != JSON_SCAN_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < scan.member_count; i++) {
+        const struct json_member *member = &scan.members[i];
+
+        if (str_eq(member->name, STR_LIT("error")) && !str_eq(member->value, STR_LIT("null"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The proper end came; but an empty answer is none, and one of another length than announced was
  * not ended properly whatever the caller thinks. */
 static bool is_complete(const struct cache_fill *fill)
 {
     size_t body = entry_build_body_len(&fill->build);
 
-    return fill->is_good && body > 0 && (fill->body_length == 0 || fill->body_length == body);
+    return fill->is_good && body > 0 && (fill->body_length == 0 || fill->body_length == body) &&
+           ((fill->flags & CACHE_ENTRY_STREAM) != 0 || !is_error(entry_build_body(&fill->build)));
 }
 
 void cache_fill_note(struct cache_fill *fill, const struct cache_fill_notes *notes)

@@ -135,10 +135,9 @@ static bool has_value(const struct json_scan *scan, struct str name, struct str 
     return false;
 }
 
-/* The request wants something done, not only said: an answer kept by the server, appended to a
- * conversation whose state is no part of the key, or begun in the background (the 200 then only
- * says "queued"). */
-static bool has_side_effects(enum api api, const struct json_scan *scan)
+/* An answer kept by the server, appended to a conversation whose state is no part of the key, or
+ * begun in the background (the 200 then only says "queued"). */
+bool cache_request_acts(enum api api, const struct json_scan *scan)
 {
     if (scan->store) {
         return true;
@@ -178,7 +177,7 @@ struct cache_plan cache_plan_request(const struct conf_cache *conf, enum http_me
     if (!is_allowed_by_policy(conf, api, scan)) {
         return bypass("policy");
     }
-    if (control->no_store || has_side_effects(api, scan)) {
+    if (control->no_store || cache_request_acts(api, scan)) {
         return bypass("request");
     }
 

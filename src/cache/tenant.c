@@ -29,6 +29,21 @@ static bool take_from(const struct http_head *head, enum http_name id, struct st
     return count > 1 || ret_value->len > 0;
 }
 
+/* The credentials. Both kinds at once are two tellers: which one the endpoint goes by is not for us
+ * to know. */
+static bool take_credentials(const struct http_head *head, struct str *ret_value)
+{
+    struct str bearer = STR_EMPTY;
+    struct str key = STR_EMPTY;
+    bool is_sure;
+    bool is_key_sure;
+
+    const bool has_bearer = take_from(head, HTTP_NAME_AUTHORIZATION, STR_EMPTY, &bearer, &is_sure);
+    const bool has_key = take_from(head, HTTP_NAME_X_API_KEY, STR_EMPTY, &key, &is_key_sure);
+    *ret_value = has_bearer ? bearer : key;
+    return is_sure && is_key_sure && !(has_bearer && has_key);
+}
+
 bool cache_tenant_of(const struct http_head *head, struct str header,
                      struct cache_tenant *ret_tenant)
 {
@@ -38,8 +53,8 @@ bool cache_tenant_of(const struct http_head *head, struct str header,
 
     if (id != HTTP_NAME_AUTHORIZATION && take_from(head, id, header, &tenant.value, &is_sure)) {
         tenant.header = header;
-    } else if (!take_from(head, HTTP_NAME_AUTHORIZATION, STR_EMPTY, &tenant.value, &is_sure)) {
-        (void)take_from(head, HTTP_NAME_X_API_KEY, STR_EMPTY, &tenant.value, &is_sure);
+    } else {
+        is_sure = take_credentials(head, &tenant.value);
     }
     if (is_sure) {
         *ret_tenant = tenant;

@@ -12,7 +12,6 @@
 
 #include <string.h>
 
-#define MODEL_LEN_MAX 256
 #define FOUND_URL_MAX 80 /* of a bad one, in a message */
 
 /* Host names have no case; ours are kept in lower case, so that they compare. */
@@ -227,7 +226,7 @@ static enum status read_models(const struct conf_reader *reader, const char *reg
         const char *name = config_setting_get_string(item);
         struct conf_path place = conf_path_item(path.text, i);
 
-        if (name == NULL || name[0] == '\0' || strlen(name) > MODEL_LEN_MAX ||
+        if (name == NULL || name[0] == '\0' || strlen(name) > CONF_MODEL_LEN_MAX ||
             has_model(region, name)) {
             return conf_reader_refuse(reader, place.text, item,
                                       conf_table_find(&conf_table_region, "models"));

@@ -21,6 +21,9 @@
 
 #define STEP_BYTES 16384 /* not worth a look before as much has come */
 
+/* Of a model's name: enough to tell that it is longer than any in a config. */
+#define MODEL_KEPT_BYTES (CONF_MODEL_LEN_MAX + 1)
+
 struct body_scan {
     struct list link; /* in worker->free_scans */
     struct json_scan scan;
@@ -156,8 +159,9 @@ static void note_body(struct request *request)
     const struct json_scan *scan = &request->scan->scan;
 
     request->wants_stream = scan->stream == JSON_SCAN_TRUE;
+    request->acts = cache_request_acts(request->api, scan);
     if (scan->model.len > 0) {
-        request->model = arena_str(&request->arena, scan->model);
+        request->model = arena_str(&request->arena, str_slice(scan->model, 0, MODEL_KEPT_BYTES));
         request->route.model = request->model;
     }
 }
@@ -171,7 +175,10 @@ static void plan_cache(struct request *request)
     if (!request->plan.lookup && !request->plan.store) {
         return;
     }
-    if (cache_tenant_of(request->head, str_of(conf->tenant_header), &tenant)) {
+    if (conf->share == CONF_SHARE_ALL) {
+        tenant = (struct cache_tenant){.value = STR_EMPTY};
+        make_key(request, &tenant);
+    } else if (cache_tenant_of(request->head, str_of(conf->tenant_header), &tenant)) {
         make_key(request, &tenant);
     } else {
         request->plan = (struct cache_plan){.bypass = "tenant"};

@@ -241,6 +241,9 @@ static void on_eof(struct client_conn *conn)
     conn->readable = false;
     conn->close_after = true;
     if (conn->state == CLIENT_REQUEST && conn->body_framing != HTTP_BODY_NONE) {
+        if (conn->reply_begun && !conn->reply_ended) {
+            client_reply_abort(conn); /* it can still read, and must not take this for all of it */
+        }
         request_on_client_gone(conn->request);
         return;
     }

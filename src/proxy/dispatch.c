@@ -301,6 +301,9 @@ enum request_step step_route(struct request *request)
 
 enum request_step step_queued(struct request *request)
 {
+    if (request->out_of_time && reply_deadline_alone(request)) {
+        return STEP_WAIT;
+    }
     if (request->out_of_time || request->queue_expired) {
         bool total = request->out_of_time;
         request_dequeue(request);
@@ -374,6 +377,7 @@ bool request_grant_retry(struct request *request, enum outcome outcome)
         .outcome = outcome,
         .committed = request->state == REQUEST_RELAY,
         .body_replayable = !request->body.lost,
+        .acts = request->acts,
         .attempts_max = conf->attempts,
         .budget_left = true,
         .now_ns = loop_now_ns(worker->loop),
@@ -417,6 +421,9 @@ enum request_step step_attempt(struct request *request)
 {
     enum outcome outcome = request->failure;
 
+    if (request->out_of_time && reply_deadline_alone(request)) {
+        return STEP_WAIT;
+    }
     if (request->out_of_time) {
         attempt_over(request, OUTCOME_DEADLINE);
         reply_failure(request, OUTCOME_DEADLINE);
@@ -455,7 +462,7 @@ void request_evict(struct request *request, enum outcome why)
     struct route_choice choice;
 
     if (request->state != REQUEST_ATTEMPT || request->moves >= REQUEST_MOVES_MAX ||
-        request->body.lost) {
+        request->body.lost || request->acts) {
         return;
     }
     choice = request_peek(request);

@@ -110,6 +110,10 @@ enum request_step step_read(struct request *request)
         reply_failure(request, OUTCOME_DEADLINE);
         return STEP_AGAIN;
     }
+    if (request->control.only_if_cached && (request->body.streaming || request->api == API_NONE)) {
+        refuse_uncached(request);
+        return STEP_AGAIN;
+    }
     if (request->body.streaming) {
         request->cache_word = request->api == API_NONE ? "none" : "bypass";
         request_move(request, REQUEST_ROUTE);

@@ -23,6 +23,15 @@ static bool has_type(const struct http_head *head, struct str wanted)
     return type.len >= wanted.len && str_eq_nocase(str_slice(type, 0, wanted.len), wanted);
 }
 
+/* Events that can be read: of a compressed stream the transport alone tells how it ended. */
+static bool is_readable_stream(const struct http_head *head)
+{
+    const struct str coding = http_head_value(head, HTTP_NAME_CONTENT_ENCODING);
+
+    return head->status == 200 && has_type(head, STR_LIT("text/event-stream")) &&
+           (coding.len == 0 || str_eq_nocase(coding, STR_LIT("identity")));
+}
+
 /* What the status says about the attempt (product: 5.3). */
 static enum outcome outcome_of_answer(const struct request *request, const struct http_head *head)
 {
@@ -102,7 +111,7 @@ void request_on_answer(struct request *request, const struct http_head *head, st
         return;
     }
     request->sse = NULL;
-    if (head->status == 200 && has_type(head, STR_LIT("text/event-stream"))) {
+    if (is_readable_stream(head)) {
         request->sse = arena_alloc(&request->arena, sizeof(*request->sse));
         sse_init(request->sse);
     }
@@ -143,7 +152,9 @@ static void commit(struct request *request)
     attempt_has_content(request);
     request->commit_ns = now_ns;
     request->served_slot = (int)slot;
-    request->status = request->answer->status;
+    if (request->status == 0) { /* else its client was told something before it left */
+        request->status = request->answer->status;
+    }
     metric_observe_ns(worker->metrics, METRIC_TTFT_SECONDS, slot,
                       request->body_done_ns == 0 ? 0 : now_ns - request->body_done_ns);
     if (request->first_failure_ns != 0) {
@@ -237,6 +248,10 @@ void request_on_answer_end(struct request *request)
     if (request->attempt_failed) {
         return;
     }
+    if (request->state == REQUEST_ATTEMPT && stream_is_short(request)) {
+        request_on_failure(request, OUTCOME_MALFORMED); /* not one byte: it can be repeated */
+        return;
+    }
     if (request->state == REQUEST_ATTEMPT) {
         commit(request);
     }
@@ -287,10 +302,10 @@ static bool drips(struct request *request)
 }
 
 /* An answer broke off: say so to the client, in a way that cannot be taken for complete. */
-static void tell_cut(struct request *request, enum outcome outcome)
+static void tell_cut(struct request *request, const char *reason)
 {
     metric_inc(request->worker->metrics, METRIC_STREAMS_CUT, (unsigned)request->served_slot);
-    request->reason = outcome_word(outcome);
+    request->reason = reason;
     request->end = REQUEST_END_CUT;
     if (request->client == NULL) {
         return;
@@ -302,16 +317,26 @@ static void tell_cut(struct request *request, enum outcome outcome)
     client_reply_abort(request->client);
 }
 
-static enum request_step relay_cut(struct request *request, enum outcome outcome)
+static enum request_step relay_stop(struct request *request, enum outcome outcome)
 {
-    tell_cut(request, outcome);
-    if (outcome == OUTCOME_DEADLINE && share_detach(request)) {
-        return STEP_WAIT; /* the time of those who share the answer is not over */
-    }
     attempt_end(request, outcome);
     exchange_cancel(&request->exchange);
     request_move(request, REQUEST_END);
     return STEP_AGAIN;
+}
+
+static enum request_step relay_cut(struct request *request, enum outcome outcome)
+{
+    tell_cut(request, outcome_word(outcome));
+    return relay_stop(request, outcome);
+}
+
+/* The trouble is its own client's: those who share the answer get the rest of it. */
+static enum request_step relay_cut_client(struct request *request, const char *reason,
+                                          enum outcome outcome)
+{
+    tell_cut(request, reason);
+    return share_detach(request) ? STEP_WAIT : relay_stop(request, outcome);
 }
 
 /* The Redis of every region that the request may touch, as bits; none unless configured. */
@@ -331,9 +356,19 @@ static uint64_t replica_slots(const struct request *request)
     return slots;
 }
 
+/* Surely: one choice's finish_reason ends the answer, but there may be more choices, or the usage
+ * to come. Every server's stream of chunks ends with [DONE]. */
+static bool is_whole(const struct request *request)
+{
+    const struct sse *sse = request->sse;
+    const bool has_marker = request->api == API_CHAT || request->api == API_COMPLETIONS;
+
+    return sse == NULL || (!sse->failed && !stream_is_short(request) && (sse->done || !has_marker));
+}
+
 static void store_answer(struct request *request)
 {
-    bool whole = request->sse == NULL || (!request->sse->failed && !stream_is_short(request));
+    const bool whole = is_whole(request);
 
     if (request->fill == NULL) {
         return;
@@ -402,7 +437,7 @@ enum request_step step_relay(struct request *request)
         return relay_cut(request, request->failure);
     }
     if (request->out_of_time) {
-        return relay_cut(request, OUTCOME_DEADLINE);
+        return relay_cut_client(request, outcome_word(OUTCOME_DEADLINE), OUTCOME_DEADLINE);
     }
     if (request->answer_ended) {
         return relay_end(request);
@@ -411,5 +446,9 @@ enum request_step step_relay(struct request *request)
         return relay_cut(request, OUTCOME_TOO_SLOW);
     }
     relay_flush(request);
+    if (share_is_held_up(request)) {
+        metric_limit_hit(request->worker->metrics, LIMIT_CACHE_FOLLOWER_LAG);
+        return relay_cut_client(request, "too_slow", OUTCOME_CLIENT_GONE);
+    }
     return STEP_WAIT;
 }

@@ -67,7 +67,7 @@ const struct reply_error reply_buffers_full = {
                "shortly.",
 };
 
-void reply_error(struct request *request, const struct reply_error *error)
+static void tell_error(struct request *request, const struct reply_error *error)
 {
     struct client_conn *conn = request->client;
 
@@ -76,13 +76,17 @@ void reply_error(struct request *request, const struct reply_error *error)
     request->end = REQUEST_END_REFUSED;
     request->bytes_sent = 0;
     if (conn == NULL) {
-        request_reply(request);
         return;
     }
     client_reply_head(conn, error->status);
     error_fields(conn, error);
     forward_common_fields(request);
     write_error(conn, error, request->head->method == HTTP_HEAD);
+}
+
+void reply_error(struct request *request, const struct reply_error *error)
+{
+    tell_error(request, error);
     request_reply(request);
 }
 
@@ -129,7 +133,7 @@ static bool any_region_usable(const struct worker *worker)
     return false;
 }
 
-void reply_failure(struct request *request, enum outcome outcome)
+static struct reply_error error_of(const struct request *request, enum outcome outcome)
 {
     struct reply_error error = {
         .status = 502,
@@ -139,9 +143,6 @@ void reply_failure(struct request *request, enum outcome outcome)
         .message = "The endpoints that were tried failed before they answered.",
     };
 
-    if (stale_instead_of(request, outcome)) {
-        return;
-    }
     if (outcome == OUTCOME_CONNECT_TIMEOUT || outcome == OUTCOME_HEAD_TIMEOUT ||
         outcome == OUTCOME_DEADLINE) {
         error.status = 504;
@@ -157,7 +158,28 @@ void reply_failure(struct request *request, enum outcome outcome)
         error.retry_after_s = 2;
         error.message = "Every region is down. Try again shortly.";
     }
-    reply_error(request, &error);
+    return error;
+}
+
+void reply_failure(struct request *request, enum outcome outcome)
+{
+    const struct reply_error error = error_of(request, outcome);
+
+    if (!stale_instead_of(request, outcome)) {
+        reply_error(request, &error);
+    }
+}
+
+bool reply_deadline_alone(struct request *request)
+{
+    const struct reply_error error = error_of(request, OUTCOME_DEADLINE);
+
+    if (stale_is_ready(request) || !share_outlives_client(request)) {
+        return false;
+    }
+    tell_error(request, &error);
+    share_let_client_go(request);
+    return true;
 }
 
 /* ---- cached answers ---- */
@@ -267,6 +289,9 @@ void reply_stream_error(struct request *request)
         "event: error\ndata: {\"error\":{\"message\":\"The answer broke off before its end.\","
         "\"type\":\"server_error\",\"code\":\"stream_cut\",\"param\":null}}\n\n";
 
+    if (request->client->reply_counted) {
+        return; /* what is missing of the length says it; more bytes would make it look whole */
+    }
     if (!request->sse->at_boundary) {
         /* End the half event first: a reader drops an event without its blank line. */
         client_reply_data(request->client, STR_LIT("\n\n"));

@@ -127,6 +127,7 @@ struct request {
     struct str model; /* in the arena */
     bool wants_stream;
     bool scan_ok;
+    bool acts; /* it asks for something to be done, not only said: twice is not once */
     struct request_trace trace;
     struct cache_control control;
     struct cache_plan plan;
@@ -314,12 +315,17 @@ void share_data(struct request *request, struct str bytes);
 void share_end(struct request *request); /* after the answer was stored */
 /* The client has gone. True: the request goes on without it, for others. */
 bool share_detach(struct request *request);
+/* The same in two steps, for a client that is told something in between. */
+bool share_outlives_client(struct request *request) MUST_CHECK;
+void share_let_client_go(struct request *request);
 /* Neither a client nor a follower is left. */
 bool share_is_pointless(const struct request *request);
 /* The client has no room. True: the endpoint need not be paused for it. */
 bool share_spares_pause(struct request *request);
 /* A client that is behind: write what there is room for. True: it has caught up. */
 bool share_catch_up(struct request *request);
+/* The client is too far behind, and others wait: it must go. */
+bool share_is_held_up(const struct request *request);
 void share_on_news(struct request *request);
 
 /* dispatch.c: choose in the newest view; take out of the queue */
@@ -392,6 +398,9 @@ void reply_error(struct request *request, const struct reply_error *error);
 void reply_error_raw(struct client_conn *conn, const struct reply_error *error);
 /* Answer for a request whose last attempt ended so. */
 void reply_failure(struct request *request, enum outcome outcome);
+/* total_ms is over for the client, but not for others who wait for the same answer: it is told so,
+ * and the request goes on without it. False: nobody else waits, or there is a better answer. */
+bool reply_deadline_alone(struct request *request) MUST_CHECK;
 /* Begin to write a cached answer (the reference is taken); goes on in reply_entry_more(). */
 void reply_entry(struct request *request, struct cache_entry *entry, enum metric_tier tier);
 /* True: all of it is written or waiting in the connection. */

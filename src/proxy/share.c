@@ -9,7 +9,8 @@
  *                       request->client is NULL, what would be written is dropped). The worker
  *                       keeps it in worker->detached until the answer or the last follower is gone.
  *   its client is slow  While others wait, the endpoint is not paused: the client reads from the
- *                       flight's log like they do ("behind"), until it has caught up.
+ *                       flight's log like they do ("behind"), until it has caught up. Too far
+ *                       behind a log that is not kept, it is cut off, as any of them would be.
  */
 #include "request_private.h"
 
@@ -62,17 +63,19 @@ void share_end(struct request *request)
 
 /* ---- a client that has gone ---- */
 
-bool share_detach(struct request *request)
+bool share_outlives_client(struct request *request)
+{
+    return request->client != NULL && flight_leads(&request->flight) &&
+           (request->state == REQUEST_QUEUED || request->state == REQUEST_ATTEMPT ||
+            request->state == REQUEST_RELAY) &&
+           flight_detach(&request->flight);
+}
+
+void share_let_client_go(struct request *request)
 {
     struct worker *worker = request->worker;
     struct client_conn *client = request->client;
 
-    if (client == NULL || !flight_leads(&request->flight) ||
-        (request->state != REQUEST_QUEUED && request->state != REQUEST_ATTEMPT &&
-         request->state != REQUEST_RELAY) ||
-        !flight_detach(&request->flight)) {
-        return false;
-    }
     access_log_request(request, loop_now_ns(worker->loop));
     request->is_logged = true;
     request->is_behind = false;
@@ -87,6 +90,14 @@ bool share_detach(struct request *request)
     list_push_back(&worker->detached, &request->detached_link);
     exchange_resume(&request->exchange);
     client_request_done(client);
+}
+
+bool share_detach(struct request *request)
+{
+    if (!share_outlives_client(request)) {
+        return false;
+    }
+    share_let_client_go(request);
     return true;
 }
 
@@ -132,8 +143,10 @@ bool share_catch_up(struct request *request)
         bytes = flight_peek(&request->flight);
     }
     if (bytes.len > 0) {
-        /* The log of a large answer is let go as it is read: it must not grow without end. */
-        if (flight_leads(&request->flight) && flight_is_late(&request->flight)) {
+        /* The log of a large answer is let go as it is read: it must not grow without end. Nobody
+         * can join it any more. */
+        if (flight_leads(&request->flight) && flight_is_late(&request->flight) &&
+            !flight_has_followers(&request->flight)) {
             exchange_pause(&request->exchange);
         }
         return false;
@@ -142,6 +155,12 @@ bool share_catch_up(struct request *request)
     flight_read_no_more(&request->flight);
     exchange_resume(&request->exchange);
     return true;
+}
+
+bool share_is_held_up(const struct request *request)
+{
+    return request->is_behind && flight_leads(&request->flight) &&
+           flight_is_late(&request->flight) && flight_has_followers(&request->flight);
 }
 
 /* ---- news ---- */

@@ -25,6 +25,23 @@ bool retry_is_charged(const struct retry_facts *facts)
     }
 }
 
+/* Can an endpoint have done what it was asked before that happened? A kept connection that turns
+ * out to be closed is one that was closed before, all but never one whose server worked first. */
+static bool may_be_done(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_CONNECT_REFUSED:
+    case OUTCOME_CONNECT_TIMEOUT:
+    case OUTCOME_CONNECT_ERROR:
+    case OUTCOME_TLS_ERROR:
+    case OUTCOME_STALE:
+    case OUTCOME_FULL:
+        return false;
+    default:
+        return true;
+    }
+}
+
 enum retry_verdict retry_decide(const struct retry_facts *facts)
 {
     if (!outcome_may_retry((enum outcome)facts->outcome)) {
@@ -35,6 +52,9 @@ enum retry_verdict retry_decide(const struct retry_facts *facts)
     }
     if (!facts->body_replayable) {
         return RETRY_NO_BODY;
+    }
+    if (facts->acts && may_be_done((enum outcome)facts->outcome)) {
+        return RETRY_NO_ACTS;
     }
     if (facts->attempts >= facts->attempts_max) {
         return RETRY_NO_ATTEMPTS;
@@ -57,6 +77,8 @@ const char *retry_verdict_word(enum retry_verdict verdict)
         return "committed";
     case RETRY_NO_BODY:
         return "body";
+    case RETRY_NO_ACTS:
+        return "acts";
     case RETRY_NO_OUTCOME:
         return "outcome";
     case RETRY_NO_ATTEMPTS:

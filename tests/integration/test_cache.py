@@ -211,6 +211,62 @@ def test_an_answer_expires(make_proxy, pod):
                "the answer to expire", 4)
 
 
+@pytest.mark.parametrize("method, path, body", [
+    ("GET", "/v1/models", None),
+    ("POST", "/v1/chat/completions", answers.chat("too long to be kept " * 500)),
+])
+def test_only_if_cached_asks_no_pod_for_what_is_never_cached(make_proxy, pod, method, path, body):
+    proxy = make_proxy([region("near", pod)], cache=ON, limits={"buffer_bytes": 4096})
+    response = proxy.request(method, path, body, {"Cache-Control": "only-if-cached"})
+    assert (response.status, response.error["code"]) == (504, "not_cached")
+    assert pod.counters()["started"] == 0
+
+
+def answering(body, content_type):
+    """An endpoint that answers everything so."""
+    def handler(peer, _line, headers):
+        peer.read_exactly(int(headers["content-length"]))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  b"%x\r\n%s\r\n0\r\n\r\n" % (content_type, len(body), body))
+        return True
+    return handler
+
+
+@pytest.mark.parametrize("body, again", [
+    (b'{"error":{"message":"overloaded","code":503}}', "miss"),
+    (b'{"id":"x","error":"overloaded"}', "miss"),
+    (b'{"id":"x","error":null,"output":[]}', "hit"),
+    (b'{"choices":[{"error":"only a word"}]}', "hit"),
+])
+def test_an_error_with_status_200_is_not_stored(make_proxy, make_origin, body, again):
+    proxy = make_proxy([region("near", make_origin(answering(body, b"application/json")))], cache=ON)
+    ask(proxy, answers.chat("x"))
+    assert status_of(ask(proxy, answers.chat("x"))) == again
+
+
+CHOICE = b'data: {"choices":[{"index":%d,"delta":{"content":"a"},"finish_reason":%s}]}\n\n'
+
+
+@pytest.mark.parametrize("end, again", [(b"", "miss"), (b"data: [DONE]\n\n", "hit")])
+def test_a_stream_is_stored_when_its_marker_has_come(make_proxy, make_origin, end, again):
+    """That one choice is finished says nothing of the other."""
+    stream = CHOICE % (0, b'"stop"') + CHOICE % (1, b"null") + end
+    proxy = make_proxy([region("near", make_origin(answering(stream, b"text/event-stream")))],
+                       cache=ON)
+    body = answers.chat("x", stream=True, n=2)
+    ask(proxy, body)
+    assert status_of(ask(proxy, body)) == again
+
+
+def test_two_kinds_of_credentials_share_nothing(proxy, pod):
+    """Which of them the endpoint goes by is not known here."""
+    body = answers.chat("x")
+    for key in ("a", "b"):
+        response = ask(proxy, body, Authorization="Bearer gateway", X_Api_Key=key)
+        assert status_of(response) == "bypass"
+    assert pod.counters()["started"] == 2
+
+
 @pytest.mark.parametrize("headers", [
     {"X-Pod-Status": "500"}, {"X-Pod-Status": "400"}, {"X-Pod-Header": "Set-Cookie: a=b"},
     {"X-Pod-Header": "Cache-Control: no-store"}, {"X-Pod-Header": "Cache-Control: private"},

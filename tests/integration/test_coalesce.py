@@ -343,6 +343,21 @@ def test_a_client_too_far_behind_an_answer_over_the_bound_is_cut_off(make_proxy,
     assert proxy.metrics().value("nearside_limit_hits_total", {"limit": "cache_follower_lag"}) == 1
 
 
+def test_a_leader_too_far_behind_an_answer_over_the_bound_is_cut_off(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True, "max_entry_bytes": 65536},
+                       edge={"workers": 4})
+    slow = leader_of(proxy, pod, body=BIG, headers=QUICKLY, receive_buffer=4096)
+    follower = Asker(proxy, BIG, QUICKLY)
+    wait_followers(proxy, 1)
+    assert_whole(follower.response(), BIG)
+    wait_until(lambda: "too_slow" in [line["reason"] for line in proxy.access_lines()],
+               "the slow one's access line")
+    with pytest.raises(raw.Closed):
+        slow.response()
+    assert proxy.metrics().value("nearside_limit_hits_total", {"limit": "cache_follower_lag"}) == 1
+    assert pod.counters()["started"] == 1
+
+
 # ---- what fails ----
 
 def test_a_pod_that_dies_before_the_answer_costs_one_more_request(make_pod, make_proxy):
@@ -478,6 +493,39 @@ def test_a_leaders_deadline_is_its_own(make_proxy, pod):
         conn.read_until(b"no such bytes")
     assert_whole(follower.response())
     assert pod.counters()["started"] == 1
+
+
+def test_a_leaders_deadline_before_the_answer_is_its_own(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True}, edge={"workers": 4},
+                       timeouts={"total_ms": 2000})
+    leader = leader_of(proxy, pod, headers={"X-Pod-First-Token-Ms": "2500"})
+    time.sleep(1.2)  # the follower's time is to end when the answer has
+    follower = Asker(proxy)
+    wait_followers(proxy, 1)
+    response = leader.response()
+    assert (response.status, response.error["code"]) == (504, "deadline")
+    assert_whole(follower.response())
+    assert pod.counters()["started"] == 1
+    statuses = [line["status"] for line in proxy.access_lines()]
+    assert sorted(statuses) == [200, 504]
+
+
+def test_a_leaders_deadline_in_the_queue_is_its_own(make_proxy, pod):
+    proxy = make_proxy([region("near", pod)], cache={"enabled": True},
+                       edge={"workers": 1}, timeouts={"total_ms": 2000},
+                       limits={"max_inflight_per_endpoint": 1, "queue_timeout_ms": 10000})
+    other = answers.chat("other", stream=True)
+    busy = [leader_of(proxy, pod, body=other, headers={"X-Pod-First-Token-Ms": "60000"})]
+    leader = Asker(proxy, headers={"X-Pod-First-Token-Ms": "0"})
+    proxy.wait_metric("nearside_inflight_requests", {"phase": "queued"}, 1)
+    time.sleep(1.2)  # these are given up later than the leader
+    busy.append(Asker(proxy, other))
+    follower = Asker(proxy)
+    wait_followers(proxy, 2)
+    assert leader.response().status == 504
+    for asker in busy:
+        asker.leave()
+    assert_whole(follower.response())
 
 
 def test_a_drain_waits_for_what_followers_get(proxy, pod):

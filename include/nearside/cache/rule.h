@@ -34,6 +34,10 @@ struct cache_plan {
                            "tenant"; NULL when it is */
 };
 
+/* Does the request ask for something to be done, not only said? Then it is neither answered from
+ * the cache nor repeated once an endpoint may have done it. `scan` is of a usable JSON object. */
+bool cache_request_acts(enum api api, const struct json_scan *scan);
+
 /* `api` is api_of(method, path). `scan_ok`: the body is a usable JSON object, and `scan` is of it;
  * else `scan` is not looked at. */
 struct cache_plan cache_plan_request(const struct conf_cache *conf, enum http_method method,

@@ -16,11 +16,12 @@
 
 struct cache_tenant {
     struct str value;  /* empty: an anonymous caller */
-    struct str header; /* empty: the credentials, Authorization's value or else x-api-key's */
+    struct str header; /* empty: the credentials, Authorization's value or x-api-key's */
 };
 
 /* `header`: cache.tenant_header. Views are into the arguments. False: a field that tells stands
- * there twice, and an endpoint might believe the other one; such a request is not cached. */
+ * there twice, or both kinds of credentials do, and an endpoint might believe the other one; such a
+ * request is not cached. */
 bool cache_tenant_of(const struct http_head *head, struct str header,
                      struct cache_tenant *ret_tenant) MUST_CHECK;
 

@@ -247,6 +247,8 @@ struct conf_region_tls {
     const char *key;
 };
 
+#define CONF_MODEL_LEN_MAX 256 /* bytes of a model's name */
+
 struct conf_region {
     const char *name;
     struct conf_endpoint *endpoints; /* owned array, at least one */

@@ -112,6 +112,7 @@ struct retry_facts {
     unsigned outcome;     /* enum outcome of the attempt that failed */
     bool committed;       /* a content byte went to the client */
     bool body_replayable; /* the whole body is kept, or none of it was sent */
+    bool acts;            /* the request asks for something to be done, not only said */
     uint32_t attempts;    /* made so far, this one included; stale ones do not count */
     uint32_t attempts_max;
     bool elsewhere; /* the repetition would go to another region */
@@ -124,6 +125,7 @@ enum retry_verdict {
     RETRY_YES,
     RETRY_NO_COMMITTED,
     RETRY_NO_BODY,
+    RETRY_NO_ACTS,
     RETRY_NO_OUTCOME,
     RETRY_NO_ATTEMPTS,
     RETRY_NO_BUDGET,
