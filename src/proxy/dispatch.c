@@ -224,6 +224,7 @@ static void start_attempt(struct request *request)
     request->timeouts = &conf->timeouts;
     request->attempt_failed = false;
     request->answer = NULL;
+    request->held_back.len = 0;
     request->answer_outcome = OUTCOME_OK;
     request->answer_ended = false;
     if (request->first_region_slot < 0) {
@@ -451,10 +452,23 @@ enum request_step step_attempt(struct request *request)
     return STEP_AGAIN;
 }
 
+/* What broke off before anything was passed on has not begun, for the client. */
+static enum outcome before_commit(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_CUT:
+        return OUTCOME_RESET;
+    case OUTCOME_IDLE_TIMEOUT:
+        return OUTCOME_HEAD_TIMEOUT;
+    default:
+        return outcome;
+    }
+}
+
 void request_on_failure(struct request *request, enum outcome outcome)
 {
     request->attempt_failed = true;
-    request->failure = outcome;
+    request->failure = request->state == REQUEST_ATTEMPT ? before_commit(outcome) : outcome;
 }
 
 void request_evict(struct request *request, enum outcome why)

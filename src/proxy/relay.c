@@ -16,6 +16,8 @@
 #include <nearside/conf/tree.h>
 #include <nearside/http/date.h>
 
+#define HELD_BACK_BYTES 4096
+
 static bool has_type(const struct http_head *head, struct str wanted)
 {
     struct str type = http_head_value(head, HTTP_NAME_CONTENT_TYPE);
@@ -189,20 +191,27 @@ static bool begins_with_error(struct request *request)
     return true;
 }
 
-void request_on_data(struct request *request, struct str bytes)
+/* Half an event says nothing to a client: it waits for the rest, so that a stream that begins with
+ * an error, or breaks before anything was said, is known for what it is however it comes. */
+static bool hold_back(struct request *request, struct str bytes)
 {
-    if (request->attempt_failed) {
-        return;
+    const struct sse *sse = request->sse;
+
+    if (sse == NULL || sse->at_boundary || sse->events > 0 ||
+        request->held_back.len + bytes.len > HELD_BACK_BYTES) {
+        return false;
     }
-    if (request->sse != NULL) {
-        sse_feed(request->sse, bytes);
+    if (request->held_back.ptr == NULL) {
+        request->held_back.ptr = arena_alloc(&request->arena, HELD_BACK_BYTES);
     }
-    if (request->state == REQUEST_ATTEMPT) {
-        if (begins_with_error(request)) {
-            return;
-        }
-        commit(request);
-    }
+    memcpy((char *)(uintptr_t)request->held_back.ptr + request->held_back.len, bytes.ptr,
+           bytes.len);
+    request->held_back.len += bytes.len;
+    return true;
+}
+
+static void pass_on(struct request *request, struct str bytes)
+{
     if (request->fill != NULL) {
         cache_fill_add(request->fill, bytes);
     }
@@ -214,6 +223,24 @@ void request_on_data(struct request *request, struct str bytes)
     if (!request->is_behind) {
         client_reply_data(request->client, bytes);
     }
+}
+
+void request_on_data(struct request *request, struct str bytes)
+{
+    if (request->attempt_failed) {
+        return;
+    }
+    if (request->sse != NULL) {
+        sse_feed(request->sse, bytes);
+    }
+    if (request->state == REQUEST_ATTEMPT) {
+        if (begins_with_error(request) || hold_back(request, bytes)) {
+            return;
+        }
+        commit(request);
+        pass_on(request, request->held_back);
+    }
+    pass_on(request, bytes);
 }
 
 void request_ask_client(struct request *request)
@@ -249,11 +276,12 @@ void request_on_answer_end(struct request *request)
         return;
     }
     if (request->state == REQUEST_ATTEMPT && stream_is_short(request)) {
-        request_on_failure(request, OUTCOME_MALFORMED); /* not one byte: it can be repeated */
+        request_on_failure(request, OUTCOME_MALFORMED); /* nothing was said: it can be repeated */
         return;
     }
     if (request->state == REQUEST_ATTEMPT) {
         commit(request);
+        pass_on(request, request->held_back);
     }
     attempt_sample_rtt(request); /* the connection goes back to its pool next */
     if (stream_is_short(request)) {

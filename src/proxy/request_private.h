@@ -156,6 +156,7 @@ struct request {
     bool follows;              /* counted as a follower */
     bool is_logged;            /* its access line is written */
     struct http_head *answer;  /* held back until the commit point; in the arena */
+    struct str held_back;      /* likewise: the beginning of a first event; in the arena */
 
     /* attempt accounting: what is to be given back */
     struct endpoint_live *counted; /* ref held while an attempt is counted */

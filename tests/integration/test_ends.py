@@ -72,7 +72,7 @@ def test_a_compressed_stream_that_breaks_ends_without_its_end(make_origin, make_
 
 @pytest.mark.parametrize("missing", [1, 100, 1000])
 def test_a_cut_stream_of_known_length_stays_short(make_origin, make_proxy, missing):
-    begin = EVENTS[:80]
+    begin = EVENTS[:100]  # more than the first event
     handler, _ = first_then_others(STREAM + b"Content-Length: %d\r\n\r\n" %
                                    (len(begin) + missing) + begin)
     proxy = make_proxy([region("near", make_origin(handler))])
@@ -103,6 +103,57 @@ def test_a_stream_that_never_begins_anywhere_is_an_error(make_origin, make_proxy
     response = proxy.chat(answers.chat("x", stream=True))
     assert (response.status, response.error["code"]) == (502, "malformed")
     assert len(seen) == 2
+
+
+# ---- a stream whose first event comes in pieces ----
+
+def in_pieces(make_origin, make_proxy, *pieces, breaks=False):
+    """The answer to a request whose first endpoint writes these, and waits between them until a whole
+    answer of another connection has passed; and how often it was asked for."""
+    handler, seen = first_then_others(CHUNKED + b"\r\n")
+
+    def piecewise(peer, line, headers):
+        if line.startswith("GET "):
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return
+        handler(peer, line, headers)
+        for piece in pieces if len(seen) == 1 else ():
+            peer.send(chunk(piece))
+            assert proxy.get("/echo").status == 200
+        if len(seen) == 1 and not breaks:
+            peer.send(LAST_CHUNK)
+
+    proxy = make_proxy([region("near", make_origin(piecewise)), region("far", make_origin(piecewise))])
+    return proxy.chat(answers.chat("x", stream=True)), len(seen)
+
+
+ERROR = b'event: error\ndata: {"error":{"message":"no"}}\n\n'
+
+
+@pytest.mark.parametrize("at", [3, 13, 30, len(ERROR) - 1])
+def test_a_stream_that_begins_with_an_error_is_repeated_however_it_comes(make_origin, make_proxy,
+                                                                         at):
+    response, asked = in_pieces(make_origin, make_proxy, ERROR[:at], ERROR[at:])
+    assert (response.body, asked) == (EVENTS, 2)
+
+
+def test_a_stream_that_breaks_within_its_first_event_is_repeated(make_origin, make_proxy):
+    response, asked = in_pieces(make_origin, make_proxy, EVENTS[:20], EVENTS[20:40], breaks=True)
+    assert (response.body, asked) == (EVENTS, 2)
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_a_stream_that_comes_in_pieces_is_passed_on_whole(make_origin, make_proxy, size):
+    pieces = [EVENTS[at:at + size] for at in range(0, len(EVENTS), size)]
+    response, asked = in_pieces(make_origin, make_proxy, *pieces)
+    assert (response.body, asked) == (EVENTS, 1)
+
+
+def test_a_first_event_of_any_size_is_passed_on(make_origin, make_proxy):
+    long = EVENTS.replace(b"word", b"word" * 5000)
+    pieces = [long[at:at + 1500] for at in range(0, len(long), 1500)]
+    response, asked = in_pieces(make_origin, make_proxy, *pieces)
+    assert (response.body, asked) == (long, 1)
 
 
 # ---- what may have been done ----
