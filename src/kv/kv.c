@@ -26,6 +26,7 @@
 #include "kv_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/errbuf.h>
 #include <nearside/base/list.h>
 #include <nearside/base/mem.h>
@@ -245,7 +246,7 @@ static enum kv_result result_of_reply(struct kv_request *request, const struct k
 static void note_reply(struct kv_request *request, const struct kv_reply *reply)
 {
     if (reply->kind == KV_REPLY_ERROR && kv_error_is_unready(reply->text)) {
-        note_failure(request->kv, request->waiter.timeout_ms);
+        note_failure(request->kv, request->patience_ms);
     } else {
         note_success(request->kv);
     }
@@ -257,7 +258,7 @@ static void on_command(enum kv_result result, struct kv_reply *reply, void *arg)
 
     request->command = NULL;
     if (result != KV_OK) {
-        note_failure(request->kv, request->waiter.timeout_ms);
+        note_failure(request->kv, request->patience_ms);
         kv_request_finish(request, result, NULL);
         return;
     }
@@ -275,10 +276,10 @@ static void on_deadline(struct deadline *deadline, void *arg)
 
     (void)deadline;
     request->kv->error_kind = KV_ERROR_TIMEOUT;
-    err_set(&request->kv->error, "no answer within %" PRIu32 " ms", request->waiter.timeout_ms);
+    err_set(&request->kv->error, "no answer within %" PRIu32 " ms", request->patience_ms);
     kv_conn_abandon(request->kv->conn, request->command);
     request->command = NULL;
-    note_failure(request->kv, request->waiter.timeout_ms);
+    note_failure(request->kv, request->patience_ms);
     kv_request_finish(request, KV_TIMEOUT, NULL);
 }
 
@@ -287,7 +288,9 @@ static void on_deadline(struct deadline *deadline, void *arg)
 bool kv_request_submit(struct kv_request *request, const struct str *words, size_t count)
 {
     struct kv_listener listener = {.fn = on_command, .arg = request};
+    uint64_t due_ns = loop_now_ns(request->kv->loop) + request->patience_ms * NS_PER_MS;
 
+    deadline_set_ns(&request->deadline, due_ns < request->end_ns ? due_ns : request->end_ns);
     request->command = kv_conn_submit(request->kv->conn, words, count, listener);
     return request->command != NULL;
 }
@@ -317,6 +320,8 @@ static struct kv_request *request_new(struct kv *kv, enum kv_kind kind, struct k
     request->kind = kind;
     request->kv = kv;
     request->waiter = waiter;
+    request->end_ns = loop_now_ns(kv->loop) + waiter.timeout_ms * NS_PER_MS;
+    request->patience_ms = waiter.timeout_ms;
     deadline_init(&request->deadline, kv->loop, on_deadline, request);
     list_push_back(&kv->active, &request->link);
     kv->active_count++;
@@ -364,7 +369,6 @@ static struct kv_request *request_start(struct kv *kv, enum kv_kind kind, const 
         return request_refused(kv, kind, verdict, waiter);
     }
     request = request_new(kv, kind, waiter);
-    deadline_set_in_ms(&request->deadline, waiter.timeout_ms);
     if (!kv_request_submit(request, words, count)) {
         kv_request_finish(request, KV_FULL, NULL);
     }
@@ -415,7 +419,7 @@ struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_
         return request_refused(kv, KV_KIND_DELETE_MATCHING, verdict, waiter);
     }
     request = request_new(kv, KV_KIND_DELETE_MATCHING, waiter);
-    deadline_set_in_ms(&request->deadline, timeout_ms);
+    request->patience_ms = KV_SWEEP_STEP_MS;
     if (!kv_sweep_start(request, pattern)) {
         kv_request_finish(request, KV_FULL, NULL);
     }

@@ -146,6 +146,20 @@ static void test_memory_does_not_grow_while_redis_reads_nothing(void **state)
     mem_free(value);
 }
 
+/* A purge may take minutes; a Redis that is frozen does not. */
+static void test_a_deletion_ends_when_a_step_of_it_is_not_answered(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_result(set(fixture, "a", "one"), KV_OK);
+    redis_freeze(&fixture->redis);
+    forget_calls(fixture);
+    (void)kv_delete_matching(fixture->kv, STR_LIT("*"), 10 * GUARD_MS, on_done, fixture);
+    wait_for_calls(fixture, 1); /* KV_SWEEP_STEP_MS */
+    assert_result(fixture->result, KV_TIMEOUT);
+    redis_thaw(&fixture->redis);
+}
+
 /* ---- gone ---- */
 
 static void test_a_killed_redis_is_down_at_once_and_a_restarted_one_is_found(void **state)
@@ -434,6 +448,7 @@ int main(void)
         WITH_REDIS(test_a_connection_that_stays_silent_is_given_up_for_a_new_one),
         WITH_REDIS(test_too_many_unanswered_commands_give_the_connection_up),
         WITH_REDIS(test_memory_does_not_grow_while_redis_reads_nothing),
+        WITH_REDIS(test_a_deletion_ends_when_a_step_of_it_is_not_answered),
         WITH_REDIS(test_a_killed_redis_is_down_at_once_and_a_restarted_one_is_found),
         WITH_REDIS(test_a_kill_ends_every_command_under_way),
         WITH_OWN(test_a_port_where_nobody_listens_is_down),

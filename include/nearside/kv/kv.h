@@ -31,6 +31,7 @@
 #define KV_REPLY_BYTES_MAX   67108864
 #define KV_COMMAND_WORDS_MAX 512  /* of kv_command() */
 #define KV_ITEMS_MAX         8192 /* of its reply */
+#define KV_SWEEP_STEP_MS     10000
 
 struct conf_redis;
 struct kv;
@@ -84,7 +85,8 @@ struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint6
 /* PING: is it there? Not stopped by an open breaker; success closes it. */
 struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, void *arg);
 /* Delete every key that matches `pattern` (glob), scanned in steps of 500, UNLINK. `done` gets
- * the number of deleted keys as decimal text. */
+ * the number of deleted keys as decimal text. It ends as KV_TIMEOUT after `timeout_ms`, or when
+ * Redis lets a step wait for KV_SWEEP_STEP_MS. */
 struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
                                       kv_done_fn done, void *arg);
 /* Any command of `count` words (copied) that has one flat reply. */
