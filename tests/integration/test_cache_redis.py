@@ -253,6 +253,44 @@ def test_nobody_notices_what_happens_to_it(make_proxy, make_redis, make_load, po
     load.assert_no_failures(at_least=160)
 
 
+# ---- purges ----
+
+def test_a_purge_asked_for_while_one_runs_is_made_when_that_is_done(make_proxy, make_redis, pod):
+    """What the first has passed may have been written again when the second is asked for."""
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    redis.freeze()
+    for _ in range(3):
+        assert proxy.admin_post("/cache/purge?redis=1").status == 200
+    redis.thaw()
+    wait_until(lambda: len(proxy.log("cache_redis_purged")) == 2, "two sweeps")
+
+
+def test_a_purge_of_a_redis_that_is_not_to_be_had_is_said(make_proxy, make_pod):
+    """One whose name is not known, and one that nobody has: that is no failure."""
+    unknown = {**region("unknown", make_pod("a")), "redis": "redis://redis.invalid:6379/0"}
+    proxy = make_proxy([unknown, region("none", make_pod("b"))], cache=ON)
+    proxy.admin_post("/cache/purge?redis=1")
+    proxy.wait_log("cache_redis_purge_failed", region="unknown", reason="down")
+    assert len(proxy.log("cache_redis_purge_failed")) == 1
+
+
+def test_a_purge_that_cannot_reach_the_keys_still_holds(make_proxy, make_redis, pod):
+    """The user may not delete: what Redis keeps is nobody's answer any more."""
+    redis = make_redis("acl", user="nearside", password="secret", user_rules="~* +@all -unlink")
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    body = answers.chat("purged")
+    proxy.chat(body)
+    wait_until(lambda: ns_keys(redis), "a key in Redis")
+    proxy.admin_post("/cache/purge?redis=1")
+    proxy.wait_log("cache_redis_purge_failed", region="near", reason="refused")
+    assert ns_keys(redis)
+    assert "fwd=miss" in proxy.chat(body).header("Cache-Status")
+    assert "hit" in proxy.chat(body).header("Cache-Status")
+
+
 # ---- several regions ----
 
 def test_replicas_go_to_every_region_and_nowhere_else(make_proxy, make_redis, make_pod):

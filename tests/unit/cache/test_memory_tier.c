@@ -48,7 +48,7 @@ static bool put(struct cache *cache, uint64_t number, size_t body_len)
 {
     struct cache_key key = key_of(number);
     struct cache_entry *entry = entry_of(number, body_len);
-    bool is_kept = cache_memory_put(cache, &key, entry);
+    bool is_kept = cache_memory_put(cache, &key, entry, cache_purges(cache));
 
     cache_entry_unref(entry);
     return is_kept;
@@ -158,6 +158,22 @@ static void test_memory_purge_leaves_nothing(void **state)
     assert_int_equal(stats_of(cache).evictions, 0);
     assert_true(put(cache, 1, 100));
     assert_true(is_held(cache, 1));
+}
+
+/* Looking the count up and putting are two steps, and a purge may come between. */
+static void test_memory_keeps_nothing_that_began_before_a_purge(void **state)
+{
+    struct cache *cache = *state;
+    struct cache_key key = key_of(1);
+    struct cache_entry *entry = entry_of(1, 100);
+    uint64_t before = cache_purges(cache);
+
+    cache_purge(cache);
+    assert_false(cache_memory_put(cache, &key, entry, before));
+    assert_false(is_held(cache, 1));
+    assert_int_equal(stats_of(cache).bytes, 0);
+    assert_true(cache_memory_put(cache, &key, entry, cache_purges(cache)));
+    cache_entry_unref(entry);
 }
 
 /* ---- the bound ---- */
@@ -378,6 +394,7 @@ int main(void)
         TEST(test_memory_keeps_what_is_past_its_time_as_long_as_its_grace),
         TEST(test_memory_keeps_an_evicted_entry_alive_for_its_reader),
         TEST(test_memory_purge_leaves_nothing),
+        TEST(test_memory_keeps_nothing_that_began_before_a_purge),
         TEST(test_memory_bytes_are_what_the_allocator_counts),
         TEST(test_memory_never_holds_more_than_its_bound),
         TEST(test_memory_refuses_an_entry_over_its_share),
