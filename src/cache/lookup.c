@@ -248,6 +248,7 @@ enum cache_answer cache_get_redis(struct cache_worker *worker, const struct cach
         return CACHE_MISS;
     }
     if (!redis_slot_is_open(slot)) {
+        kv_expect(slot->kv, timeout_ms);
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_ERROR);
         return CACHE_MISS;
     }

@@ -51,6 +51,7 @@ struct kv_request {
     struct deadline deadline;
     uint64_t end_ns;            /* of all its commands */
     uint32_t patience_ms;       /* with each of them */
+    uint64_t begun_ns;          /* the one under way */
     struct kv_command *command; /* borrowed: the one under way, or NULL */
     enum kv_result result;
     struct str value;       /* for the callback; lies in reply or sweep */

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A region's Redis that is full, read-only, loading, shut or no single Redis at all; and one that is
 frozen, restarted or flushed under load. No request is hurt, and what is wrong has a name."""
+import contextlib
 import os
-import time
-
+import socket
 import socketserver
 import threading
+import time
 
 import pytest
 import redis as redis_client
@@ -251,6 +252,57 @@ def test_nobody_notices_what_happens_to_it(make_proxy, make_redis, make_load, po
         proxy.admin_post("/cache/purge")
         load.wait_count(100)
     load.assert_no_failures(at_least=160)
+
+
+class SlowRelay(socketserver.ThreadingTCPServer):
+    """To a Redis, whose every answer it keeps back for a while."""
+    daemon_threads = True
+
+    def __init__(self, port, delay_s):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                with socket.create_connection(("127.0.0.1", port)) as redis:
+                    back = threading.Thread(target=self.answer, args=(redis,), daemon=True)
+                    back.start()
+                    while data := self.request.recv(65536):
+                        redis.sendall(data)
+                    redis.shutdown(socket.SHUT_RDWR)
+                    back.join()
+
+            def answer(self, redis):
+                with contextlib.suppress(OSError):
+                    while data := redis.recv(65536):
+                        time.sleep(delay_s)
+                        self.request.sendall(data)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.server_address[1]}/0"
+
+
+def test_a_slow_one_costs_three_timeouts_until_it_is_given_more_time(make_proxy, make_redis, pod):
+    """Stores have a second more, and are answered; the look-ups between them are not."""
+    redis = make_redis()
+    with SlowRelay(redis.port, 0.1) as relay:
+        slow = {**region("near", pod, redis), "redis": relay.url}
+        proxy = make_proxy([slow], edge={"workers": 1}, cache={**ON, "redis_timeout_ms": 20})
+        wait_redis(proxy)
+        results = "nearside_cache_requests_total"
+        body = answers.chat("stored")
+        proxy.chat(body)
+        proxy.wait_metric(results, {"tier": "redis", "result": "store"})
+        ask_new(proxy)
+        proxy.wait_metric(results, {"tier": "redis", "result": "store"}, lambda count: count == 2)
+        for _ in range(6):
+            ask_new(proxy)
+        assert proxy.metrics().value(results, {"tier": "redis", "result": "timeout"}) == 3
+        proxy.reload_ok(cache=ON)
+        wait_from_redis(proxy, body)
+        proxy.stop()
+        relay.shutdown()
 
 
 # ---- purges ----
