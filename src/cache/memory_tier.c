@@ -385,12 +385,23 @@ struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key
     return entry;
 }
 
-/* The lock is held. Insert a node that is paid for, in place of its namesake. */
-static void shard_replace(struct cache *cache, struct shard *shard, struct node *node,
-                          uint64_t hash, struct list *victims)
+/* Does `old`, or NULL, answer better than `node` would? */
+static bool is_better(const struct node *old, const struct node *node, uint64_t now_wall_ms)
 {
-    struct node *old = shard_find(shard, hash, &node->key);
+    static const struct cache_control none = {.no_cache = false};
 
+    if (old == NULL) {
+        return false;
+    }
+    uint64_t stored_wall_ms = cache_entry_stored_wall_ms(old->entry);
+    return stored_wall_ms > cache_entry_stored_wall_ms(node->entry) &&
+           cache_is_fresh(&none, stored_wall_ms, cache_entry_ttl_ms(old->entry), now_wall_ms);
+}
+
+/* The lock is held. Insert a node that is paid for, in place of its namesake. */
+static void shard_replace(struct cache *cache, struct shard *shard, struct node *old,
+                          struct node *node, uint64_t hash, struct list *victims)
+{
     if (old != NULL) {
         node->visited = old->visited;
         shard_take_out(cache, shard, old, victims);
@@ -402,13 +413,15 @@ static void shard_replace(struct cache *cache, struct shard *shard, struct node 
 static bool place(struct cache *cache, struct node *node, uint64_t hash, uint64_t purges)
 {
     struct shard *shard = &cache->shards[shard_number(hash)];
+    uint64_t now_wall_ms = clock_wall_ms();
     struct list victims;
 
     list_init(&victims);
     pthread_mutex_lock(&shard->lock);
-    bool is_wanted = cache_purges(cache) == purges;
+    struct node *old = shard_find(shard, hash, &node->key);
+    bool is_wanted = cache_purges(cache) == purges && !is_better(old, node, now_wall_ms);
     if (is_wanted) {
-        shard_replace(cache, shard, node, hash, &victims);
+        shard_replace(cache, shard, old, node, hash, &victims);
     }
     pthread_mutex_unlock(&shard->lock);
     free_nodes(&victims);

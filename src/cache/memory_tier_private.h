@@ -30,7 +30,8 @@ bool cache_is_alive(const struct cache *cache, const struct cache_entry *entry,
 struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
                                      uint64_t now_wall_ms) MUST_CHECK;
 
-/* Keep `entry` (a reference is taken) in place of any other under `key`. `purges` is what
+/* Keep `entry` (a reference is taken) in place of any under `key` but a fresh one that was stored
+ * later: that one answers better than what a Redis may have. `purges` is what
  * cache_purges() said when it began: a purge since then is not undone. False: not kept. */
 bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry,
                       uint64_t purges);
