@@ -98,12 +98,18 @@ static void source_purge(void *arg, bool redis)
     struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
     struct fleet_view *view = fleet_view_now(edge->fleet);
 
-    cache_purge(edge->cache);
+    if (!redis) {
+        cache_purge(edge->cache);
+        return;
+    }
+    cache_purge_all(edge->cache);
     if (edge->workers[0] == NULL) {
         return; /* the process is ending */
     }
-    for (uint32_t i = 0; redis && i < view->region_count; i++) {
-        worker_send_purge_redis(edge->workers[0], view->regions[i].slot);
+    for (uint32_t i = 0; i < view->region_count; i++) {
+        if (view->regions[i].conf->redis.url[0] != '\0') {
+            worker_send_purge_redis(edge->workers[0], view->regions[i].slot);
+        }
     }
 }
 

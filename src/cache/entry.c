@@ -46,8 +46,9 @@ enum {
 
 static const char magic[4] = {'N', 'S', 'C', '2'};
 
-/* A year: longer than any configured time to live, short enough that sums cannot overflow. */
-#define TTL_MAX_MS (366ULL * 24 * 3600 * 1000)
+/* The longest that can be configured (cache.ttl_s, a year) and the tenth that jitter may add; short
+ * enough that sums cannot overflow. */
+#define TTL_MAX_MS (365ULL * 24 * 3600 * 1000 / 10 * 11)
 /* The year 9999, RFC 9110's last. */
 #define WALL_MAX_MS 253402300800000ULL
 

@@ -41,6 +41,7 @@ struct cache_fill {
     uint64_t age_ms;     /* what the upstream says the answer had behind it */
     struct cache_fill_notes notes;
     uint64_t body_length; /* as announced; 0: not announced */
+    uint64_t purges;      /* when it began */
     uint8_t flags;
     bool is_good;
 };
@@ -187,6 +188,7 @@ struct cache_fill *cache_fill_start(struct cache_worker *worker, const struct ca
     fill->ttl_max_ms = cache_response_ttl_ms(response, TTL_ENDLESS_MS);
     fill->age_ms = age_ms;
     fill->body_length = response->body == HTTP_BODY_LENGTH ? response->content_length : 0;
+    fill->purges = cache_purges(worker->cache);
     fill->flags = flags_of(response, form);
     fill->is_good = true;
     entry_build_init(&fill->build);
@@ -288,13 +290,13 @@ bool cache_fill_commit(struct cache_fill *fill, unsigned region_slot, uint32_t t
         .timeout_ms = timeout_ms,
     };
 
-    if (!is_complete(fill)) {
+    if (!is_complete(fill) || cache_purges(fill->worker->cache) != fill->purges) {
         cache_fill_abandon(fill);
         return false;
     }
 
     struct cache_entry *entry = take_entry(fill);
-    bool is_in_memory = cache_keep_in_memory(fill->worker, &fill->key, entry);
+    bool is_in_memory = cache_keep_in_memory(fill->worker, &fill->key, entry, fill->purges);
     bool is_in_redis = redis_store(fill->worker, &fill->key, entry, &plan);
     cache_entry_unref(entry);
     cache_fill_abandon(fill); /* what is left of it */

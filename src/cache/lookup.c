@@ -4,7 +4,7 @@
  *
  * Happy path of a Redis look-up:
  *   1. GET under the caller's deadline.
- *   2. The value is unpacked and checked to be an entry of ours and still alive.
+ *   2. The value is unpacked and checked to be an entry of ours, still alive and not purged.
  *   3. If fresh it goes into memory; to the caller in any case.
  *
  * It can fail by: no Redis, a Redis known to be down (a miss at once); deadline, loss, an error, a
@@ -38,6 +38,7 @@ struct cache_lookup {
     struct loop_task lost;
     struct cache_key key;
     uint64_t started_ns;
+    uint64_t purges; /* when it began */
     cache_found_fn found;
     void *arg;
 };
@@ -113,12 +114,12 @@ void cache_count_use(struct cache_worker *worker, enum metric_tier tier, enum ca
 }
 
 bool cache_keep_in_memory(struct cache_worker *worker, const struct cache_key *key,
-                          struct cache_entry *entry)
+                          struct cache_entry *entry, uint64_t purges)
 {
     if (!cache_memory_is_on(worker->cache)) {
         return false;
     }
-    bool is_kept = cache_memory_put(worker->cache, key, entry);
+    bool is_kept = cache_memory_put(worker->cache, key, entry, purges);
     cache_count(worker, METRIC_TIER_MEMORY, is_kept ? METRIC_CACHE_STORE : METRIC_CACHE_REJECT);
     return is_kept;
 }
@@ -143,8 +144,8 @@ static void lookup_finish(struct cache_lookup *lookup, struct cache_entry *entry
     found(entry, METRIC_TIER_REDIS, arg);
 }
 
-/* The entry in a value, put into memory too if it is still fresh; NULL when it is none or too
- * old. */
+/* The entry in a value, put into memory too if it is still fresh; NULL when it is none, too old or
+ * from before a purge. */
 static struct cache_entry *take_value(struct cache_lookup *lookup, struct str value)
 {
     static const struct cache_control none = {.no_cache = false};
@@ -156,7 +157,8 @@ static struct cache_entry *take_value(struct cache_lookup *lookup, struct str va
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_ERROR);
         return NULL;
     }
-    if (!cache_is_alive(worker->cache, entry, now_wall_ms)) {
+    if (!cache_is_alive(worker->cache, entry, now_wall_ms) ||
+        cache_is_purged(worker->cache, entry)) {
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_MISS);
         cache_entry_unref(entry);
         return NULL;
@@ -164,7 +166,7 @@ static struct cache_entry *take_value(struct cache_lookup *lookup, struct str va
     if (cache_is_fresh(&none, cache_entry_stored_wall_ms(entry), cache_entry_ttl_ms(entry),
                        now_wall_ms)) {
         /* Not kept: it answers all the same. */
-        (void)cache_keep_in_memory(worker, &lookup->key, entry);
+        (void)cache_keep_in_memory(worker, &lookup->key, entry, lookup->purges);
     }
     return entry;
 }
@@ -224,6 +226,7 @@ static struct cache_lookup *lookup_start(struct redis_slot *slot, const struct c
     lookup->slot = slot;
     lookup->key = *key;
     lookup->started_ns = clock_mono_ns();
+    lookup->purges = cache_purges(slot->worker->cache);
     lookup->found = found;
     lookup->arg = arg;
     loop_task_init(&lookup->lost, on_lost, lookup);
@@ -245,6 +248,7 @@ enum cache_answer cache_get_redis(struct cache_worker *worker, const struct cach
         return CACHE_MISS;
     }
     if (!redis_slot_is_open(slot)) {
+        kv_expect(slot->kv, timeout_ms);
         cache_count(worker, METRIC_TIER_REDIS, METRIC_CACHE_ERROR);
         return CACHE_MISS;
     }

@@ -20,6 +20,7 @@
 #include "memory_tier_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/hash.h>
 #include <nearside/base/list.h>
 #include <nearside/base/mem.h>
@@ -65,6 +66,8 @@ struct cache {
     _Atomic uint64_t held_bytes; /* of all shards, and of puts that are making room */
     _Atomic uint64_t fill_bytes;
     _Atomic uint64_t grace_ms;
+    _Atomic uint64_t purges;
+    _Atomic uint64_t redis_purged_wall_ms;                                    /* 0: never */
     struct flights *flights;                                                  /* owned */
     _Atomic enum kv_error redis_errors[METRIC_REGIONS_MAX][CACHE_REDIS_ACTS]; /* the latest */
     struct shard shards[SHARD_COUNT];
@@ -239,6 +242,8 @@ struct cache *cache_new(uint64_t memory_bytes)
     atomic_init(&cache->held_bytes, 0);
     atomic_init(&cache->fill_bytes, 0);
     atomic_init(&cache->grace_ms, 0);
+    atomic_init(&cache->purges, 0);
+    atomic_init(&cache->redis_purged_wall_ms, 0);
     cache->flights = flights_new(under_way_max(memory_bytes), FLIGHT_FOLLOWERS_MAX);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
@@ -252,6 +257,7 @@ struct cache *cache_new(uint64_t memory_bytes)
 
 void cache_purge(struct cache *cache)
 {
+    atomic_fetch_add(&cache->purges, 1); /* first: who puts looks at it under the shard's lock */
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *shard = &cache->shards[i];
         struct list victims;
@@ -266,6 +272,23 @@ void cache_purge(struct cache *cache)
         pthread_mutex_unlock(&shard->lock);
         free_nodes(&victims);
     }
+}
+
+void cache_purge_all(struct cache *cache)
+{
+    /* First, or what memory loses would come back from there. */
+    atomic_store(&cache->redis_purged_wall_ms, clock_wall_ms());
+    cache_purge(cache);
+}
+
+uint64_t cache_purges(const struct cache *cache)
+{
+    return atomic_load(&cache->purges);
+}
+
+bool cache_is_purged(const struct cache *cache, const struct cache_entry *entry)
+{
+    return cache_entry_stored_wall_ms(entry) <= atomic_load(&cache->redis_purged_wall_ms);
 }
 
 void cache_free(struct cache *cache)
@@ -362,25 +385,59 @@ struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key
     return entry;
 }
 
-/* Insert a node that is paid for, in place of its namesake. */
-static void replace(struct cache *cache, struct node *node, uint64_t hash)
+/* Does `old`, or NULL, answer better than `node` would? */
+static bool is_better(const struct node *old, const struct node *node, uint64_t now_wall_ms)
+{
+    static const struct cache_control none = {.no_cache = false};
+
+    if (old == NULL) {
+        return false;
+    }
+    uint64_t stored_wall_ms = cache_entry_stored_wall_ms(old->entry);
+    return stored_wall_ms > cache_entry_stored_wall_ms(node->entry) &&
+           cache_is_fresh(&none, stored_wall_ms, cache_entry_ttl_ms(old->entry), now_wall_ms);
+}
+
+/* The lock is held. Insert a node that is paid for, in place of its namesake. */
+static void shard_replace(struct cache *cache, struct shard *shard, struct node *old,
+                          struct node *node, uint64_t hash, struct list *victims)
+{
+    if (old != NULL) {
+        node->visited = old->visited;
+        shard_take_out(cache, shard, old, victims);
+    }
+    shard_insert(cache, shard, node, hash);
+}
+
+/* Put a node that is paid for in its place. False: it must not be there. */
+static bool place(struct cache *cache, struct node *node, uint64_t hash, uint64_t purges)
 {
     struct shard *shard = &cache->shards[shard_number(hash)];
+    uint64_t now_wall_ms = clock_wall_ms();
     struct list victims;
 
     list_init(&victims);
     pthread_mutex_lock(&shard->lock);
     struct node *old = shard_find(shard, hash, &node->key);
-    if (old != NULL) {
-        node->visited = old->visited;
-        shard_take_out(cache, shard, old, &victims);
+    bool is_wanted = cache_purges(cache) == purges && !is_better(old, node, now_wall_ms);
+    if (is_wanted) {
+        shard_replace(cache, shard, old, node, hash, &victims);
     }
-    shard_insert(cache, shard, node, hash);
     pthread_mutex_unlock(&shard->lock);
     free_nodes(&victims);
+    return is_wanted;
 }
 
-bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry)
+/* A node that was not put, and what was paid for it. */
+static void take_back(struct cache *cache, struct node *node)
+{
+    atomic_fetch_sub(&cache->held_bytes, node->bytes);
+    cache_entry_unref(node->entry);
+    mem_free(node);
+}
+
+bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry,
+                      uint64_t purges)
 {
     uint64_t hash = cache_key_hash(&cache->hash_key, key);
     struct node *node = mem_new(struct node);
@@ -390,17 +447,15 @@ bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct c
         mem_free(node);
         return false;
     }
-    atomic_fetch_add(&cache->held_bytes, bytes);
-    if (!make_room(cache, shard_number(hash))) {
-        atomic_fetch_sub(&cache->held_bytes, bytes);
-        mem_free(node);
-        return false;
-    }
     list_init(&node->link);
     node->key = *key;
     node->entry = cache_entry_ref(entry);
     node->bytes = bytes;
-    replace(cache, node, hash);
+    atomic_fetch_add(&cache->held_bytes, bytes);
+    if (!make_room(cache, shard_number(hash)) || !place(cache, node, hash, purges)) {
+        take_back(cache, node);
+        return false;
+    }
     /* The index may have grown. Not from this shard first: the new entry may be the only one there
      * that nobody has asked for yet. */
     (void)make_room(cache, shard_number(hash) + 1);

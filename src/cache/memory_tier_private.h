@@ -30,10 +30,18 @@ bool cache_is_alive(const struct cache *cache, const struct cache_entry *entry,
 struct cache_entry *cache_memory_get(struct cache *cache, const struct cache_key *key,
                                      uint64_t now_wall_ms) MUST_CHECK;
 
-/* Keep `entry` (a reference is taken) in place of any other under `key`. False: not kept. */
-bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry);
+/* Keep `entry` (a reference is taken) in place of any under `key` but a fresh one that was stored
+ * later: that one answers better than what a Redis may have. `purges` is what
+ * cache_purges() said when it began: a purge since then is not undone. False: not kept. */
+bool cache_memory_put(struct cache *cache, const struct cache_key *key, struct cache_entry *entry,
+                      uint64_t purges);
 
 bool cache_memory_is_on(const struct cache *cache);
+
+/* How often memory was purged. */
+uint64_t cache_purges(const struct cache *cache);
+/* Was it stored before Redis was purged? By the wall clocks of those who stored and purged. */
+bool cache_is_purged(const struct cache *cache, const struct cache_entry *entry);
 
 /* Set what a region's Redis last refused; returns what it was before. Thread: any. */
 enum kv_error cache_redis_note(struct cache *cache, unsigned region_slot, enum cache_redis_act act,

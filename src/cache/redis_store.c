@@ -116,14 +116,14 @@ static void job_end(struct cache_worker *worker, struct store_job *job)
     mem_free(job);
 }
 
-/* What is left of its time, and the grace after it. 0: nothing. */
+/* What is left of its time, and the grace after it. 0: nothing, or it was purged. */
 static uint64_t ttl_in_redis_ms(const struct cache_worker *worker, const struct cache_entry *entry)
 {
     uint64_t grace_ms = cache_entry_grace_ms(entry, cache_grace_ms(worker->cache));
     uint64_t end = cache_entry_stored_wall_ms(entry) + cache_entry_ttl_ms(entry) + grace_ms;
     uint64_t now = clock_wall_ms();
 
-    return end > now ? end - now : 0;
+    return end > now && !cache_is_purged(worker->cache, entry) ? end - now : 0;
 }
 
 static void job_send(struct cache_worker *worker, struct store_job *job, struct str value)

@@ -35,7 +35,8 @@ struct redis_slot {
     uint64_t store_bytes; /* of stores */
     uint32_t store_count;
     bool is_purging;
-    bool has_failed; /* the last answer was none, and it was not up: do not ask until it is */
+    bool purge_again; /* asked for while one is under way */
+    bool has_failed;  /* the last answer was none, and it was not up: do not ask until it is */
 };
 
 struct cache_worker {
@@ -62,9 +63,10 @@ static inline void cache_count(struct cache_worker *worker, enum metric_tier tie
     metric_add(worker->metrics, METRIC_CACHE, (unsigned)tier, (unsigned)result, 0, 1);
 }
 
-/* Put into memory and count how that went. False: not kept. */
+/* Put into memory, unless that was purged since there were `purges`, and count how that went.
+ * False: not kept. */
 bool cache_keep_in_memory(struct cache_worker *worker, const struct cache_key *key,
-                          struct cache_entry *entry);
+                          struct cache_entry *entry, uint64_t purges);
 
 /* Where an entry goes, and how long its Redis may take. */
 struct redis_store_plan {

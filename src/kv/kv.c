@@ -26,6 +26,7 @@
 #include "kv_private.h"
 
 #include <nearside/base/assert.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/errbuf.h>
 #include <nearside/base/list.h>
 #include <nearside/base/mem.h>
@@ -89,6 +90,11 @@ enum kv_error kv_last_error_kind(const struct kv *kv)
     return kv->error_kind;
 }
 
+void kv_expect(struct kv *kv, uint32_t timeout_ms)
+{
+    kv_breaker_expect(&kv->breaker, timeout_ms);
+}
+
 /* ---- the breaker and its trials ---- */
 
 static void trial_wait(struct kv *kv)
@@ -96,16 +102,20 @@ static void trial_wait(struct kv *kv)
     deadline_set_in_ms(&kv->trial_due, kv_breaker_wait_ms(&kv->breaker, rng_next(&kv->rng)));
 }
 
-static void note_failure(struct kv *kv, uint32_t timeout_ms)
+/* A PING is stopped by no open breaker and opens none: its owner may be less patient with it than
+ * with what he really wants. */
+static void note_failure(const struct kv_request *request)
 {
-    if (kv_breaker_failure(&kv->breaker, timeout_ms)) {
+    struct kv *kv = request->kv;
+
+    if (request->kind != KV_KIND_PING && kv_breaker_failure(&kv->breaker, request->patience_ms)) {
         trial_wait(kv);
     }
 }
 
-static void note_success(struct kv *kv)
+static void note_success(struct kv *kv, uint32_t took_ms)
 {
-    if (kv_breaker_success(&kv->breaker)) {
+    if (kv_breaker_success(&kv->breaker, took_ms)) {
         deadline_cancel(&kv->trial_due);
     }
 }
@@ -129,7 +139,7 @@ static void trial_start(struct kv *kv)
         return;
     }
     deadline_cancel(&kv->trial_due);
-    kv->trial_request = kv_ping(kv, kv->breaker.trial_timeout_ms, on_trial_done, kv);
+    kv->trial_request = kv_ping(kv, kv->breaker.patience_ms, on_trial_done, kv);
 }
 
 static void on_trial_due(struct deadline *deadline, void *arg)
@@ -241,13 +251,23 @@ static enum kv_result result_of_reply(struct kv_request *request, const struct k
     return KV_REFUSED;
 }
 
+/* What the command under way has waited. Not more than it was given: it is in time, even if the
+ * loop stood still. */
+static uint32_t waited_ms(const struct kv_request *request)
+{
+    uint64_t ns = loop_now_ns(request->kv->loop) - request->begun_ns;
+    uint64_t ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
+
+    return ms < request->patience_ms ? (uint32_t)ms : request->patience_ms;
+}
+
 /* A Redis that answers is well, even if it refuses this command; unless it refuses them all. */
 static void note_reply(struct kv_request *request, const struct kv_reply *reply)
 {
     if (reply->kind == KV_REPLY_ERROR && kv_error_is_unready(reply->text)) {
-        note_failure(request->kv, request->waiter.timeout_ms);
+        note_failure(request);
     } else {
-        note_success(request->kv);
+        note_success(request->kv, waited_ms(request));
     }
 }
 
@@ -257,7 +277,7 @@ static void on_command(enum kv_result result, struct kv_reply *reply, void *arg)
 
     request->command = NULL;
     if (result != KV_OK) {
-        note_failure(request->kv, request->waiter.timeout_ms);
+        note_failure(request);
         kv_request_finish(request, result, NULL);
         return;
     }
@@ -275,10 +295,10 @@ static void on_deadline(struct deadline *deadline, void *arg)
 
     (void)deadline;
     request->kv->error_kind = KV_ERROR_TIMEOUT;
-    err_set(&request->kv->error, "no answer within %" PRIu32 " ms", request->waiter.timeout_ms);
+    err_set(&request->kv->error, "no answer within %" PRIu32 " ms", request->patience_ms);
     kv_conn_abandon(request->kv->conn, request->command);
     request->command = NULL;
-    note_failure(request->kv, request->waiter.timeout_ms);
+    note_failure(request);
     kv_request_finish(request, KV_TIMEOUT, NULL);
 }
 
@@ -287,7 +307,11 @@ static void on_deadline(struct deadline *deadline, void *arg)
 bool kv_request_submit(struct kv_request *request, const struct str *words, size_t count)
 {
     struct kv_listener listener = {.fn = on_command, .arg = request};
+    uint64_t now_ns = loop_now_ns(request->kv->loop);
+    uint64_t due_ns = now_ns + request->patience_ms * NS_PER_MS;
 
+    request->begun_ns = now_ns;
+    deadline_set_ns(&request->deadline, due_ns < request->end_ns ? due_ns : request->end_ns);
     request->command = kv_conn_submit(request->kv->conn, words, count, listener);
     return request->command != NULL;
 }
@@ -317,6 +341,8 @@ static struct kv_request *request_new(struct kv *kv, enum kv_kind kind, struct k
     request->kind = kind;
     request->kv = kv;
     request->waiter = waiter;
+    request->end_ns = loop_now_ns(kv->loop) + waiter.timeout_ms * NS_PER_MS;
+    request->patience_ms = waiter.timeout_ms;
     deadline_init(&request->deadline, kv->loop, on_deadline, request);
     list_push_back(&kv->active, &request->link);
     kv->active_count++;
@@ -364,7 +390,6 @@ static struct kv_request *request_start(struct kv *kv, enum kv_kind kind, const 
         return request_refused(kv, kind, verdict, waiter);
     }
     request = request_new(kv, kind, waiter);
-    deadline_set_in_ms(&request->deadline, waiter.timeout_ms);
     if (!kv_request_submit(request, words, count)) {
         kv_request_finish(request, KV_FULL, NULL);
     }
@@ -415,7 +440,7 @@ struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_
         return request_refused(kv, KV_KIND_DELETE_MATCHING, verdict, waiter);
     }
     request = request_new(kv, KV_KIND_DELETE_MATCHING, waiter);
-    deadline_set_in_ms(&request->deadline, timeout_ms);
+    request->patience_ms = KV_SWEEP_STEP_MS;
     if (!kv_sweep_start(request, pattern)) {
         kv_request_finish(request, KV_FULL, NULL);
     }

@@ -18,12 +18,13 @@ uint64_t kv_backoff_ms(unsigned attempt, uint64_t random)
     return wait_ms - wait_ms / 4 + random % (wait_ms / 2 + 1);
 }
 
-/* A trial is given as long as the command that opened the breaker: a Redis that answers a patient
- * PING but no impatient GET is not back. */
 bool kv_breaker_failure(struct kv_breaker *breaker, uint32_t timeout_ms)
 {
     if (breaker->is_open) {
         return false; /* sent before it opened, or a trial: nothing new */
+    }
+    if (breaker->falls == 0 || timeout_ms < breaker->patience_ms) {
+        breaker->patience_ms = timeout_ms;
     }
     breaker->falls++;
     if (breaker->falls < KV_BREAKER_FALLS) {
@@ -31,17 +32,26 @@ bool kv_breaker_failure(struct kv_breaker *breaker, uint32_t timeout_ms)
     }
     breaker->is_open = true;
     breaker->trials = 0;
-    breaker->trial_timeout_ms = timeout_ms;
     return true;
 }
 
-bool kv_breaker_success(struct kv_breaker *breaker)
+bool kv_breaker_success(struct kv_breaker *breaker, uint32_t took_ms)
 {
     bool was_open = breaker->is_open;
 
+    if (breaker->falls > 0 && took_ms > breaker->patience_ms) {
+        return false;
+    }
     breaker->is_open = false;
     breaker->falls = 0;
     return was_open;
+}
+
+void kv_breaker_expect(struct kv_breaker *breaker, uint32_t timeout_ms)
+{
+    if (breaker->is_open) {
+        breaker->patience_ms = timeout_ms;
+    }
 }
 
 uint64_t kv_breaker_wait_ms(struct kv_breaker *breaker, uint64_t random)

@@ -49,6 +49,9 @@ struct kv_request {
     struct kv *kv;    /* borrowed: its owner */
     struct kv_waiter waiter;
     struct deadline deadline;
+    uint64_t end_ns;            /* of all its commands */
+    uint32_t patience_ms;       /* with each of them */
+    uint64_t begun_ns;          /* the one under way */
     struct kv_command *command; /* borrowed: the one under way, or NULL */
     enum kv_result result;
     struct str value;       /* for the callback; lies in reply or sweep */
@@ -59,7 +62,7 @@ struct kv_request {
     char number[24]; /* text of a reply that is one number */
 };
 
-/* Send one more command for the request. False when memory is refused. */
+/* Send one more command for the request, and set its deadline. False when memory is refused. */
 bool kv_request_submit(struct kv_request *request, const struct str *words,
                        size_t count) MUST_CHECK;
 /* The request has its result; `reply` (may be NULL) becomes its own. The callback comes at the

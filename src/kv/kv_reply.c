@@ -158,6 +158,34 @@ bool kv_reader_feed(struct kv_reader *reader, const char *bytes, size_t len)
     return reader->resp != NULL && redisReaderFeed(reader->resp, bytes, len) == REDIS_OK;
 }
 
+/* What is there of the line that the reader waits for; 0 when it waits for the rest of a string. */
+static size_t waiting_line_len(const redisReader *resp)
+{
+    struct str unread = str_make(resp->buf + resp->pos, resp->len - resp->pos);
+    struct str head = str_slice(unread, 0, KV_REPLY_LINE_MAX);
+
+    /* The head of a string is not taken before all of its bytes are there. */
+    if (unread.len > 0 && resp->rstack[resp->ridx].type == REDIS_REPLY_STRING &&
+        str_find(head, STR_LIT("\r\n")) < head.len) {
+        return 0;
+    }
+    return unread.len;
+}
+
+/* More is needed for a whole reply: may it come? */
+static enum kv_read check_waiting(struct kv_reader *reader)
+{
+    if (reader->waiting_bytes > KV_REPLY_BYTES_MAX) {
+        reader->error = "a reply is too long";
+        return KV_READ_BAD;
+    }
+    if (waiting_line_len(reader->resp) > KV_REPLY_LINE_MAX) {
+        reader->error = "a line of a reply is too long";
+        return KV_READ_BAD;
+    }
+    return KV_READ_MORE;
+}
+
 enum kv_read kv_reader_take(struct kv_reader *reader, struct kv_reply **ret_reply)
 {
     void *reply = NULL;
@@ -166,11 +194,7 @@ enum kv_read kv_reader_take(struct kv_reader *reader, struct kv_reply **ret_repl
         return KV_READ_BAD;
     }
     if (reply == NULL) {
-        if (reader->waiting_bytes > KV_REPLY_BYTES_MAX) {
-            reader->error = "a reply is too long";
-            return KV_READ_BAD;
-        }
-        return KV_READ_MORE;
+        return check_waiting(reader);
     }
     reader->waiting_bytes = reader->resp->len - reader->resp->pos;
     reader->item_count = 0;

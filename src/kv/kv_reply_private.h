@@ -17,6 +17,10 @@
  * of a reply that is all tiny items (64 bytes each) at a few MiB. */
 #define KV_REPLY_ITEMS_MAX 65536
 
+/* Of a line: a status, an error, a number, the head of a string or an array. The reader looks for
+ * its end from its start with all that comes. */
+#define KV_REPLY_LINE_MAX 65536
+
 enum kv_reply_kind {
     KV_REPLY_NIL,
     KV_REPLY_INTEGER,

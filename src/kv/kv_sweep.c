@@ -6,7 +6,8 @@
  *     SCAN cursor MATCH pattern COUNT 500 ──> keys ──> UNLINK keys ──> next SCAN, until cursor 0
  *
  * Keys that appear meanwhile may stay; keys that were there from start to end are deleted (SCAN's
- * guarantee). Each command waits for the one before: ordinary commands go in between.
+ * guarantee). Each command waits for the one before: ordinary commands go in between. One that gets
+ * no answer in KV_SWEEP_STEP_MS ends it all, however long it may take.
  */
 #include "kv_private.h"
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A region's Redis that is full, read-only, loading, shut or no single Redis at all; and one that is
 frozen, restarted or flushed under load. No request is hurt, and what is wrong has a name."""
+import contextlib
 import os
-import time
-
+import socket
 import socketserver
 import threading
+import time
 
 import pytest
 import redis as redis_client
@@ -251,6 +252,95 @@ def test_nobody_notices_what_happens_to_it(make_proxy, make_redis, make_load, po
         proxy.admin_post("/cache/purge")
         load.wait_count(100)
     load.assert_no_failures(at_least=160)
+
+
+class SlowRelay(socketserver.ThreadingTCPServer):
+    """To a Redis, whose every answer it keeps back for a while."""
+    daemon_threads = True
+
+    def __init__(self, port, delay_s):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                with socket.create_connection(("127.0.0.1", port)) as redis:
+                    back = threading.Thread(target=self.answer, args=(redis,), daemon=True)
+                    back.start()
+                    while data := self.request.recv(65536):
+                        redis.sendall(data)
+                    redis.shutdown(socket.SHUT_RDWR)
+                    back.join()
+
+            def answer(self, redis):
+                with contextlib.suppress(OSError):
+                    while data := redis.recv(65536):
+                        time.sleep(delay_s)
+                        self.request.sendall(data)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.server_address[1]}/0"
+
+
+def test_a_slow_one_costs_three_timeouts_until_it_is_given_more_time(make_proxy, make_redis, pod):
+    """Stores have a second more, and are answered; the look-ups between them are not."""
+    redis = make_redis()
+    with SlowRelay(redis.port, 0.1) as relay:
+        slow = {**region("near", pod, redis), "redis": relay.url}
+        proxy = make_proxy([slow], edge={"workers": 1}, cache={**ON, "redis_timeout_ms": 20})
+        wait_redis(proxy)
+        results = "nearside_cache_requests_total"
+        body = answers.chat("stored")
+        proxy.chat(body)
+        proxy.wait_metric(results, {"tier": "redis", "result": "store"})
+        ask_new(proxy)
+        proxy.wait_metric(results, {"tier": "redis", "result": "store"}, lambda count: count == 2)
+        for _ in range(6):
+            ask_new(proxy)
+        assert proxy.metrics().value(results, {"tier": "redis", "result": "timeout"}) == 3
+        proxy.reload_ok(cache=ON)
+        wait_from_redis(proxy, body)
+        proxy.stop()
+        relay.shutdown()
+
+
+# ---- purges ----
+
+def test_a_purge_asked_for_while_one_runs_is_made_when_that_is_done(make_proxy, make_redis, pod):
+    """What the first has passed may have been written again when the second is asked for."""
+    redis = make_redis()
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    redis.freeze()
+    for _ in range(3):
+        assert proxy.admin_post("/cache/purge?redis=1").status == 200
+    redis.thaw()
+    wait_until(lambda: len(proxy.log("cache_redis_purged")) == 2, "two sweeps")
+
+
+def test_a_purge_of_a_redis_that_is_not_to_be_had_is_said(make_proxy, make_pod):
+    """One whose name is not known, and one that nobody has: that is no failure."""
+    unknown = {**region("unknown", make_pod("a")), "redis": "redis://redis.invalid:6379/0"}
+    proxy = make_proxy([unknown, region("none", make_pod("b"))], cache=ON)
+    proxy.admin_post("/cache/purge?redis=1")
+    proxy.wait_log("cache_redis_purge_failed", region="unknown", reason="down")
+    assert len(proxy.log("cache_redis_purge_failed")) == 1
+
+
+def test_a_purge_that_cannot_reach_the_keys_still_holds(make_proxy, make_redis, pod):
+    """The user may not delete: what Redis keeps is nobody's answer any more."""
+    redis = make_redis("acl", user="nearside", password="secret", user_rules="~* +@all -unlink")
+    proxy = make_proxy([region("near", pod, redis)], cache=ON)
+    wait_redis(proxy)
+    body = answers.chat("purged")
+    proxy.chat(body)
+    wait_until(lambda: ns_keys(redis), "a key in Redis")
+    proxy.admin_post("/cache/purge?redis=1")
+    proxy.wait_log("cache_redis_purge_failed", region="near", reason="refused")
+    assert ns_keys(redis)
+    assert "fwd=miss" in proxy.chat(body).header("Cache-Status")
+    assert "hit" in proxy.chat(body).header("Cache-Status")
 
 
 # ---- several regions ----

@@ -463,7 +463,7 @@ static void test_redis_purge_removes_our_keys_and_no_others(void **state)
     }
     assert_string_equal(tell_redis(fixture, "SET other x", reply), "+OK\r\n");
     cache_purge_redis(fixture->worker, fixture->region);
-    cache_purge_redis(fixture->worker, fixture->region); /* once is enough */
+    cache_purge_redis(fixture->worker, fixture->region); /* one more when that is done */
     wait_until(fixture, is_purged);
     assert_string_equal(tell_redis(fixture, "EXISTS other", reply), ":1\r\n");
 }

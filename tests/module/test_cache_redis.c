@@ -245,6 +245,66 @@ static void test_a_hit_counts_the_tokens_and_the_time_it_saved(void **state)
     assert_int_equal(metric_sum(METRIC_CACHE_SAVED_SECONDS, 0, 1, 0) - ns, 5000 * NS_PER_MS);
 }
 
+/* ---- purges ---- */
+
+static void test_an_answer_begun_before_a_purge_is_stored_nowhere(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_fill *fill = start_fill(fixture, 1, JSON_200, ENTRY_BYTES);
+
+    cache_fill_add(fill, STR_LIT(ANSWER));
+    cache_purge(fixture->cache);
+    assert_false(cache_fill_commit(fill, fixture->region, PATIENT_MS));
+    assert_false(is_in_memory(fixture, 1));
+    store_everywhere(fixture, 2); /* what went before it has arrived, too */
+    assert_int_equal(number_of_key(fixture, "EXISTS", 1), 0);
+}
+
+static void test_an_entry_on_its_way_to_redis_is_dropped_by_its_purge(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_true(store_in(fixture, 1, STR_LIT(ANSWER), fixture->region));
+    cache_purge_all(fixture->cache);
+    settle(fixture);
+    store_everywhere(fixture, 2);
+    assert_int_equal(number_of_key(fixture, "EXISTS", 1), 0);
+    assert_int_equal(number_of_key(fixture, "EXISTS", 2), 1);
+}
+
+/* The keys are still there, as before a sweep comes by, or after it failed. */
+static void test_what_redis_holds_from_before_its_purge_is_a_miss(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_lookup *lookup;
+
+    store_everywhere(fixture, 1);
+    assert_int_equal(ask(fixture, 1, PATIENT_MS, &lookup), CACHE_WAIT);
+    cache_purge_all(fixture->cache);
+    wait_for_calls(fixture, 1);
+    assert_null(fixture->entry);
+    assert_not_found(fixture, 1, PATIENT_MS);
+    assert_false(is_in_memory(fixture, 1));
+    assert_int_equal(counted(fixture, METRIC_TIER_REDIS, METRIC_CACHE_MISS), 2);
+    settle(fixture); /* or it would be of the same millisecond */
+    remember_counters(fixture);
+    store_everywhere(fixture, 1);
+    assert_found(fixture, 1);
+}
+
+static void test_a_look_up_under_way_does_not_undo_the_purge_of_memory(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_lookup *lookup;
+
+    store_everywhere(fixture, 1);
+    assert_int_equal(ask(fixture, 1, PATIENT_MS, &lookup), CACHE_WAIT);
+    cache_purge(fixture->cache);
+    wait_for_calls(fixture, 1);
+    assert_non_null(fixture->entry); /* Redis was not purged */
+    assert_false(is_in_memory(fixture, 1));
+}
+
 /* ---- replicas ---- */
 
 static bool is_stored_twice(struct fixture *fixture)
@@ -359,6 +419,10 @@ int main(void)
         WITH_REDIS(test_an_answer_that_must_be_revalidated_has_no_grace),
         WITH_REDIS(test_an_entry_past_its_time_is_found_while_its_grace_lasts),
         WITH_LOOP(test_a_hit_counts_the_tokens_and_the_time_it_saved),
+        WITH_REDIS(test_an_answer_begun_before_a_purge_is_stored_nowhere),
+        WITH_REDIS(test_an_entry_on_its_way_to_redis_is_dropped_by_its_purge),
+        WITH_REDIS(test_what_redis_holds_from_before_its_purge_is_a_miss),
+        WITH_REDIS(test_a_look_up_under_way_does_not_undo_the_purge_of_memory),
         WITH_REDIS(test_a_replica_is_written_to_every_region_named),
         WITH_REDIS(test_replicas_are_dropped_first_under_pressure),
         WITH_REDIS(test_a_look_up_is_timed),

@@ -39,7 +39,11 @@ void cache_resize(struct cache *cache, uint64_t memory_bytes);
 /* How long past its time an entry is kept, for when no region can answer. */
 void cache_set_grace(struct cache *cache, uint64_t grace_ms);
 uint64_t cache_grace_ms(const struct cache *cache);
+/* Empty memory. An answer begun before is not stored when it ends, in either tier. */
 void cache_purge(struct cache *cache);
+/* The same, and what was stored before now is not taken from a Redis any more, whoever may write it
+ * there again. cache_purge_redis() removes it. */
+void cache_purge_all(struct cache *cache);
 
 struct cache_stats {
     uint64_t bytes; /* as the allocator counts */
@@ -137,7 +141,8 @@ bool cache_fill_is_good(const struct cache_fill *fill);
 /* The fields it keeps, as in an entry, of one that is good. Valid until the fill changes. */
 struct str cache_fill_fields(const struct cache_fill *fill);
 
-/* Empty a region's Redis of our keys ("ns3:*"), in bounded steps; `done` may be NULL. */
+/* Empty a region's Redis of our keys ("ns3:*"), in bounded steps; once more from the start if that
+ * is under way. How it ends is logged. */
 void cache_purge_redis(struct cache_worker *worker, unsigned region_slot);
 
 #endif

@@ -8,9 +8,10 @@
  * the number and bytes of commands under way are bounded, and beyond that they fail at once. When
  * `KV_BREAKER_FALLS` commands in a row time out or fail, the breaker opens: commands fail at once
  * until a trial succeeds (PING after backoff, 100 ms doubling to 5 s, and whenever a lost
- * connection is back; it is given as long as the command that opened the breaker). An answer is
- * not a failure, unless it is that Redis cannot serve anybody now (LOADING, BUSY, MASTERDOWN,
- * CLUSTERDOWN). docs/redis.md has the whole story.
+ * connection is back; it is given as long as the most impatient of those commands, and only an
+ * answer within that time counts as a success). An answer is not a failure, unless it is that Redis
+ * cannot serve anybody now (LOADING, BUSY, MASTERDOWN, CLUSTERDOWN). docs/redis.md has the whole
+ * story.
  *
  * Thread: the loop that made it.
  */
@@ -31,6 +32,7 @@
 #define KV_REPLY_BYTES_MAX   67108864
 #define KV_COMMAND_WORDS_MAX 512  /* of kv_command() */
 #define KV_ITEMS_MAX         8192 /* of its reply */
+#define KV_SWEEP_STEP_MS     10000
 
 struct conf_redis;
 struct kv;
@@ -81,10 +83,12 @@ struct kv_request *kv_get(struct kv *kv, struct str key, uint32_t timeout_ms, kv
  * NULL, and is dropped when half of the bounds are used up: asking goes before storing. */
 struct kv_request *kv_set(struct kv *kv, struct str key, struct str value, uint64_t ttl_ms,
                           uint32_t timeout_ms, kv_done_fn done, void *arg);
-/* PING: is it there? Not stopped by an open breaker; success closes it. */
+/* PING: is it there? Not stopped by an open breaker; success in good time closes it. No failure of
+ * one opens it. */
 struct kv_request *kv_ping(struct kv *kv, uint32_t timeout_ms, kv_done_fn done, void *arg);
 /* Delete every key that matches `pattern` (glob), scanned in steps of 500, UNLINK. `done` gets
- * the number of deleted keys as decimal text. */
+ * the number of deleted keys as decimal text. It ends as KV_TIMEOUT after `timeout_ms`, or when
+ * Redis lets a step wait for KV_SWEEP_STEP_MS. */
 struct kv_request *kv_delete_matching(struct kv *kv, struct str pattern, uint32_t timeout_ms,
                                       kv_done_fn done, void *arg);
 /* Any command of `count` words (copied) that has one flat reply. */
@@ -95,6 +99,9 @@ struct kv_request *kv_command(struct kv *kv, const struct str *words, size_t cou
 void kv_cancel(struct kv_request *request);
 
 bool kv_is_up(const struct kv *kv); /* connected, and the breaker is closed */
+/* A command is not even given, for it is not up; so long it would have waited. While the breaker is
+ * open that is what trials are given: what was too little then may be enough now. */
+void kv_expect(struct kv *kv, uint32_t timeout_ms);
 /* Last reason for not being up, or Redis's last error text. Never NULL. */
 const char *kv_last_error(const struct kv *kv);
 /* The same as a kind. KV_ERROR_NONE: it has not been used yet. */

@@ -206,6 +206,22 @@ static void test_entry_without_a_time_to_live_is_refused(void **state)
     assert_false(is_entry(whole));
 }
 
+static void test_entry_lives_for_a_year_and_a_tenth_but_not_longer(void **state)
+{
+    const uint64_t most_ms = 31536000ULL * 1100; /* cache.ttl_s at its most, with jitter */
+    char block[ENTRY_HEAD_BYTES + 2] = "NSC2";
+
+    (void)state;
+    block[44] = 2;
+    for (uint64_t more = 0; more < 2; more++) {
+        uint64_t ttl_ms = most_ms + more;
+        memcpy(block + 16, &ttl_ms, sizeof(ttl_ms));
+        struct cache_entry *entry = cache_entry_from_bytes(str_make(block, sizeof(block)));
+        assert_int_equal(entry != NULL, more == 0);
+        cache_entry_unref(entry);
+    }
+}
+
 static void test_entry_without_a_body_is_refused(void **state)
 {
     char block[256];
@@ -411,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_entry_with_a_spoilt_head_is_refused),
         cmocka_unit_test(test_entry_tells_which_kind_of_answer_it_holds),
         cmocka_unit_test(test_entry_without_a_time_to_live_is_refused),
+        cmocka_unit_test(test_entry_lives_for_a_year_and_a_tenth_but_not_longer),
         cmocka_unit_test(test_entry_without_a_body_is_refused),
         cmocka_unit_test(test_entry_has_only_fields_that_may_go_to_a_client),
         cmocka_unit_test(test_entry_with_too_many_fields_is_refused),

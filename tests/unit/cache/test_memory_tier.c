@@ -3,6 +3,8 @@
 #include "cache/entry_private.h"
 #include "cache/memory_tier_private.h"
 
+#include <nearside/base/attr.h>
+#include <nearside/base/clock.h>
 #include <nearside/base/mem.h>
 #include <nearside/base/rng.h>
 #include <nearside/cache/cache.h>
@@ -29,7 +31,7 @@ static struct cache_key key_of(uint64_t number)
 }
 
 /* An entry whose body begins with its number, so that a reader can tell it from others. */
-static struct cache_entry *entry_of(uint64_t number, size_t body_len)
+static struct cache_entry *entry_at(uint64_t number, size_t body_len, uint64_t stored_wall_ms)
 {
     struct entry_build build;
     char *body = mem_zero(1, body_len);
@@ -40,15 +42,20 @@ static struct cache_entry *entry_of(uint64_t number, size_t body_len)
     entry_build_end_fields(&build);
     entry_build_append(&build, str_make(body, body_len));
     mem_free(body);
-    return entry_build_take(&build,
-                            &(struct cache_entry_facts){.stored_wall_ms = NOW, .ttl_ms = TTL});
+    return entry_build_take(
+        &build, &(struct cache_entry_facts){.stored_wall_ms = stored_wall_ms, .ttl_ms = TTL});
+}
+
+static struct cache_entry *entry_of(uint64_t number, size_t body_len)
+{
+    return entry_at(number, body_len, NOW);
 }
 
 static bool put(struct cache *cache, uint64_t number, size_t body_len)
 {
     struct cache_key key = key_of(number);
     struct cache_entry *entry = entry_of(number, body_len);
-    bool is_kept = cache_memory_put(cache, &key, entry);
+    bool is_kept = cache_memory_put(cache, &key, entry, cache_purges(cache));
 
     cache_entry_unref(entry);
     return is_kept;
@@ -120,6 +127,43 @@ static void test_memory_replaces_an_entry_under_its_key(void **state)
     assert_true(stats_of(cache).bytes < before);
 }
 
+struct older_case {
+    uint64_t there_age_ms; /* of the entry in memory */
+    uint64_t new_age_ms;
+    bool is_kept;
+};
+
+static const struct older_case older_cases[] = {
+    {1000, 0, true},
+    {1000, 1000, true},
+    {1000, 1001, false},
+    {0, TTL / 2, false},
+    {TTL + 1000, TTL + 2000, true}, /* what is there has had its time */
+};
+
+static void test_memory_keeps_a_fresh_entry_rather_than_an_older_one(void **state)
+{
+    struct cache *cache = *state;
+    uint64_t now = clock_wall_ms();
+
+    for (size_t i = 0; i < ARRAY_LEN(older_cases); i++) {
+        const struct older_case *row = &older_cases[i];
+        struct cache_key key = key_of(i);
+        struct cache_entry *there = entry_at(i, 100, now - row->there_age_ms);
+        struct cache_entry *new = entry_at(i, 200, now - row->new_age_ms);
+
+        assert_true(cache_memory_put(cache, &key, there, 0));
+        assert_int_equal(cache_memory_put(cache, &key, new, 0), row->is_kept);
+        struct cache_entry *held = cache_memory_get(cache, &key, now - TTL);
+        assert_ptr_equal(held, row->is_kept ? new : there);
+        cache_entry_unref(held);
+        cache_entry_unref(there);
+        cache_entry_unref(new);
+    }
+    assert_int_equal(stats_of(cache).entries, ARRAY_LEN(older_cases));
+    assert_int_equal(stats_of(cache).bytes, cache_memory_audit(cache));
+}
+
 static void test_memory_drops_an_entry_whose_time_has_passed(void **state)
 {
     struct cache *cache = *state;
@@ -158,6 +202,22 @@ static void test_memory_purge_leaves_nothing(void **state)
     assert_int_equal(stats_of(cache).evictions, 0);
     assert_true(put(cache, 1, 100));
     assert_true(is_held(cache, 1));
+}
+
+/* Looking the count up and putting are two steps, and a purge may come between. */
+static void test_memory_keeps_nothing_that_began_before_a_purge(void **state)
+{
+    struct cache *cache = *state;
+    struct cache_key key = key_of(1);
+    struct cache_entry *entry = entry_of(1, 100);
+    uint64_t before = cache_purges(cache);
+
+    cache_purge(cache);
+    assert_false(cache_memory_put(cache, &key, entry, before));
+    assert_false(is_held(cache, 1));
+    assert_int_equal(stats_of(cache).bytes, 0);
+    assert_true(cache_memory_put(cache, &key, entry, cache_purges(cache)));
+    cache_entry_unref(entry);
 }
 
 /* ---- the bound ---- */
@@ -374,10 +434,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_memory_gives_back_what_was_put_and_nothing_else),
         TEST(test_memory_replaces_an_entry_under_its_key),
+        TEST(test_memory_keeps_a_fresh_entry_rather_than_an_older_one),
         TEST(test_memory_drops_an_entry_whose_time_has_passed),
         TEST(test_memory_keeps_what_is_past_its_time_as_long_as_its_grace),
         TEST(test_memory_keeps_an_evicted_entry_alive_for_its_reader),
         TEST(test_memory_purge_leaves_nothing),
+        TEST(test_memory_keeps_nothing_that_began_before_a_purge),
         TEST(test_memory_bytes_are_what_the_allocator_counts),
         TEST(test_memory_never_holds_more_than_its_bound),
         TEST(test_memory_refuses_an_entry_over_its_share),

@@ -139,6 +139,79 @@ static void test_a_string_that_never_ends_is_refused_at_the_limit(void **state)
     kv_reader_free(reader);
 }
 
+/* hiredis looks for the end of a line from its start each time: that must not go on for long. */
+static void test_a_line_that_never_ends_is_refused_soon(void **state)
+{
+    static const char *const begins[] = {
+        "+", "-", ":", "$", "*", "$\r", "*2\r\n+a\r\n-", "*1\r\n*1\r\n$", "*1\r\n:"};
+    char block[1000];
+
+    (void)state;
+    memset(block, 'x', sizeof(block));
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        struct kv_reader *reader = kv_reader_new();
+        struct kv_reply *reply;
+        enum kv_read answer = KV_READ_MORE;
+        size_t fed = 0;
+
+        assert_true(kv_reader_feed(reader, begins[i], strlen(begins[i])));
+        for (; answer == KV_READ_MORE && fed < 2 * KV_REPLY_LINE_MAX; fed += sizeof(block)) {
+            assert_true(kv_reader_feed(reader, block, sizeof(block)));
+            answer = kv_reader_take(reader, &reply);
+        }
+        assert_int_equal(answer, KV_READ_BAD);
+        assert_in_range(fed, KV_REPLY_LINE_MAX - 1, KV_REPLY_LINE_MAX + sizeof(block));
+        assert_string_equal(kv_reader_error(reader), "a line of a reply is too long");
+        kv_reader_free(reader);
+    }
+}
+
+static void test_a_long_line_that_ends_is_a_reply(void **state)
+{
+    struct kv_reader *reader = kv_reader_new();
+    char *line = mem_zero(1, KV_REPLY_LINE_MAX);
+    struct kv_reply *reply;
+
+    (void)state;
+    memset(line, 'x', KV_REPLY_LINE_MAX);
+    assert_true(kv_reader_feed(reader, BYTES("-")));
+    assert_true(kv_reader_feed(reader, line, KV_REPLY_LINE_MAX - 1));
+    assert_int_equal(kv_reader_take(reader, &reply), KV_READ_MORE);
+    assert_true(kv_reader_feed(reader, BYTES("\r")));
+    assert_int_equal(kv_reader_take(reader, &reply), KV_READ_MORE);
+    assert_true(kv_reader_feed(reader, BYTES("\n")));
+    assert_int_equal(kv_reader_take(reader, &reply), KV_READ_REPLY);
+    assert_int_equal(reply->text.len, KV_REPLY_LINE_MAX - 1);
+    kv_reply_free(reply);
+    mem_free(line);
+    kv_reader_free(reader);
+}
+
+/* Among the items of an array too; its bytes have no line ends. */
+static void test_a_long_string_is_not_taken_for_a_line(void **state)
+{
+    static const char *const begins[] = {"$1000000\r\n", "*2\r\n:1\r\n$1000000\r\n"};
+    char block[1000];
+
+    (void)state;
+    memset(block, 'x', sizeof(block));
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        struct kv_reader *reader = kv_reader_new();
+        struct kv_reply *reply;
+
+        assert_true(kv_reader_feed(reader, begins[i], strlen(begins[i])));
+        for (unsigned fed = 0; fed < 1000; fed++) {
+            assert_int_equal(kv_reader_take(reader, &reply), KV_READ_MORE);
+            assert_true(kv_reader_feed(reader, block, sizeof(block)));
+        }
+        assert_int_equal(kv_reader_take(reader, &reply), KV_READ_MORE);
+        assert_true(kv_reader_feed(reader, BYTES("\r\n")));
+        assert_int_equal(kv_reader_take(reader, &reply), KV_READ_REPLY);
+        kv_reply_free(reply);
+        kv_reader_free(reader);
+    }
+}
+
 static void test_many_small_replies_are_not_one_long_one(void **state)
 {
     struct kv_reader *reader = kv_reader_new();
@@ -211,6 +284,9 @@ int main(void)
         cmocka_unit_test(test_items_of_arrays_are_found_at_their_places),
         cmocka_unit_test(test_what_is_no_reply_or_too_much_is_refused_with_a_reason),
         cmocka_unit_test(test_a_string_that_never_ends_is_refused_at_the_limit),
+        cmocka_unit_test(test_a_line_that_never_ends_is_refused_soon),
+        cmocka_unit_test(test_a_long_line_that_ends_is_a_reply),
+        cmocka_unit_test(test_a_long_string_is_not_taken_for_a_line),
         cmocka_unit_test(test_many_small_replies_are_not_one_long_one),
         cmocka_unit_test(test_a_refusal_of_memory_ends_the_reader_and_nothing_else),
         cmocka_unit_test(test_errors_that_mean_ask_later_are_told_apart),
