@@ -491,7 +491,7 @@ static void test_a_drain_too_many_changes_nothing(void **state)
         char name[32];
         int len = snprintf(name, sizeof(name), "10.2.%u.%u:80", i / 256, i % 256);
 
-        fleet_restore_drain(fixture->fleet, false, str_make(name, (size_t)len));
+        fleet_remember_drain(fixture->fleet, false, str_make(name, (size_t)len), true);
     }
     assert_false(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.1.0.1:80"), true));
     assert_false(region(fixture, 1)->endpoints[0].drained);
