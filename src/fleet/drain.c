@@ -199,14 +199,24 @@ static struct fleet_region *find_region(const struct fleet *fleet, struct str na
     return NULL;
 }
 
+/* What is gone may have left a drain, which can be taken back by its name. */
+static bool may_act(const struct fleet *fleet, bool is_region, struct str name, bool is_there,
+                    bool drained)
+{
+    return is_there || (!drained && find_drain(fleet, is_region, name) != NULL);
+}
+
 static bool drain_region(struct fleet *fleet, struct str name, const struct fleet_act *act)
 {
     struct fleet_region *region = find_region(fleet, name);
 
-    if (region == NULL || !remember(fleet, true, name, act->drained)) {
+    if (!may_act(fleet, true, name, region != NULL, act->drained) ||
+        !remember(fleet, true, name, act->drained)) {
         return false;
     }
-    set_region(fleet, region, act);
+    if (region != NULL) {
+        set_region(fleet, region, act);
+    }
     return true;
 }
 
@@ -244,7 +254,8 @@ static void drain_in_region(struct fleet *fleet, struct fleet_region *region, st
 
 static bool drain_endpoint(struct fleet *fleet, struct str name, const struct fleet_act *act)
 {
-    if (!names_one(fleet, name) || !remember(fleet, false, name, act->drained)) {
+    if (!may_act(fleet, false, name, names_one(fleet, name), act->drained) ||
+        !remember(fleet, false, name, act->drained)) {
         return false;
     }
     for (uint32_t i = 0; i < fleet->region_count; i++) {

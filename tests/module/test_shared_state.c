@@ -375,6 +375,21 @@ static void test_an_address_that_comes_later_follows_the_newest_act(void **state
     wait_until(fixture, first_has_an_endpoint_in_service);
 }
 
+static void test_the_drain_of_what_is_gone_is_taken_back_at_any_edge(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fleet *fleet = fixture->edges[0].fleet;
+
+    by_hand(fixture, "HSET~ns1:drains~endpoint/10.9.9.9:1~5 1 9000000000000 someone");
+    while (!fleet_drain_endpoint(fleet, STR_LIT("10.9.9.9:1"), false)) {
+        wait_for_a_reading(fixture);
+    }
+    do {
+        by_hand(fixture, "HGET~ns1:drains~endpoint/10.9.9.9:1");
+    } while (strstr(fixture->item, " 0 ") == NULL);
+    assert_false(fleet_drain_endpoint(fleet, STR_LIT("10.9.9.8:1"), false));
+}
+
 static void test_a_restarted_redis_is_used_again(void **state)
 {
     struct fixture *fixture = *state;
@@ -411,6 +426,7 @@ int main(void)
         TEST(test_a_new_edge_carries_out_the_newest_act_on_a_pods_two_names),
         TEST(test_an_older_act_that_comes_late_changes_nothing),
         TEST(test_an_address_that_comes_later_follows_the_newest_act),
+        TEST(test_the_drain_of_what_is_gone_is_taken_back_at_any_edge),
         TEST(test_a_restarted_redis_is_used_again),
         TEST(test_peers_report_their_regions),
     };

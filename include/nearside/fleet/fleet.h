@@ -70,7 +70,8 @@ void fleet_set_prior_latency(struct fleet *fleet, uint32_t region_index, double 
 
 /* ---- what operators write ---- */
 
-/* False: no such region, or too many drains (said in the log). */
+/* False: no such region, or too many drains (said in the log). The end of a drain is also taken by
+ * the name of a region, or endpoint, that is gone and left it. */
 bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained) MUST_CHECK;
 /* `address` is ADDRESS:PORT as shown on the status page, or HOST:PORT of the config (then all
  * addresses of that name). False: no such endpoint, or too many drains. Putting a name back puts
