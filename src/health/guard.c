@@ -22,8 +22,9 @@
 #include <nearside/fleet/fleet.h>
 
 /* What a region's endpoints are, by number. Drained ones and those not up do not count as in play;
- * drained ones do not count at all. */
+ * drained ones count in `open` alone. */
 struct tally {
+    uint32_t open; /* breakers that are not closed */
     uint32_t all;
     uint32_t in_play;
     uint32_t aside;
@@ -185,7 +186,11 @@ static struct tally tally_of(const struct sweep *sweep)
         const struct target *target = target_at(sweep, i);
         struct breaker_counts counts;
 
-        if (target == NULL || endpoint->drained) {
+        if (target == NULL) {
+            continue;
+        }
+        tally.open += target->breaker.state != BREAKER_CLOSED;
+        if (endpoint->drained) {
             continue;
         }
         tally.all++;
@@ -408,7 +413,7 @@ static void sweep_region(const struct sweep *sweep)
     if (sweep->guard != NULL) {
         tally = tally_of(sweep); /* those put aside are out of it */
         judge_region(sweep, &tally);
-        sweep->guard->is_calm = region_is_closed(sweep) && tally.aside == 0;
+        sweep->guard->is_calm = region_is_closed(sweep) && tally.open == 0;
     }
     for (uint32_t i = 0; region_is_closed(sweep) && i < sweep->region->endpoint_count; i++) {
         struct target *target = target_at(sweep, i);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Breakers on a real loop: what workers report, and who is put aside for it. */
 #include "health/breaker_private.h"
+#include "health/health_private.h"
 
 #include <nearside/base/clock.h>
 #include <nearside/route/route.h>
@@ -216,6 +217,28 @@ static void test_an_endpoint_that_goes_down_leaves_its_breaker_behind(void **sta
 }
 
 /* ---- trials ---- */
+
+static void drain(struct fixture *fixture, uint32_t index, bool drained)
+{
+    assert_true(fleet_drain_endpoint(fixture->fleet, str_of(endpoint_at(fixture, index)->address),
+                                     drained));
+}
+
+static void test_the_breaker_of_a_drained_endpoint_goes_on_in_silence(void **state)
+{
+    struct fixture *fixture = *state;
+
+    start(fixture, 2);
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, is_open);
+    drain(fixture, 0, true);
+    drain(fixture, 1, true);
+    wait_for_tick(fixture);
+    fixture->health->guards[region(fixture, 0)->slot].heard_ns = 0; /* long ago */
+    run_until(fixture, is_trial);
+    drain(fixture, 0, false);
+    run_until(fixture, is_closed); /* it is the only one */
+}
 
 static void test_one_request_tries_an_endpoint_and_brings_it_back_slowly(void **state)
 {
@@ -511,6 +534,7 @@ int main(void)
         TEST(test_at_most_half_of_a_region_is_put_aside),
         TEST(test_the_last_in_play_comes_back_when_the_others_go_down),
         TEST(test_an_endpoint_that_goes_down_leaves_its_breaker_behind),
+        TEST(test_the_breaker_of_a_drained_endpoint_goes_on_in_silence),
         TEST(test_one_request_tries_an_endpoint_and_brings_it_back_slowly),
         TEST(test_the_late_end_of_what_began_before_the_trial_is_not_heard),
         TEST(test_a_trial_that_fails_doubles_the_wait),
