@@ -316,12 +316,25 @@ static struct target *choose_for_trial(const struct sweep *sweep)
     return NULL;
 }
 
-/* The trial's endpoint may have gone down since: then another one. */
+static bool trial_is_in_play(const struct sweep *sweep)
+{
+    for (uint32_t i = 0; i < sweep->region->endpoint_count; i++) {
+        const struct view_endpoint *endpoint = &sweep->region->endpoints[i];
+        const struct target *target = target_at(sweep, i);
+
+        if (target != NULL && endpoint->live->id == sweep->guard->trial_id) {
+            return is_in_play(endpoint, target);
+        }
+    }
+    return false;
+}
+
+/* The trial's endpoint may have gone down or been drained since: then another one. */
 static void keep_region_trial(const struct sweep *sweep)
 {
-    struct target *target = target_find(sweep->health, sweep->guard->trial_id);
+    struct target *target;
 
-    if (target != NULL && target->threshold.state == ENDPOINT_UP) {
+    if (trial_is_in_play(sweep)) {
         return;
     }
     end_region_trial(sweep);

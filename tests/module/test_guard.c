@@ -408,6 +408,29 @@ static void test_one_request_tries_a_region(void **state)
     assert_true(region(fixture, 0)->weight < 0.2F);
 }
 
+/* Of two endpoints the one that holds the region's permit. */
+static uint32_t holder(struct fixture *fixture)
+{
+    return atomic_load(&endpoint_at(fixture, 0)->live->trial) == TRIAL_OPEN ? 0 : 1;
+}
+
+static void test_a_regions_trial_leaves_an_endpoint_that_is_drained(void **state)
+{
+    struct fixture *fixture = *state;
+    uint32_t drained;
+
+    start(fixture, 2);
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    report(fixture, 1, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, region_is_trial);
+    wait_for_tick(fixture);
+    drained = holder(fixture);
+    drain(fixture, drained, true);
+    wait_for_tick(fixture);
+    assert_false(endpoint_live_take_trial(endpoint_at(fixture, drained)->live));
+    assert_true(endpoint_live_take_trial(endpoint_at(fixture, 1 - drained)->live));
+}
+
 /* The fleet has never seen it, so whoever puts it on trial later moves traffic for nothing. */
 static void test_a_region_that_went_and_comes_again_is_a_new_one(void **state)
 {
@@ -544,6 +567,7 @@ int main(void)
         TEST(test_one_bad_pod_is_not_its_regions_fault),
         TEST(test_a_full_region_is_not_put_aside),
         TEST(test_one_request_tries_a_region),
+        TEST(test_a_regions_trial_leaves_an_endpoint_that_is_drained),
         TEST(test_a_reload_forgets_no_breaker),
         TEST(test_a_region_that_went_and_comes_again_is_a_new_one),
         TEST(test_a_pod_that_turns_away_in_a_millisecond_attracts_nobody),
