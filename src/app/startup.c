@@ -222,8 +222,8 @@ static void restore_drains(struct edge *edge)
         struct str text = str_of(item->text);
         size_t space = str_find_char(text, ' ');
         if (item->kind == INHERITED_DRAIN) {
-            fleet_restore_drain(edge->fleet, str_eq(str_slice(text, 0, space), STR_LIT("region")),
-                                str_slice(text, space + 1, text.len));
+            fleet_remember_drain(edge->fleet, str_eq(str_slice(text, 0, space), STR_LIT("region")),
+                                 str_slice(text, space + 1, text.len), true);
         }
     }
 }

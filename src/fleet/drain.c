@@ -5,7 +5,8 @@
  *
  * A drained endpoint name (HOST:PORT) also holds for addresses that the name gets later; a single
  * address of it can be put back to work on its own. A name that is put back takes all its addresses
- * along, those that were drained by themselves too.
+ * along, those that were drained by themselves too. So of the acts on an endpoint's two names the
+ * newest counts, in whatever order this edge learns of them.
  */
 #include "fleet_private.h"
 
@@ -123,20 +124,15 @@ void fleet_each_drain(const struct fleet *fleet,
     }
 }
 
-void fleet_restore_drain(struct fleet *fleet, bool is_region, struct str name)
+void fleet_remember_drain(struct fleet *fleet, bool is_region, struct str name, bool drained)
 {
-    (void)remember(fleet, is_region, name, true); /* too many: said in the log */
+    (void)remember(fleet, is_region, name, drained); /* too many: said in the log */
 }
 
-/* One act: what, and at which other edge (NULL: here). */
-struct act {
-    struct str name;
-    bool drained;
-    const char *by;
-};
+/* ---- one act ---- */
 
 static void note_drain(struct fleet *fleet, const char *region, const char *endpoint,
-                       const struct act *act)
+                       const struct fleet_act *act)
 {
     const char *event = act->drained ? "drain" : "undrain";
     const char *by = act->by == NULL ? "here" : act->by;
@@ -158,26 +154,70 @@ static void note_drain(struct fleet *fleet, const char *region, const char *endp
                                                   .reason = reason});
 }
 
-static bool drain_region(struct fleet *fleet, const struct act *act)
+static void set_region(struct fleet *fleet, struct fleet_region *region,
+                       const struct fleet_act *act)
+{
+    if (region->drained == act->drained) {
+        return;
+    }
+    region->drained = act->drained;
+    region->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
+    note_drain(fleet, region->name, NULL, act);
+    fleet_touch(fleet);
+}
+
+/* True when it changed: the region is then to be recounted, once for all of its endpoints. */
+static bool set_endpoint(struct fleet *fleet, const struct fleet_region *region,
+                         struct fleet_endpoint *endpoint, const struct fleet_act *act)
+{
+    if (endpoint->drained == act->drained) {
+        return false;
+    }
+    endpoint->drained = act->drained;
+    endpoint->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
+    note_drain(fleet, region->name, endpoint->address, act);
+    return true;
+}
+
+static void recount(struct fleet *fleet, struct fleet_region *region, bool changed)
+{
+    if (changed) {
+        fleet_region_recount(fleet, region, "drain");
+        fleet_touch(fleet);
+    }
+}
+
+/* ---- by an operator here ---- */
+
+static struct fleet_region *find_region(const struct fleet *fleet, struct str name)
 {
     for (uint32_t i = 0; i < fleet->region_count; i++) {
-        struct fleet_region *region = &fleet->regions[i];
-
-        if (!str_eq(str_of(region->name), act->name)) {
-            continue;
+        if (str_eq(str_of(fleet->regions[i].name), name)) {
+            return &fleet->regions[i];
         }
-        if (!remember(fleet, true, act->name, act->drained)) {
-            return false;
-        }
-        if (region->drained != act->drained) {
-            region->drained = act->drained;
-            region->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
-            note_drain(fleet, region->name, NULL, act);
-            fleet_touch(fleet);
-        }
-        return true;
     }
-    return false;
+    return NULL;
+}
+
+/* What is gone may have left a drain, which can be taken back by its name. */
+static bool may_act(const struct fleet *fleet, bool is_region, struct str name, bool is_there,
+                    bool drained)
+{
+    return is_there || (!drained && find_drain(fleet, is_region, name) != NULL);
+}
+
+static bool drain_region(struct fleet *fleet, struct str name, const struct fleet_act *act)
+{
+    struct fleet_region *region = find_region(fleet, name);
+
+    if (!may_act(fleet, true, name, region != NULL, act->drained) ||
+        !remember(fleet, true, name, act->drained)) {
+        return false;
+    }
+    if (region != NULL) {
+        set_region(fleet, region, act);
+    }
+    return true;
 }
 
 static bool is_named(const struct fleet_endpoint *endpoint, struct str text)
@@ -187,53 +227,42 @@ static bool is_named(const struct fleet_endpoint *endpoint, struct str text)
     return str_eq(str_of(endpoint->address), text) || str_eq(endpoint_name(endpoint, name), text);
 }
 
-static bool names_one_of(const struct fleet_region *region, struct str text)
+static bool names_one(const struct fleet *fleet, struct str text)
 {
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        if (is_named(region->endpoints[i], text)) {
-            return true;
+    for (uint32_t i = 0; i < fleet->region_count; i++) {
+        for (uint32_t e = 0; e < fleet->regions[i].endpoint_count; e++) {
+            if (is_named(fleet->regions[i].endpoints[e], text)) {
+                return true;
+            }
         }
     }
     return false;
 }
 
-static void drain_in_region(struct fleet *fleet, struct fleet_region *region, const struct act *act)
+static void drain_in_region(struct fleet *fleet, struct fleet_region *region, struct str name,
+                            const struct fleet_act *act)
 {
-    for (uint32_t i = 0; i < region->endpoint_count; i++) {
-        struct fleet_endpoint *endpoint = region->endpoints[i];
+    bool changed = false;
 
-        if (!is_named(endpoint, act->name)) {
-            continue;
-        }
-        if (endpoint->drained != act->drained) {
-            endpoint->drained = act->drained;
-            endpoint->drained_since_ns = act->drained ? loop_now_ns(fleet->loop) : 0;
-            note_drain(fleet, region->name, endpoint->address, act);
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        if (is_named(region->endpoints[i], name)) {
+            changed |= set_endpoint(fleet, region, region->endpoints[i], act);
         }
     }
-    fleet_region_recount(fleet, region, "drain");
-    fleet_touch(fleet);
+    recount(fleet, region, changed);
 }
 
-static bool drain_endpoint(struct fleet *fleet, const struct act *act)
+static bool drain_endpoint(struct fleet *fleet, struct str name, const struct fleet_act *act)
 {
-    bool found = false;
-
-    for (uint32_t i = 0; i < fleet->region_count && !found; i++) {
-        found = names_one_of(&fleet->regions[i], act->name);
-    }
-    if (!found || !remember(fleet, false, act->name, act->drained)) {
+    if (!may_act(fleet, false, name, names_one(fleet, name), act->drained) ||
+        !remember(fleet, false, name, act->drained)) {
         return false;
     }
     for (uint32_t i = 0; i < fleet->region_count; i++) {
-        if (names_one_of(&fleet->regions[i], act->name)) {
-            drain_in_region(fleet, &fleet->regions[i], act);
-        }
+        drain_in_region(fleet, &fleet->regions[i], name, act);
     }
     return true;
 }
-
-/* ---- whose act it is ---- */
 
 void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg)
 {
@@ -241,17 +270,10 @@ void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg
     fleet->drain_arg = arg;
 }
 
-bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bool drained,
-                        const char *by)
-{
-    struct act act = {.name = name, .drained = drained, .by = by};
-
-    return is_region ? drain_region(fleet, &act) : drain_endpoint(fleet, &act);
-}
-
 static bool operate(struct fleet *fleet, bool is_region, struct str name, bool drained)
 {
-    bool done = fleet_follow_drain(fleet, is_region, name, drained, NULL);
+    struct fleet_act act = {.drained = drained};
+    bool done = is_region ? drain_region(fleet, name, &act) : drain_endpoint(fleet, name, &act);
 
     if (done && fleet->drain_listener != NULL) {
         fleet->drain_listener(is_region, name, drained, fleet->drain_arg);
@@ -285,4 +307,50 @@ bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
         undrain_addresses(fleet, &fleet->regions[i], address);
     }
     return operate(fleet, false, address, drained);
+}
+
+/* ---- by operators at all edges ---- */
+
+/* Of the acts on the two names of an endpoint the newer one. */
+static bool find_newest(const struct fleet_endpoint *endpoint, fleet_act_fn find, void *arg,
+                        struct fleet_act *ret_act)
+{
+    char name[NAME_TEXT_LEN];
+    struct fleet_act by_host;
+    bool found = find(false, str_of(endpoint->address), ret_act, arg);
+
+    if (find(false, endpoint_name(endpoint, name), &by_host, arg) &&
+        (!found || by_host.epoch > ret_act->epoch)) {
+        *ret_act = by_host;
+        return true;
+    }
+    return found;
+}
+
+static void follow_in_region(struct fleet *fleet, struct fleet_region *region, fleet_act_fn find,
+                             void *arg)
+{
+    struct fleet_act act;
+    bool changed = false;
+
+    if (find(true, str_of(region->name), &act, arg) && act.epoch > region->drain_epoch) {
+        region->drain_epoch = act.epoch;
+        set_region(fleet, region, &act);
+    }
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        struct fleet_endpoint *endpoint = region->endpoints[i];
+
+        if (find_newest(endpoint, find, arg, &act) && act.epoch > endpoint->drain_epoch) {
+            endpoint->drain_epoch = act.epoch;
+            changed |= set_endpoint(fleet, region, endpoint, &act);
+        }
+    }
+    recount(fleet, region, changed);
+}
+
+void fleet_follow_drains(struct fleet *fleet, fleet_act_fn find, void *arg)
+{
+    for (uint32_t i = 0; i < fleet->region_count; i++) {
+        follow_in_region(fleet, &fleet->regions[i], find, arg);
+    }
 }

@@ -30,6 +30,7 @@ struct fleet_endpoint {
     bool tls;
     bool drained;
     uint64_t drained_since_ns; /* 0: not drained */
+    uint64_t drain_epoch;      /* of the newest act that was followed */
     enum endpoint_state state;
     uint64_t since_ns;
     const char *reason; /* static text; "" unless down */
@@ -51,6 +52,7 @@ struct fleet_region {
     uint64_t since_ns;
     bool drained;
     uint64_t drained_since_ns; /* 0: not drained */
+    uint64_t drain_epoch;      /* of the newest act that was followed */
     enum breaker_state breaker;
     bool had_class;
     bool near;

@@ -22,8 +22,9 @@
 #include <nearside/fleet/fleet.h>
 
 /* What a region's endpoints are, by number. Drained ones and those not up do not count as in play;
- * drained ones do not count at all. */
+ * drained ones count in `open` alone. */
 struct tally {
+    uint32_t open; /* breakers that are not closed */
     uint32_t all;
     uint32_t in_play;
     uint32_t aside;
@@ -185,7 +186,11 @@ static struct tally tally_of(const struct sweep *sweep)
         const struct target *target = target_at(sweep, i);
         struct breaker_counts counts;
 
-        if (target == NULL || endpoint->drained) {
+        if (target == NULL) {
+            continue;
+        }
+        tally.open += target->breaker.state != BREAKER_CLOSED;
+        if (endpoint->drained) {
             continue;
         }
         tally.all++;
@@ -311,12 +316,25 @@ static struct target *choose_for_trial(const struct sweep *sweep)
     return NULL;
 }
 
-/* The trial's endpoint may have gone down since: then another one. */
+static bool trial_is_in_play(const struct sweep *sweep)
+{
+    for (uint32_t i = 0; i < sweep->region->endpoint_count; i++) {
+        const struct view_endpoint *endpoint = &sweep->region->endpoints[i];
+        const struct target *target = target_at(sweep, i);
+
+        if (target != NULL && endpoint->live->id == sweep->guard->trial_id) {
+            return is_in_play(endpoint, target);
+        }
+    }
+    return false;
+}
+
+/* The trial's endpoint may have gone down or been drained since: then another one. */
 static void keep_region_trial(const struct sweep *sweep)
 {
-    struct target *target = target_find(sweep->health, sweep->guard->trial_id);
+    struct target *target;
 
-    if (target != NULL && target->threshold.state == ENDPOINT_UP) {
+    if (trial_is_in_play(sweep)) {
         return;
     }
     end_region_trial(sweep);
@@ -408,7 +426,7 @@ static void sweep_region(const struct sweep *sweep)
     if (sweep->guard != NULL) {
         tally = tally_of(sweep); /* those put aside are out of it */
         judge_region(sweep, &tally);
-        sweep->guard->is_calm = region_is_closed(sweep) && tally.aside == 0;
+        sweep->guard->is_calm = region_is_closed(sweep) && tally.open == 0;
     }
     for (uint32_t i = 0; region_is_closed(sweep) && i < sweep->region->endpoint_count; i++) {
         struct target *target = target_at(sweep, i);

@@ -37,7 +37,7 @@ struct tls_ctx;
 struct region_guard {
     struct breaker breaker;
     uint64_t trial_id; /* the endpoint whose permit is the region's; 0: none */
-    bool is_calm;      /* the last sweep found nothing open and nobody put aside */
+    bool is_calm;      /* the last sweep found nothing open, drained endpoints' breakers included */
     uint64_t heard;    /* attempts that had ended by the last sweep, over its endpoints */
     uint64_t heard_ns; /* when that last changed */
 };

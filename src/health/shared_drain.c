@@ -4,6 +4,9 @@
  * one with the higher epoch stays, whatever order they come in. An act's epoch is the wall clock,
  * or one more than the highest epoch known, whichever is more: it wins over all that its operator
  * could see. Two acts of one epoch are told apart by their edges' names, alike everywhere.
+ *
+ * The fleet looks through them only when an act is new or its endpoints are others, so that drains
+ * of what is long gone cost nothing.
  */
 #include "shared_private.h"
 
@@ -84,15 +87,20 @@ static struct shared_drain *find_or_add(struct shared_drains *drains, struct str
     return drain;
 }
 
+static void write_field(struct buf *out, bool is_region, struct str name)
+{
+    buf_init(out);
+    buf_append_str(out, is_region ? STR_LIT(REGION_PREFIX) : STR_LIT(ENDPOINT_PREFIX));
+    buf_append_str(out, name);
+}
+
 void shared_drains_act(struct shared_drains *drains, bool is_region, struct str name, bool drained,
                        const char *by, uint64_t wall_ms)
 {
     struct shared_drain *drain;
     struct buf field;
 
-    buf_init(&field);
-    buf_append_str(&field, is_region ? STR_LIT(REGION_PREFIX) : STR_LIT(ENDPOINT_PREFIX));
-    buf_append_str(&field, name);
+    write_field(&field, is_region, name);
     drain = buf_len(&field) > SHARED_FIELD_MAX ? NULL : find_or_add(drains, buf_str(&field));
     buf_done(&field);
     if (drain == NULL) {
@@ -200,9 +208,28 @@ void shared_drains_take(struct shared_drains *drains, struct str field, struct s
     }
 }
 
-void shared_drains_apply(struct shared_drains *drains, struct fleet *fleet)
+static bool find_act(bool is_region, struct str name, struct fleet_act *ret_act, void *arg)
+{
+    const struct shared_drains *drains = arg;
+    const struct shared_drain *drain;
+    struct buf field;
+
+    write_field(&field, is_region, name);
+    drain = find(drains, buf_str(&field));
+    buf_done(&field);
+    if (drain == NULL) {
+        return false;
+    }
+    *ret_act =
+        (struct fleet_act){.epoch = drain->epoch, .drained = drain->drained, .by = drain->by};
+    return true;
+}
+
+/* Returns whether there was any. */
+static bool remember_new(struct shared_drains *drains, struct fleet *fleet)
 {
     struct list *item;
+    bool any = false;
 
     LIST_FOREACH (item, &drains->all) {
         struct shared_drain *drain = LIST_ITEM(item, struct shared_drain, link);
@@ -211,9 +238,22 @@ void shared_drains_apply(struct shared_drains *drains, struct fleet *fleet)
         size_t prefix = is_region ? sizeof(REGION_PREFIX) - 1 : sizeof(ENDPOINT_PREFIX) - 1;
 
         if (!drain->applied) {
-            drain->applied = fleet_follow_drain(
-                fleet, is_region, str_slice(field, prefix, field.len), drain->drained, drain->by);
+            fleet_remember_drain(fleet, is_region, str_slice(field, prefix, field.len),
+                                 drain->drained);
+            drain->applied = true;
+            any = true;
         }
+    }
+    return any;
+}
+
+void shared_drains_apply(struct shared_drains *drains, struct fleet *fleet)
+{
+    uint64_t roster = fleet_view_now(fleet)->roster;
+
+    if (remember_new(drains, fleet) || roster != drains->roster) {
+        drains->roster = roster;
+        fleet_follow_drains(fleet, find_act, drains);
     }
 }
 

@@ -61,7 +61,7 @@ struct shared_drain {
     uint64_t epoch;
     uint64_t wall_ms; /* when the operator acted */
     bool drained;
-    bool applied;            /* the fleet knows; else tried again: its region may appear later */
+    bool applied;            /* the fleet knows */
     char by[PEER_NAME_SIZE]; /* the edge where it was done */
     uint64_t pass;           /* of the last reading in which Redis had it */
 };
@@ -72,6 +72,7 @@ struct shared_drains {
     uint32_t count;
     uint64_t epoch_max;
     uint64_t pass;
+    uint64_t roster; /* of the view for which they were last applied */
 };
 
 void shared_drains_init(struct shared_drains *drains);
@@ -81,7 +82,7 @@ void shared_drains_act(struct shared_drains *drains, bool is_region, struct str 
                        const char *by, uint64_t wall_ms);
 /* What a Redis has under `field`; the newer one stays. */
 void shared_drains_take(struct shared_drains *drains, struct str field, struct str value);
-/* Tell the fleet what it does not know yet. */
+/* Tell the fleet what it does not know yet, and whoever came since what there is. */
 void shared_drains_apply(struct shared_drains *drains, struct fleet *fleet);
 /* Forget the ends of drains after a week. */
 void shared_drains_expire(struct shared_drains *drains, uint64_t wall_ms);

@@ -71,10 +71,10 @@ static void after_miss(struct threshold *threshold, const struct probe_fact *fac
     run->passes = 0;
     run->misses += run->misses < UINT32_MAX;
     run->timeouts += fact->verdict == PROBE_TIMEOUT && run->timeouts < UINT32_MAX;
-    threshold->slow += is_up && fact->track == TRACK_HEALTH && threshold->slow < UINT32_MAX;
     if (is_up && fact->had_traffic && run->timeouts == run->misses) {
         return;
     }
+    threshold->slow += is_up && fact->track == TRACK_HEALTH && threshold->slow < UINT32_MAX;
     run->failed = run->failed || run->misses >= rules->fall;
     if (refused || run->misses >= rules->fall) {
         threshold->flapped = is_up ? false : threshold->flapped;
@@ -99,10 +99,6 @@ enum endpoint_state threshold_probe(struct threshold *threshold, const struct pr
 enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome outcome,
                                       uint64_t now_ns)
 {
-    if (!outcome_is_blamed(outcome)) {
-        return threshold->state;
-    }
-    threshold->runs[TRACK_HEALTH].passes = 0;
     if (outcome == OUTCOME_CONNECT_REFUSED) {
         threshold->flapped = false;
         go_down(threshold, now_ns);

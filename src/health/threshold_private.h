@@ -21,7 +21,8 @@
  * needed to come back, up to THRESHOLD_RISE_MAX; each quiet period takes one doubling back.
  *
  * One rule is for mercy: timeouts alone do not remove an endpoint that served real traffic within
- * the last interval. Its /health may be starved, the endpoint is not gone.
+ * the last interval, nor does the slow counter count them. Its /health may be starved, the endpoint
+ * is not gone.
  */
 #ifndef NEARSIDE_HEALTH_THRESHOLD_PRIVATE_H
 #define NEARSIDE_HEALTH_THRESHOLD_PRIVATE_H
@@ -81,8 +82,9 @@ struct probe_fact {
 /* The state after one more probe. */
 enum endpoint_state threshold_probe(struct threshold *threshold, const struct probe_fact *fact,
                                     const struct threshold_rules *rules);
-/* The state after a failure that a worker saw. A refused connection is a verdict; others only spoil
- * a run of passes (what they mean is the breaker's to say). */
+/* The state after a failure that a worker saw. A refused connection is a verdict; what others mean
+ * is the breaker's to say, and no run of probes ends by them: else an endpoint that is down, or one
+ * that has to clear its slow counter, would wait for traffic without a single failure. */
 enum endpoint_state threshold_passive(struct threshold *threshold, enum outcome outcome,
                                       uint64_t now_ns);
 /* It has answered its prompts: WARMING becomes UP, unless generations fail. */

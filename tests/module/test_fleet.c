@@ -482,6 +482,30 @@ static void test_a_name_put_back_takes_along_the_addresses_drained_by_themselves
     assert_false(region(fixture, 0)->endpoints[1].drained); /* nor for one that comes back */
 }
 
+static void test_the_drain_of_what_is_gone_is_taken_back_by_its_name(void **state)
+{
+    static const char *const both[] = {"10.0.0.1", "10.0.0.2"};
+    struct fixture *fixture = *state;
+    char told[128] = "";
+
+    apply(fixture, NAMED_REGION);
+    set_addresses(fixture, both, 2);
+    assert_true(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.0.0.2:80"), true));
+    set_addresses(fixture, both, 1);
+    fleet_listen_drains(fixture->fleet, note_told, told);
+    assert_true(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.0.0.2:80"), false));
+    assert_string_equal(told, "-10.0.0.2:80 ");
+    assert_false(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.0.0.2:80"), false));
+    set_addresses(fixture, both, 2);
+    assert_false(region(fixture, 0)->endpoints[1].drained);
+
+    fleet_remember_drain(fixture->fleet, true, STR_LIT("atlantis"), true);
+    assert_false(fleet_drain_region(fixture->fleet, STR_LIT("atlantis"), true));
+    fleet_listen_drains(fixture->fleet, NULL, NULL);
+    assert_true(fleet_drain_region(fixture->fleet, STR_LIT("atlantis"), false));
+    assert_false(fleet_drain_region(fixture->fleet, STR_LIT("atlantis"), false));
+}
+
 static void test_a_drain_too_many_changes_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -491,7 +515,7 @@ static void test_a_drain_too_many_changes_nothing(void **state)
         char name[32];
         int len = snprintf(name, sizeof(name), "10.2.%u.%u:80", i / 256, i % 256);
 
-        fleet_restore_drain(fixture->fleet, false, str_make(name, (size_t)len));
+        fleet_remember_drain(fixture->fleet, false, str_make(name, (size_t)len), true);
     }
     assert_false(fleet_drain_endpoint(fixture->fleet, STR_LIT("10.1.0.1:80"), true));
     assert_false(region(fixture, 1)->endpoints[0].drained);
@@ -629,6 +653,7 @@ int main(void)
         TEST(test_a_drained_endpoint_stays_drained_whatever_probes_say),
         TEST(test_a_drained_name_holds_for_new_addresses_too),
         TEST(test_a_name_put_back_takes_along_the_addresses_drained_by_themselves),
+        TEST(test_the_drain_of_what_is_gone_is_taken_back_by_its_name),
         TEST(test_a_drain_too_many_changes_nothing),
         TEST(test_a_change_after_a_quiet_time_is_published_in_the_same_turn),
         TEST(test_a_storm_of_changes_is_published_every_20_ms),

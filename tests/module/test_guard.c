@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Breakers on a real loop: what workers report, and who is put aside for it. */
 #include "health/breaker_private.h"
+#include "health/health_private.h"
 
 #include <nearside/base/clock.h>
 #include <nearside/route/route.h>
@@ -217,6 +218,28 @@ static void test_an_endpoint_that_goes_down_leaves_its_breaker_behind(void **sta
 
 /* ---- trials ---- */
 
+static void drain(struct fixture *fixture, uint32_t index, bool drained)
+{
+    assert_true(fleet_drain_endpoint(fixture->fleet, str_of(endpoint_at(fixture, index)->address),
+                                     drained));
+}
+
+static void test_the_breaker_of_a_drained_endpoint_goes_on_in_silence(void **state)
+{
+    struct fixture *fixture = *state;
+
+    start(fixture, 2);
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, is_open);
+    drain(fixture, 0, true);
+    drain(fixture, 1, true);
+    wait_for_tick(fixture);
+    fixture->health->guards[region(fixture, 0)->slot].heard_ns = 0; /* long ago */
+    run_until(fixture, is_trial);
+    drain(fixture, 0, false);
+    run_until(fixture, is_closed); /* it is the only one */
+}
+
 static void test_one_request_tries_an_endpoint_and_brings_it_back_slowly(void **state)
 {
     struct fixture *fixture = *state;
@@ -385,6 +408,29 @@ static void test_one_request_tries_a_region(void **state)
     assert_true(region(fixture, 0)->weight < 0.2F);
 }
 
+/* Of two endpoints the one that holds the region's permit. */
+static uint32_t holder(struct fixture *fixture)
+{
+    return atomic_load(&endpoint_at(fixture, 0)->live->trial) == TRIAL_OPEN ? 0 : 1;
+}
+
+static void test_a_regions_trial_leaves_an_endpoint_that_is_drained(void **state)
+{
+    struct fixture *fixture = *state;
+    uint32_t drained;
+
+    start(fixture, 2);
+    report(fixture, 0, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    report(fixture, 1, OUTCOME_STATUS_5XX, BREAKER_HARD);
+    run_until(fixture, region_is_trial);
+    wait_for_tick(fixture);
+    drained = holder(fixture);
+    drain(fixture, drained, true);
+    wait_for_tick(fixture);
+    assert_false(endpoint_live_take_trial(endpoint_at(fixture, drained)->live));
+    assert_true(endpoint_live_take_trial(endpoint_at(fixture, 1 - drained)->live));
+}
+
 /* The fleet has never seen it, so whoever puts it on trial later moves traffic for nothing. */
 static void test_a_region_that_went_and_comes_again_is_a_new_one(void **state)
 {
@@ -511,6 +557,7 @@ int main(void)
         TEST(test_at_most_half_of_a_region_is_put_aside),
         TEST(test_the_last_in_play_comes_back_when_the_others_go_down),
         TEST(test_an_endpoint_that_goes_down_leaves_its_breaker_behind),
+        TEST(test_the_breaker_of_a_drained_endpoint_goes_on_in_silence),
         TEST(test_one_request_tries_an_endpoint_and_brings_it_back_slowly),
         TEST(test_the_late_end_of_what_began_before_the_trial_is_not_heard),
         TEST(test_a_trial_that_fails_doubles_the_wait),
@@ -520,6 +567,7 @@ int main(void)
         TEST(test_one_bad_pod_is_not_its_regions_fault),
         TEST(test_a_full_region_is_not_put_aside),
         TEST(test_one_request_tries_a_region),
+        TEST(test_a_regions_trial_leaves_an_endpoint_that_is_drained),
         TEST(test_a_reload_forgets_no_breaker),
         TEST(test_a_region_that_went_and_comes_again_is_a_new_one),
         TEST(test_a_pod_that_turns_away_in_a_millisecond_attracts_nobody),

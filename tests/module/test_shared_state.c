@@ -22,6 +22,8 @@
 
 #define PATIENT_MS 5000
 #define EDGES      2
+#define POD        "127.0.0.1:1"
+#define POD_NAME   "localhost:1"
 
 struct edge {
     struct fleet *fleet;
@@ -39,6 +41,7 @@ struct fixture {
     enum kv_result result; /* of the hand's last command */
     char item[200];        /* the first of its reply */
     bool answered;
+    uint64_t until_ns;
 };
 
 static void on_published(struct fleet_view *view, void *arg)
@@ -70,7 +73,7 @@ static void edge_start(struct fixture *fixture, unsigned index, const char *id)
     struct conf *conf;
 
     (void)snprintf(regions, sizeof(regions),
-                   "{ name = \"a\"; endpoints = [ \"http://127.0.0.1:1\" ];"
+                   "{ name = \"a\"; endpoints = [ \"http://localhost:1\" ];"
                    " redis = \"redis://127.0.0.1:%u/0\"; }",
                    fixture->redis.port);
     (void)snprintf(rest, sizeof(rest), "edge = { id = \"%s\"; };", id);
@@ -107,6 +110,43 @@ static bool both_drained(struct fixture *fixture)
 static bool none_drained(struct fixture *fixture)
 {
     return !is_drained(&fixture->edges[0]) && !is_drained(&fixture->edges[1]);
+}
+
+/* The endpoint at 127.0.0.1; NULL until the name is resolved. */
+static const struct view_endpoint *pod(const struct edge *edge)
+{
+    const struct view_region *region = &fleet_view_now(edge->fleet)->regions[0];
+
+    for (uint32_t i = 0; i < region->endpoint_count; i++) {
+        if (strcmp(region->endpoints[i].address, POD) == 0) {
+            return &region->endpoints[i];
+        }
+    }
+    return NULL;
+}
+
+static bool first_has_an_endpoint_in_service(struct fixture *fixture)
+{
+    const struct view_region *region = &fleet_view_now(fixture->edges[0].fleet)->regions[0];
+
+    return region->endpoint_count == 1 && !region->endpoints[0].drained;
+}
+
+static bool both_have_the_pod(struct fixture *fixture)
+{
+    return pod(&fixture->edges[0]) != NULL && pod(&fixture->edges[1]) != NULL;
+}
+
+static bool pod_is_drained(struct fixture *fixture)
+{
+    return both_have_the_pod(fixture) && pod(&fixture->edges[0])->drained &&
+           pod(&fixture->edges[1])->drained;
+}
+
+static bool pod_is_back(struct fixture *fixture)
+{
+    return both_have_the_pod(fixture) && !pod(&fixture->edges[0])->drained &&
+           !pod(&fixture->edges[1])->drained;
 }
 
 static bool both_ready(struct fixture *fixture)
@@ -206,6 +246,24 @@ static void drain(struct fixture *fixture, unsigned index, bool drained)
     assert_true(fleet_drain_region(fixture->edges[index].fleet, STR_LIT("a"), drained));
 }
 
+static void drain_pod(struct fixture *fixture, struct str name, bool drained)
+{
+    assert_true(fleet_drain_endpoint(fixture->edges[0].fleet, name, drained));
+    wait_until(fixture, drained ? pod_is_drained : pod_is_back);
+}
+
+static bool is_later(struct fixture *fixture)
+{
+    return clock_mono_ns() >= fixture->until_ns;
+}
+
+/* Each edge reads its Redis a second after the last time. */
+static void wait_for_a_reading(struct fixture *fixture)
+{
+    fixture->until_ns = clock_mono_ns() + 1500 * NS_PER_MS;
+    wait_until(fixture, is_later);
+}
+
 /* ---- tests ---- */
 
 static void test_a_drain_and_its_end_are_followed(void **state)
@@ -275,6 +333,63 @@ static void test_a_newer_epoch_wins_and_an_older_one_is_corrected(void **state)
     wait_until(fixture, both_drained);
 }
 
+/* The pod by its address and by its name, in turns: whose act is newest says. */
+static void test_a_new_edge_carries_out_the_newest_act_on_a_pods_two_names(void **state)
+{
+    struct fixture *fixture = *state;
+
+    wait_until(fixture, both_have_the_pod);
+    drain_pod(fixture, STR_LIT(POD), true);
+    drain_pod(fixture, STR_LIT(POD_NAME), true);
+    drain_pod(fixture, STR_LIT(POD_NAME), false);
+    drain_pod(fixture, STR_LIT(POD), true);
+    edge_stop(fixture, 1);
+    edge_start(fixture, 1, "two");
+    wait_until(fixture, pod_is_drained);
+    wait_for_a_reading(fixture);
+    assert_true(pod_is_drained(fixture));
+}
+
+static void test_an_older_act_that_comes_late_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+
+    wait_until(fixture, both_have_the_pod);
+    drain_pod(fixture, STR_LIT(POD), true);
+    by_hand(fixture, "HSET~ns1:drains~endpoint/" POD_NAME "~5 0 9000000000000 someone");
+    wait_for_a_reading(fixture);
+    assert_true(pod_is_drained(fixture));
+}
+
+static void test_an_address_that_comes_later_follows_the_newest_act(void **state)
+{
+    struct fixture *fixture = *state;
+    struct addr addr;
+
+    wait_until(fixture, both_have_the_pod);
+    by_hand(fixture, "HSET~ns1:drains~endpoint/10.9.9.9:1~6 0 9000000000000 someone");
+    by_hand(fixture, "HSET~ns1:drains~endpoint/" POD_NAME "~5 1 9000000000000 someone");
+    wait_until(fixture, pod_is_drained);
+    assert_true(addr_parse_ip(STR_LIT("10.9.9.9"), 0, &addr));
+    fleet_set_addresses(fixture->edges[0].fleet, 0, 0, &addr, 1);
+    wait_until(fixture, first_has_an_endpoint_in_service);
+}
+
+static void test_the_drain_of_what_is_gone_is_taken_back_at_any_edge(void **state)
+{
+    struct fixture *fixture = *state;
+    struct fleet *fleet = fixture->edges[0].fleet;
+
+    by_hand(fixture, "HSET~ns1:drains~endpoint/10.9.9.9:1~5 1 9000000000000 someone");
+    while (!fleet_drain_endpoint(fleet, STR_LIT("10.9.9.9:1"), false)) {
+        wait_for_a_reading(fixture);
+    }
+    do {
+        by_hand(fixture, "HGET~ns1:drains~endpoint/10.9.9.9:1");
+    } while (strstr(fixture->item, " 0 ") == NULL);
+    assert_false(fleet_drain_endpoint(fleet, STR_LIT("10.9.9.8:1"), false));
+}
+
 static void test_a_restarted_redis_is_used_again(void **state)
 {
     struct fixture *fixture = *state;
@@ -308,6 +423,10 @@ int main(void)
         TEST(test_a_new_edge_knows_the_drains_when_it_is_ready),
         TEST(test_a_flushed_redis_is_filled_again),
         TEST(test_a_newer_epoch_wins_and_an_older_one_is_corrected),
+        TEST(test_a_new_edge_carries_out_the_newest_act_on_a_pods_two_names),
+        TEST(test_an_older_act_that_comes_late_changes_nothing),
+        TEST(test_an_address_that_comes_later_follows_the_newest_act),
+        TEST(test_the_drain_of_what_is_gone_is_taken_back_at_any_edge),
         TEST(test_a_restarted_redis_is_used_again),
         TEST(test_peers_report_their_regions),
     };

@@ -70,7 +70,8 @@ void fleet_set_prior_latency(struct fleet *fleet, uint32_t region_index, double 
 
 /* ---- what operators write ---- */
 
-/* False: no such region, or too many drains (said in the log). */
+/* False: no such region, or too many drains (said in the log). The end of a drain is also taken by
+ * the name of a region, or endpoint, that is gone and left it. */
 bool fleet_drain_region(struct fleet *fleet, struct str name, bool drained) MUST_CHECK;
 /* `address` is ADDRESS:PORT as shown on the status page, or HOST:PORT of the config (then all
  * addresses of that name). False: no such endpoint, or too many drains. Putting a name back puts
@@ -81,16 +82,26 @@ bool fleet_drain_endpoint(struct fleet *fleet, struct str address, bool drained)
  * address that a name takes back with it before that. One listener; NULL: none. */
 typedef void (*fleet_drain_fn)(bool is_region, struct str name, bool drained, void *arg);
 void fleet_listen_drains(struct fleet *fleet, fleet_drain_fn listener, void *arg);
-/* The same act by an operator at another edge, `by`: the listener is not told. */
-bool fleet_follow_drain(struct fleet *fleet, bool is_region, struct str name, bool drained,
-                        const char *by) MUST_CHECK;
+
+/* What an operator did, here or elsewhere. */
+struct fleet_act {
+    uint64_t epoch; /* the higher one is the newer */
+    bool drained;
+    const char *by; /* at which other edge; NULL: here */
+};
+
+/* The newest act on a name; false: none is known. */
+typedef bool (*fleet_act_fn)(bool is_region, struct str name, struct fleet_act *ret_act, void *arg);
+/* Carry out the acts of all edges' operators: what is there gets the newest of those that name it,
+ * unless it had that one already. The listener is not told. */
+void fleet_follow_drains(struct fleet *fleet, fleet_act_fn find, void *arg);
 
 /* Each drain that is in force, in the words it was given. */
 void fleet_each_drain(const struct fleet *fleet,
                       void (*each)(bool is_region, const char *name, void *arg), void *arg);
-/* A drain of the process before this one: nobody is told, and no region or endpoint of that name
- * need exist yet. Before the first fleet_apply(). */
-void fleet_restore_drain(struct fleet *fleet, bool is_region, struct str name);
+/* A drain, or the end of one, of another edge or of the process before this one. It is for what
+ * comes by that name later: nobody is told, and what is there stays as it is. */
+void fleet_remember_drain(struct fleet *fleet, bool is_region, struct str name, bool drained);
 
 /* ---- reading ---- */
 
