@@ -62,7 +62,7 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
     if (!change->admin_moves || conf->bind[0] == '\0') {
         return STATUS_OK;
     }
-    if (admin_bind(&conf->addr, &change->admin_fd, err) != STATUS_OK) {
+    if (admin_bind(&conf->addr, admin_socket(edge->admin), &change->admin_fd, err) != STATUS_OK) {
         err_wrap(err, "admin");
         return STATUS_FAILED;
     }
