@@ -43,20 +43,34 @@ struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct adm
     return admin;
 }
 
-enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err)
+static bool address_of(int fd, struct addr *ret_addr)
 {
+    struct sockaddr_storage bound;
+    socklen_t len = sizeof(bound);
+
+    return getsockname(fd, (struct sockaddr *)&bound, &len) == 0 &&
+           addr_from_sockaddr((const struct sockaddr *)&bound, len, ret_addr);
+}
+
+/* What stands in our own way goes when the new socket is served; whether others do, too, cannot be
+ * asked meanwhile. */
+enum status admin_bind(const struct addr *addr, int own, int *ret_fd, struct errbuf *err)
+{
+    struct addr present;
+    bool is_ours = own >= 0 && address_of(own, &present) && addr_overlaps(addr, &present);
+
+    if (!is_ours && listener_check_free(addr, err) != STATUS_OK) {
+        return STATUS_FAILED;
+    }
     return listener_bind(addr, ret_fd, err);
 }
 
 static void log_address(int fd)
 {
-    struct sockaddr_storage bound;
-    socklen_t len = sizeof(bound);
     struct addr addr;
     char text[ADDR_TEXT_LEN] = "?";
 
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) == 0 &&
-        addr_from_sockaddr((const struct sockaddr *)&bound, len, &addr)) {
+    if (address_of(fd, &addr)) {
         (void)addr_format(&addr, text);
     }
     log_info("admin_listening", "address=%s", text);

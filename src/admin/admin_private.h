@@ -98,6 +98,8 @@ void admin_reply_status(struct admin_reply *reply, int status, const char *reaso
 bool admin_query_value(struct str query, struct str key, struct str *ret_value);
 /* Percent-decode. False: too long, not percent-encoding, or a control character. */
 bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len);
+/* The same of a value written as forms are, which the API server does: "+" is a blank. */
+bool admin_decode_form(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len);
 
 /* ---- signals (signal.c): what autoscalers read ---- */
 

@@ -232,7 +232,7 @@ void admin_get_external_metric(struct admin *admin, const struct admin_request *
         return;
     }
     (void)admin_query_value(request->query, STR_LIT("labelSelector="), &encoded);
-    if (!admin_decode(encoded, selector, &len)) {
+    if (!admin_decode_form(encoded, selector, &len)) {
         admin_reply_status(reply, 400, "BadRequest", "labelSelector is not percent-encoded.");
         return;
     }

@@ -256,7 +256,7 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
+static bool decode(struct str text, char plus, char out[ADMIN_NAME_MAX], size_t *ret_len)
 {
     size_t len = 0;
 
@@ -275,6 +275,8 @@ bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
             }
             c = (char)(high * 16 + low);
             i += 2;
+        } else if (c == '+') {
+            c = plus;
         }
         if ((unsigned char)c < ' ' || c == 0x7f) {
             return false;
@@ -283,6 +285,16 @@ bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
     }
     *ret_len = len;
     return true;
+}
+
+bool admin_decode(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
+{
+    return decode(text, '+', out, ret_len);
+}
+
+bool admin_decode_form(struct str text, char out[ADMIN_NAME_MAX], size_t *ret_len)
+{
+    return decode(text, ' ', out, ret_len);
 }
 
 static const struct {

@@ -3,6 +3,7 @@
  * The running edge: what the control thread owns, and how it starts, reloads and stops.
  *
  *   startup.c  build everything in the order of its floors, and take it down
+ *   signals.c  what signals do, from the first moment on
  *   open.c     accept clients once enough is known to serve them well
  *   source.c   the admin listener, and what it asks for
  *   warn.c     what an operator should know
@@ -146,6 +147,16 @@ enum status edge_read_conf(const struct options *options, struct conf **ret_conf
 void edge_name_file(const struct options *options, struct errbuf *err);
 /* How that config wants its logs. The strings stay the config's. */
 void edge_log_conf(const struct conf *conf, struct log_conf *ret_log);
+
+/* signals.c */
+
+/* The first thing of a process that will serve: signals that come during the start wait, or end it.
+ */
+void signals_await(void);
+/* The edge is built: from now on signals do to it what they are for, also those that waited. */
+void signals_start(struct edge *edge);
+/* It ends: hear none any more. False: signals_start() was never called. */
+bool signals_stop(struct edge *edge);
 
 /* open.c */
 

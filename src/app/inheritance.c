@@ -233,6 +233,16 @@ bool inheritance_take(struct inheritance *inheritance, enum inherited_kind kind,
     return false;
 }
 
+int inheritance_peek(const struct inheritance *inheritance, enum inherited_kind kind)
+{
+    for (uint32_t i = 0; i < inheritance->count; i++) {
+        if (inheritance->items[i].kind == kind && inheritance->items[i].socket_count > 0) {
+            return inheritance->items[i].sockets[0];
+        }
+    }
+    return -1;
+}
+
 /* ---- writing ---- */
 
 void inheritance_write_head(struct buf *out)

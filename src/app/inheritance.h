@@ -60,6 +60,9 @@ enum status inheritance_receive(struct inheritance *inheritance, struct errbuf *
 bool inheritance_take(struct inheritance *inheritance, enum inherited_kind kind, const char *bind,
                       int **ret_sockets, uint32_t *ret_count);
 
+/* A socket of that kind which nobody took; borrowed. -1: none. */
+int inheritance_peek(const struct inheritance *inheritance, enum inherited_kind kind);
+
 /* The writer's half. */
 void inheritance_write_head(struct buf *out);
 void inheritance_write_sockets(struct buf *out, enum inherited_kind kind, const int *sockets,

@@ -130,6 +130,7 @@ static int run(const struct options *options)
     struct edge edge;
     enum status status;
 
+    signals_await();
     status = edge_read_conf(options, &conf, &err);
     if (status != STATUS_OK) {
         return complain(&err, exit_code(status));

@@ -62,7 +62,7 @@ static enum status build_admin(struct edge *edge, struct change *change, struct 
     if (!change->admin_moves || conf->bind[0] == '\0') {
         return STATUS_OK;
     }
-    if (admin_bind(&conf->addr, &change->admin_fd, err) != STATUS_OK) {
+    if (admin_bind(&conf->addr, admin_socket(edge->admin), &change->admin_fd, err) != STATUS_OK) {
         err_wrap(err, "admin");
         return STATUS_FAILED;
     }
@@ -181,9 +181,9 @@ static void commit(struct edge *edge, struct change *change)
     }
     edge_listeners_commit(edge, change->listeners, edge->conf->listener_count);
     cache_set_grace(edge->cache, edge->conf->cache.grace_s * 1000ULL);
-    cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
     fleet_apply(edge->fleet, edge->conf);
     health_apply(edge->health, edge->conf, edge->world->region_tls);
+    cache_resize(edge->cache, edge->conf->cache.enabled ? edge->conf->cache.memory_bytes : 0);
     trace_apply(edge->trace, edge->conf);
     commit_admin(edge, change);
     edge_warn_restart(edge);

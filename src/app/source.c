@@ -157,7 +157,9 @@ enum status edge_bind_admin(struct edge *edge, int *ret_fd, struct errbuf *err)
         mem_free(sockets);
         return STATUS_OK;
     }
-    if (admin_bind(&conf->addr, ret_fd, err) != STATUS_OK) {
+    /* Left under another `bind`: the old program closes it when this one takes over. */
+    if (admin_bind(&conf->addr, inheritance_peek(edge->inheritance, INHERITED_ADMIN), ret_fd,
+                   err) != STATUS_OK) {
         err_wrap(err, "admin");
         return STATUS_FAILED;
     }

@@ -84,26 +84,6 @@ static void on_view(struct fleet_view *view, void *arg)
     edge_open_when_known(edge, view);
 }
 
-static void on_signal(int signal_number, void *arg)
-{
-    struct edge *edge = OBJ_CAST(arg, edge, EDGE_MAGIC);
-
-    switch (signal_number) {
-    case SIGHUP:
-        (void)edge_reload(edge);
-        break;
-    case SIGUSR1:
-        log_reopen();
-        break;
-    case SIGUSR2:
-        upgrade_start(edge);
-        break;
-    default:
-        edge_drain(edge);
-        break;
-    }
-}
-
 /* Workers are told by each other; none is freed before all have ended. */
 static void on_room(unsigned index, void *arg)
 {
@@ -131,19 +111,6 @@ static unsigned raise_descriptor_limit(void)
         return 0;
     }
     return (unsigned)limit.rlim_cur;
-}
-
-static void start_signals(struct edge *edge)
-{
-    static const int numbers[EDGE_SIGNALS] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT};
-    /* What holds again once nobody listens: a process that ends is not killed over the last of it.
-     */
-    struct sigaction ignored = {.sa_handler = SIG_IGN};
-
-    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
-        (void)sigaction(numbers[i], &ignored, NULL); /* cannot fail with these arguments */
-        edge->signals[i] = loop_signal_new(edge->loop, numbers[i], on_signal, edge);
-    }
 }
 
 static enum status start_workers(struct edge *edge, struct errbuf *err)
@@ -294,7 +261,7 @@ enum status edge_start(struct edge *edge, const struct options *options, struct 
         return STATUS_FAILED;
     }
     health_apply(edge->health, edge->conf, edge->world->region_tls);
-    start_signals(edge);
+    signals_start(edge);
     deadline_set_in_ms(&edge->open_deadline, EDGE_OPEN_MS);
     edge_trim_start(edge);
     log_info("started", "version=%s workers=%u regions=%u config=\"%s\"", NEARSIDE_VERSION,
@@ -352,13 +319,8 @@ static void end_workers(struct edge *edge)
 
 void edge_free(struct edge *edge)
 {
-    bool ran = edge->signals[0] != NULL;
+    bool ran = signals_stop(edge);
 
-    for (unsigned i = 0; i < EDGE_SIGNALS; i++) {
-        if (edge->signals[i] != NULL) {
-            loop_signal_free(edge->signals[i]);
-        }
-    }
     end_workers(edge);
     admin_free(edge->admin);
     health_free(edge->health);

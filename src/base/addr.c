@@ -119,6 +119,21 @@ void addr_set_port(struct addr *addr, uint16_t port)
     }
 }
 
+static bool is_every_address(const struct addr *addr)
+{
+    return addr->sa.any.sa_family == AF_INET ? addr->sa.v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                             : IN6_IS_ADDR_UNSPECIFIED(&addr->sa.v6.sin6_addr);
+}
+
+bool addr_overlaps(const struct addr *a, const struct addr *b)
+{
+    if (a->len == 0 || b->len == 0 || a->sa.any.sa_family != b->sa.any.sa_family ||
+        addr_port(a) != addr_port(b)) {
+        return false;
+    }
+    return is_every_address(a) || is_every_address(b) || addr_eq(a, b);
+}
+
 bool addr_is_loopback(const struct addr *addr)
 {
     if (addr->len == 0) {

@@ -313,7 +313,9 @@ struct flights *cache_flights(struct cache *cache)
 
 void cache_resize(struct cache *cache, uint64_t memory_bytes)
 {
-    atomic_store(&cache->bytes_max, memory_bytes);
+    if (atomic_exchange(&cache->bytes_max, memory_bytes) == memory_bytes) {
+        return;
+    }
     flights_resize(cache->flights, under_way_max(memory_bytes));
     (void)make_room(cache, 0); /* false: puts under way evict on, each for itself */
 

@@ -142,6 +142,7 @@ static void give_up(struct log_sink *sink, struct str lost, int error)
 
     atomic_fetch_add_explicit(&sink->dropped, count_lines(lost), memory_order_relaxed);
     buf_consume(&sink->writing, lost.len);
+    sink->is_cut = sink->is_cut || sink->is_mid_line;
     sink->is_mid_line = false;
     if (sink->target.fd != STDERR_FILENO && is_writable(STDERR_FILENO) &&
         log_rate_allow(&sink->failure_rate, clock_mono_ns(), &suppressed)) {
@@ -174,7 +175,7 @@ static bool write_out(struct log_sink *sink, size_t keep)
             buf_consume(&sink->writing, text.len);
             return true;
         }
-        ssize_t done = write_some(&sink->target, text);
+        ssize_t done = write_some(&sink->target, sink->is_cut ? STR_LIT("\n") : text);
         if (done < 0 && errno == EAGAIN) {
             return false;
         }
@@ -182,7 +183,9 @@ static bool write_out(struct log_sink *sink, size_t keep)
             give_up(sink, text, errno);
             return true;
         }
-        if (done > 0) {
+        if (done > 0 && sink->is_cut) {
+            sink->is_cut = false;
+        } else if (done > 0) {
             sink->is_mid_line = text.ptr[done - 1] != '\n';
             buf_consume(&sink->writing, (size_t)done);
         }
@@ -190,7 +193,7 @@ static bool write_out(struct log_sink *sink, size_t keep)
     return true;
 }
 
-/* The new target begins with a whole line: the rest of one that the old target cut is lost. */
+/* A new target begins with a whole line: the rest of one that the old target cut is lost. */
 static void drop_cut_line(struct log_sink *sink)
 {
     struct str text = buf_str(&sink->writing);
@@ -201,18 +204,31 @@ static void drop_cut_line(struct log_sink *sink)
     }
     buf_consume(&sink->writing, end < text.len ? end + 1 : text.len);
     sink->is_mid_line = false;
+    sink->is_cut = true;
     atomic_fetch_add_explicit(&sink->dropped, 1, memory_order_relaxed);
+}
+
+static bool is_same_file(int a, int b)
+{
+    struct stat of_a;
+    struct stat of_b;
+
+    return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+           of_a.st_ino == of_b.st_ino;
 }
 
 static void take_next_target(struct log_sink *sink)
 {
+    struct log_target old = sink->target;
+
     drop_cut_line(sink);
-    log_target_close(&sink->target);
     pthread_mutex_lock(&sink->lock);
     sink->target = sink->next_target;
     sink->next_target = nowhere;
     sink->has_next_target = false;
     pthread_mutex_unlock(&sink->lock);
+    sink->is_cut = sink->is_cut && is_same_file(old.fd, sink->target.fd);
+    log_target_close(&old);
 }
 
 /* Lines put before the aim changed go to the old target, as far as it takes them; later lines to

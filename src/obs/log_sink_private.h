@@ -48,6 +48,7 @@ struct log_sink {
     struct buf writing;
     struct log_target target;
     bool is_mid_line; /* the last byte written ended no line */
+    bool is_cut;      /* and the rest of that line is lost: a line end goes before the next */
     uint64_t dropped_reported;
     struct log_rate failure_rate;
 };

@@ -68,6 +68,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps, struct
     worker->metrics = metric_block_new();
     worker->world = world_ref(world);
     worker->view = fleet_view_ref(view);
+    worker->view_world = world_ref(world);
     worker->pool = pool_new(worker->loop, worker->metrics);
     worker->cache = cache_worker_new(deps->cache, worker->loop, worker->metrics);
     cache_worker_set_conf(worker->cache, &world->conf->cache);
@@ -415,11 +416,11 @@ int worker_region_index(const struct worker *worker, int slot)
 
 struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name)
 {
-    const struct conf *conf = worker->world->conf;
+    const struct conf *conf = worker->view_world->conf;
 
     for (uint32_t i = 0; i < conf->region_count; i++) {
         if (strcmp(conf->regions[i].name, name) == 0) {
-            return worker->world->region_tls[i];
+            return worker->view_world->region_tls[i];
         }
     }
     return NULL;
@@ -604,6 +605,7 @@ void worker_free(struct worker *worker)
     buf_done(&worker->request_head);
     buf_done(&worker->access_line);
     fleet_view_unref(worker->view);
+    world_unref(worker->view_world);
     world_unref(worker->world);
     worker->magic = 0;
     mem_free(worker);

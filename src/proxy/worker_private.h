@@ -65,8 +65,10 @@ struct worker {
     bool started; /* its thread runs */
     struct metric_block *metrics;
 
-    struct world *world;     /* ref held */
-    struct fleet_view *view; /* ref held */
+    struct world *world;      /* ref held */
+    struct fleet_view *view;  /* ref held */
+    struct world *view_world; /* ref held: the one of the view's config, whose TLS contexts are
+                                 those of the view's regions; a new view comes after its world */
     struct pool *pool;
     struct cache_worker *cache;
     struct retry_budget retry_budget;
@@ -126,7 +128,8 @@ struct worker {
 struct str worker_date(struct worker *worker); /* now, as an HTTP date; valid until the next call */
 double worker_budget_floor(const struct worker *worker); /* retries per second, this worker's */
 int worker_region_index(const struct worker *worker, int slot); /* in the newest view */
-struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name); /* borrowed */
+/* Of a region of the newest view; borrowed. */
+struct tls_ctx *worker_region_tls(const struct worker *worker, const char *name);
 
 /* A request has ended: its room in the region of `slot` (-1: none) goes to the next in a queue,
  * here or at another worker. */

@@ -123,8 +123,8 @@ static void drop_down(struct worker *worker)
     }
 }
 
-/* The view may be older than the config, or newer: then there may be no TLS for a Redis that speaks
- * it. The password never goes in the clear instead; what is missing is on its way here. */
+/* A Redis that speaks TLS has a context; if it had none, the password would not go in the clear
+ * instead. */
 static bool may_use_redis(const struct view_region *region, const struct tls_ctx *tls)
 {
     const struct conf_redis *redis = &region->conf->redis;
@@ -160,12 +160,22 @@ void worker_follow_redis(struct worker *worker)
     leave_redis_but(worker, seen);
 }
 
+/* Until a new config's view is here, attempts are routed in the old one, and need its contexts. */
+static void follow_world(struct worker *worker)
+{
+    if (worker->view->conf == worker->world->conf && worker->view_world != worker->world) {
+        world_unref(worker->view_world);
+        worker->view_world = world_ref(worker->world);
+    }
+}
+
 void worker_take_view(struct worker *worker, struct fleet_view *view)
 {
     bool is_new_roster = view->roster != worker->view->roster;
 
     fleet_view_unref(worker->view);
     worker->view = view;
+    follow_world(worker);
     worker_follow_redis(worker);
     if (anybody_down(view) || worker->somebody_was_down) {
         worker->somebody_was_down = anybody_down(view);

@@ -31,6 +31,15 @@ def conf_file(tmp_path):
     return write
 
 
+def test_two_edges_do_not_share_an_admin_port(make_proxy, make_pod, conf_file):
+    proxy = make_proxy([conf.region("near", make_pod("a"))])
+    for host in ("127.0.0.1", "0.0.0.0"):
+        bind = f"{host}:{proxy.admin_port}"
+        done = run("-c", conf_file(MINIMAL + f'admin = {{ bind = "{bind}"; token = "t"; }};'))
+        assert done.returncode == 2, done
+        assert f"admin: {bind}: address already in use" in done.stderr
+
+
 def test_a_good_file_is_ok(conf_file):
     done = run("-t", "-c", conf_file(MINIMAL))
     assert done.returncode == 0

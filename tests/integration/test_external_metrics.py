@@ -100,6 +100,8 @@ def test_a_value_has_the_form_the_autoscaler_reads(proxy):
     ("region%21%3Deu-west", {"us-east"}),
     ("region%20in%20%28us-east%2Ceu-west%29", {"us-east", "eu-west"}),
     ("region%20notin%20%28us-east%29", {"eu-west"}),
+    ("region+in+%28us-east%2Ceu-west%29", {"us-east", "eu-west"}),  # Go's url.Values.Encode()
+    ("region+notin+%28us-east%29%2Cregion%21%3Dmoon", {"eu-west"}),
     ("region%3Dmoon", set()),
     ("%21region", set()),
 ])
@@ -114,6 +116,7 @@ def test_a_selector_picks_regions(proxy, selector, regions):
     ("/apis/apps/v1", 404, "NotFound"),
     (metric_path("llm_pending_requests", "region%3E5"), 400, "BadRequest"),
     (metric_path("llm_pending_requests", "region%3"), 400, "BadRequest"),
+    (metric_path("llm_pending_requests", "region%2Bin%2B%28us-east%29"), 400, "BadRequest"),
 ])
 def test_errors_are_status_objects(proxy, path, status, reason):
     response = proxy.admin("GET", path)

@@ -142,6 +142,26 @@ def test_a_reload_that_cannot_have_its_port_keeps_the_old_world(proxy):
     assert region_of(proxy) == "one"
 
 
+def test_a_reload_that_moves_admin_to_anothers_port_keeps_the_old_world(proxy, make_proxy, pods):
+    """Another edge of the same user would share the port unnoticed, and half of what is asked."""
+    other = make_proxy([region("other", pods[1])])
+    proxy.allow_errors("reload_failed")
+    for host in ("127.0.0.1", "0.0.0.0"):
+        proxy.write_conf(admin={"bind": f"{host}:{other.admin_port}"})
+        refused = proxy.admin_post("/reload")
+        assert refused.status == 409 and "already in use" in refused.body.decode(), refused
+    assert list(other.status()["regions"][0].values())[0] == "other"
+    assert proxy.region("one")["state"] == "up"
+
+
+def test_admin_moves_to_all_addresses_of_its_own_port_and_back(proxy):
+    port = proxy.admin_port
+    for host in ("127.0.0.1", "0.0.0.0", "127.0.0.1"):
+        proxy.reload_ok(admin={"bind": f"{host}:{port}", "token": "t"})
+        assert proxy.admin_port == port
+        assert raw.one_request(port, "GET", "/healthz").status == 200
+
+
 def test_many_reloads_leak_no_descriptor(proxy):
     for _ in range(3):
         proxy.reload_ok()

@@ -323,3 +323,60 @@ def test_a_machine_that_stood_still_closes_no_client_that_asked_meanwhile(make_p
         proxy.process.thaw()
         for conn in conns:
             assert conn.read_response().status == 200
+
+
+class Gate:
+    """A certificate file that keeps who reads it waiting: the config is read, nothing is served."""
+
+    def __init__(self, path, content):
+        self.path = str(path)
+        self.content = content
+        os.mkfifo(path)
+
+    def open(self):
+        """The writer's end, while somebody reads (else OSError). As long as it is open, he waits."""
+        return os.fdopen(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK), "w")
+
+    def feed(self, writer):
+        with writer:
+            writer.write(self.content)
+
+
+@pytest.fixture
+def starting(make_proxy, make_pod, authority, tmp_path):
+    """A proxy that has read its config and waits for a certificate; the gate, and its open end."""
+    certificate = authority.issue("gate")
+    with open(certificate.cert) as file:
+        gate = Gate(tmp_path / "gate.pem", file.read())
+    proxy = make_proxy([region("one", make_pod("a"))], wait=None, listeners=[
+        {"bind": "127.0.0.1:0", "tls": {"certificate": gate.path, "key": certificate.key}}])
+    with wait_until(gate.open, "the reader of the certificate") as writer:
+        yield proxy, gate, writer
+
+
+def test_signals_that_come_during_the_start_wait_for_its_end(starting):
+    proxy, gate, writer = starting
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        proxy.process.signal(number)
+    proxy.write_conf(listeners=[{"bind": "127.0.0.1:0"}])
+    gate.feed(writer)
+
+    def has_started():
+        proxy.process.check_running()
+        with contextlib.suppress(OSError):
+            gate.feed(gate.open())
+        return proxy.log("started")
+    wait_until(has_started, "the start")
+    proxy.wait_log("reloaded", generation=2)
+    proxy.wait_log("upgrade_refused")
+    proxy.wait_ready()
+    assert proxy.get("/echo").status == 200, "as the config of the reload says: in plain text"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_start_is_ended_by_a_signal_that_asks_for_it(starting, number):
+    """By a handler: of process 1 of a container the kernel withholds what ends other processes."""
+    proxy, _, _ = starting
+    proxy.process.signal(number)
+    wait_until(lambda: not proxy.process.is_running, "the end")
+    assert proxy.process.popen.returncode == 0

@@ -130,6 +130,20 @@ def test_a_pod_is_spoken_to_over_tls(make_pod, make_proxy, authority):
     assert proxy.chat(body).json()["choices"][0]["message"]["content"] == answers.chat_text(body)
 
 
+def test_a_reload_that_renames_a_tls_region_fails_no_request(make_pod, make_proxy, make_load,
+                                                             authority):
+    """Between the new config and the view made of it, attempts have the context of the old one."""
+    pod = tls_pod(make_pod, authority)
+    trust = {"ca": authority.cert}
+    proxy = make_proxy([region("one", pod, tls=trust)], cache={"enabled": True})
+    with make_load(proxy, clients=40, stream=False) as load:
+        load.wait_count(2000)
+        for name in 10 * ["two", "one"]:
+            proxy.reload_ok(regions=[region(name, pod, tls=trust)])
+            load.wait_count(100)
+    load.assert_no_failures(at_least=4000)
+
+
 def test_a_pod_that_nobody_vouches_for_is_not_trusted(make_pod, make_proxy, authority, tmp_path):
     from env.certs import Authority
     other = Authority(tmp_path, "other")

@@ -111,6 +111,17 @@ def test_the_admin_listener_answers_all_the_time(make_proxy, generations, pod):
     assert proxy.status()["edge"]["last_upgrade"]["ok"]
 
 
+def test_the_admin_listener_may_move_to_all_addresses_of_its_port(make_proxy, generations, pod):
+    """The old process's socket stands in the way of the new one's until that takes over."""
+    proxy = make_proxy([region("one", pod)])
+    history = generations(proxy)
+    port = proxy.admin_port
+    for host in ("127.0.0.1", "0.0.0.0"):
+        proxy.write_conf(admin={"bind": f"{host}:{port}", "token": "t"})
+        history.upgrade()
+        assert raw.one_request(port, "GET", "/healthz").status == 200
+
+
 def test_another_number_of_workers_serves_every_socket(make_proxy, generations, pod):
     """Sockets left over are shared out, and workers without one share."""
     proxy = make_proxy([region("one", pod)], edge={"workers": 4})

@@ -180,7 +180,7 @@ static inline void serve(struct fixture *f, const char *token, bool loopback)
     int fd;
 
     assert_true(addr_parse(str_of("127.0.0.1:0"), &any));
-    assert_int_equal(admin_bind(&any, &fd, &err), STATUS_OK);
+    assert_int_equal(admin_bind(&any, -1, &fd, &err), STATUS_OK);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&bound, &len), 0);
     assert_true(addr_from_sockaddr((struct sockaddr *)&bound, len, &f->addr));
     admin_serve(f->admin, fd, token, loopback);

@@ -87,8 +87,10 @@ struct admin_source {
 struct admin *admin_new(struct loop *loop, struct fleet *fleet, const struct admin_source *source);
 void admin_free(struct admin *admin); /* NULL is fine */
 
-/* Bind a socket for `addr`; the caller owns it until admin_serve(). */
-enum status admin_bind(const struct addr *addr, int *ret_fd, struct errbuf *err) MUST_CHECK;
+/* Bind a socket for `addr`; the caller owns it until admin_serve(). Refused where somebody listens
+ * already, unless that is `own`, the socket that this one will replace; -1: none. */
+enum status admin_bind(const struct addr *addr, int own, int *ret_fd,
+                       struct errbuf *err) MUST_CHECK;
 /* Serve on `fd` (ownership passes) instead of what was served before; -1: serve nowhere. `token` is
  * copied; empty: none. `loopback`: the bind is a loopback address. Never fails. */
 void admin_serve(struct admin *admin, int fd, const char *token, bool loopback);

@@ -30,6 +30,8 @@ bool addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *r
 bool addr_eq(const struct addr *a, const struct addr *b);
 uint16_t addr_port(const struct addr *addr);
 void addr_set_port(struct addr *addr, uint16_t port);
+/* Would a listener at one be in the other's way? Equal, or one is every address of its family. */
+bool addr_overlaps(const struct addr *a, const struct addr *b);
 bool addr_is_loopback(const struct addr *addr);
 
 /* With port ("[::1]:80"), or the address alone ("::1"). NUL-terminated; returns the length. */

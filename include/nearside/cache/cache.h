@@ -34,7 +34,7 @@ struct tls_ctx;
 
 struct cache *cache_new(uint64_t memory_bytes);
 void cache_free(struct cache *cache);
-/* A reload's new bound; evicts down to it. */
+/* A reload's bound; evicts down to it, if it is another one. */
 void cache_resize(struct cache *cache, uint64_t memory_bytes);
 /* How long past its time an entry is kept, for when no region can answer. */
 void cache_set_grace(struct cache *cache, uint64_t grace_ms);

@@ -39,6 +39,8 @@ static void test_inheritance_reads_what_was_written(void **state)
     assert_false(inheritance_take(&inheritance, INHERITED_LISTENER, "[::]:8443", &taken, &count));
     assert_false(
         inheritance_take(&inheritance, INHERITED_LISTENER, "127.0.0.1:9901", &taken, &count));
+    assert_int_equal(inheritance_peek(&inheritance, INHERITED_LISTENER), -1);
+    assert_int_equal(inheritance_peek(&inheritance, INHERITED_ADMIN), 1007);
     assert_string_equal(inheritance.items[2].text, "region us-east");
     inheritance_done(&inheritance);
     buf_done(&table);

@@ -110,6 +110,33 @@ static void test_addr_eq_looks_at_family_address_and_port(void **state)
     assert_true(addr_eq(&none, &none));
 }
 
+static void test_addr_overlaps_where_one_listener_is_in_the_way_of_the_other(void **state)
+{
+    static const struct {
+        const char *a;
+        const char *b;
+        bool overlaps;
+    } cases[] = {
+        {"10.0.0.1:80", "10.0.0.1:80", true},  {"10.0.0.1:80", "0.0.0.0:80", true},
+        {"10.0.0.1:80", "10.0.0.2:80", false}, {"10.0.0.1:80", "0.0.0.0:81", false},
+        {"0.0.0.0:80", "[::]:80", false},      {"[::1]:80", "[::]:80", true},
+        {"[::1]:80", "[::2]:80", false},
+    };
+    struct addr none = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct addr a;
+        struct addr b;
+
+        assert_true(addr_parse(str_of(cases[i].a), &a));
+        assert_true(addr_parse(str_of(cases[i].b), &b));
+        assert_int_equal(addr_overlaps(&a, &b), cases[i].overlaps);
+        assert_int_equal(addr_overlaps(&b, &a), cases[i].overlaps);
+        assert_false(addr_overlaps(&a, &none));
+    }
+}
+
 static void test_addr_from_sockaddr_takes_ip_of_full_length_only(void **state)
 {
     (void)state;
@@ -229,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_addr_parse_refuses_the_rest_and_leaves_the_result_alone),
         cmocka_unit_test(test_addr_parse_ip_takes_brackets_round_v6_only),
         cmocka_unit_test(test_addr_eq_looks_at_family_address_and_port),
+        cmocka_unit_test(test_addr_overlaps_where_one_listener_is_in_the_way_of_the_other),
         cmocka_unit_test(test_addr_from_sockaddr_takes_ip_of_full_length_only),
         cmocka_unit_test(test_addr_is_loopback_knows_all_its_forms),
         cmocka_unit_test(test_addr_block_holds_what_begins_with_its_prefix),

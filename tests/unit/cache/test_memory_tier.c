@@ -305,6 +305,26 @@ static void test_memory_shrinks_to_a_new_bound_and_works_on(void **state)
     assert_int_equal(stats_of(cache).bytes_max, BOUND);
 }
 
+/* A reload asks for it each time; to rebuild every index would hold up who needs their locks. */
+static void test_memory_leaves_all_as_it_is_when_the_bound_stays(void **state)
+{
+    struct cache *cache = *state;
+
+    for (uint64_t i = 0; i < 2000; i++) {
+        put(cache, i, 300);
+    }
+    for (uint64_t i = 0; i < 2000; i++) {
+        assert_false(is_held_at(cache, i, NOW + 2 * TTL)); /* an index does not shrink with it */
+    }
+    uint64_t indexes = stats_of(cache).bytes;
+    assert_int_equal(stats_of(cache).entries, 0);
+    assert_true(indexes > 0);
+    cache_resize(cache, BOUND);
+    assert_int_equal(stats_of(cache).bytes, indexes);
+    cache_resize(cache, BOUND / 2);
+    assert_int_equal(stats_of(cache).bytes, 0);
+}
+
 static void test_memory_lends_fills_half_of_the_bound_but_not_less_than_a_minimum(void **state)
 {
     struct cache *cache = cache_new(100 * CACHE_FILLS_MIN_BYTES);
@@ -445,6 +465,7 @@ int main(void)
         TEST(test_memory_refuses_an_entry_over_its_share),
         TEST(test_memory_of_no_bytes_keeps_nothing),
         TEST(test_memory_shrinks_to_a_new_bound_and_works_on),
+        TEST(test_memory_leaves_all_as_it_is_when_the_bound_stays),
         TEST(test_memory_lends_fills_half_of_the_bound_but_not_less_than_a_minimum),
         TEST(test_memory_keeps_what_is_asked_again_through_a_scan),
         TEST(test_memory_evicts_even_when_everything_was_asked_again),

@@ -18,7 +18,9 @@
 #include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -492,6 +494,79 @@ static void test_log_counts_lines_that_the_disk_refuses(void **state)
     wait_for_text(fixture->file, "\"stream\":\"access\",\"count\":2}");
 }
 
+#define FILE_MAX 4096
+#define LONG_LEN 3000
+
+/* Two lines where there is room for one and a half; then there is room again. */
+static void fill_the_disk(struct fixture *fixture)
+{
+    uint64_t deadline = clock_mono_ns() + WAIT_MS * NS_PER_MS;
+    char lines[2 * LONG_LEN];
+    struct rlimit before;
+    struct rlimit small;
+
+    memset(lines, 'x', sizeof(lines));
+    lines[LONG_LEN - 1] = '\n';
+    lines[2 * LONG_LEN - 1] = '\n';
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){.rlim_cur = FILE_MAX, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    start(fixture, conf_of(fixture));
+    log_access_write(lines, sizeof(lines));
+    while (log_dropped() == 0) {
+        assert_true(clock_mono_ns() < deadline);
+        (void)poll(NULL, 0, 2);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+}
+
+static void assert_access_ends_with_a_cut_and_a_whole_line(struct fixture *fixture)
+{
+    struct buf content;
+
+    buf_init(&content);
+    assert_string_equal(read_file(fixture->access_file, &content) + FILE_MAX, "\nwhole\n");
+    assert_true(has_text(fixture->file, "\"stream\":\"access\",\"count\":1}"));
+    buf_done(&content);
+}
+
+static void test_log_begins_a_line_behind_one_that_a_full_disk_cut(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fill_the_disk(fixture);
+    log_access_write("whole\n", 6);
+    log_stop();
+    assert_access_ends_with_a_cut_and_a_whole_line(fixture);
+}
+
+static void test_log_begins_a_line_in_a_cut_file_that_was_opened_again(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fill_the_disk(fixture);
+    log_reopen();
+    log_access_write("whole\n", 6);
+    log_stop();
+    assert_access_ends_with_a_cut_and_a_whole_line(fixture);
+}
+
+static void test_log_begins_a_new_file_with_a_line_whatever_became_of_the_old_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct buf content;
+
+    buf_init(&content);
+    fill_the_disk(fixture);
+    assert_int_equal(rename(fixture->access_file, fixture->other_file), 0);
+    log_reopen();
+    log_access_write("whole\n", 6);
+    log_stop();
+    assert_string_equal(read_file(fixture->access_file, &content), "whole\n");
+    buf_done(&content);
+}
+
 /* --- reopening, reloading -------------------------------------------------------------------- */
 
 static void test_log_reopen_follows_the_name(void **state)
@@ -643,6 +718,9 @@ int main(void)
         LOG_TEST(test_log_counts_and_reports_what_a_reader_that_sleeps_makes_it_lose),
         LOG_TEST(test_log_goes_on_while_the_access_reader_sleeps),
         LOG_TEST(test_log_counts_lines_that_the_disk_refuses),
+        LOG_TEST(test_log_begins_a_line_behind_one_that_a_full_disk_cut),
+        LOG_TEST(test_log_begins_a_line_in_a_cut_file_that_was_opened_again),
+        LOG_TEST(test_log_begins_a_new_file_with_a_line_whatever_became_of_the_old_one),
         LOG_TEST(test_log_reopen_follows_the_name),
         LOG_TEST(test_log_reopen_that_fails_keeps_the_old_file_and_says_so),
         LOG_TEST(test_log_prepare_that_fails_changes_nothing),
