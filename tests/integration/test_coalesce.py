@@ -343,21 +343,6 @@ def test_a_client_too_far_behind_an_answer_over_the_bound_is_cut_off(make_proxy,
     assert proxy.metrics().value("nearside_limit_hits_total", {"limit": "cache_follower_lag"}) == 1
 
 
-def test_a_leader_too_far_behind_an_answer_over_the_bound_is_cut_off(make_proxy, pod):
-    proxy = make_proxy([region("near", pod)], cache={"enabled": True, "max_entry_bytes": 65536},
-                       edge={"workers": 4})
-    slow = leader_of(proxy, pod, body=BIG, headers=QUICKLY, receive_buffer=4096)
-    follower = Asker(proxy, BIG, QUICKLY)
-    wait_followers(proxy, 1)
-    assert_whole(follower.response(), BIG)
-    wait_until(lambda: "too_slow" in [line["reason"] for line in proxy.access_lines()],
-               "the slow one's access line")
-    with pytest.raises(raw.Closed):
-        slow.response()
-    assert proxy.metrics().value("nearside_limit_hits_total", {"limit": "cache_follower_lag"}) == 1
-    assert pod.counters()["started"] == 1
-
-
 # ---- what fails ----
 
 def test_a_pod_that_dies_before_the_answer_costs_one_more_request(make_pod, make_proxy):
